@@ -1,0 +1,231 @@
+"""Wires the log shipper: one task reads, some send, one keeps the checkpoint; and the order of the stop."""
+
+import asyncio
+from typing import Any
+
+from sidecars.runtime import Context, Flag, Sidecar
+from sidecars.runtime.stop import monotonic
+
+from .check import findings
+from .core.batch import Batch, Payload
+from .core.checkpoint import Checkpoint
+from .core.documents import Shape, nested
+from .delivery import Delivery, Transport
+from .discovery import Globs
+from .elastic import Elastic
+from .follow import Following
+from .metrics import ShipperMetrics
+from .outputs import NdjsonFile, Stdout
+from .read import Reader
+from .settings import IdMode, Lifecycle, LogShipperSettings, Output
+from .shipping import Tailing, descriptors, host_name
+from .state import StateFolder
+
+_LEFT_OF_GRACE_SECONDS = 2.0
+"""The sidecar is gone this long before the grace ends, whatever happens."""
+_DRAIN_SECONDS = 3.0
+"""In the ordinary lifecycle, tailing stops so long before that, to have time for the last requests."""
+
+
+class Shipper:
+    """All parts, and what passes between them: batches out, settlements back."""
+
+    def __init__(self, settings: LogShipperSettings, ctx: Context) -> None:
+        self._settings = settings
+        self._ctx = ctx
+        self._metrics = ShipperMetrics(ctx.metrics)
+        self._transport = _transport(settings)
+        self._delivery = Delivery(settings, ctx, self._metrics, self._transport)
+        self._tailing = Tailing(settings, ctx, self._metrics, self._hand_on)
+        self._state = StateFolder(settings.state_dir, ctx, self._metrics)
+        self._queue: asyncio.Queue[tuple[Batch, Payload]] = asyncio.Queue()  # bounded by in_flight_bytes
+
+    async def run(self) -> None:
+        """Until the stop is asked for and all is delivered, or the time is up."""
+        self._begin()
+        async with asyncio.TaskGroup() as tasks:
+            helpers = [tasks.create_task(self._send(), name=f"send-{n}") for n in range(self._settings.requests)]
+            helpers.append(tasks.create_task(self._state.keep_saving(self._checkpoint), name="checkpoint"))
+            helpers.append(tasks.create_task(self._wake_at_stop(), name="wake-at-stop"))
+            while not self._ctx.stop.requested:
+                await self._tailing.step()
+                self._ctx.health.mark_started()
+                if not self._ctx.stop.requested:
+                    await self._tailing.wait()
+            await self._drain()
+            for helper in helpers:
+                helper.cancel()
+        await self._end()
+
+    def _begin(self) -> None:
+        """Take up the work where the checkpoint left it."""
+        settings = self._settings
+        checkpoint = self._state.load()
+        self._following = Following(Globs(settings.paths, settings.exclude), checkpoint, descriptors())
+        shape = Shape(
+            fields=_fields(settings),
+            action=settings.destination is Output.ELASTICSEARCH,
+            with_id=settings.id_mode is IdMode.DERIVED,
+        )
+        scope = settings.pod_uid or f"{settings.pod_namespace}/{settings.pod_name or host_name()}"
+        self._tailing.begin(self._following, Reader(settings, shape, scope, self._following.ended))
+        self._metrics.watch(self._following.tails.values, lambda: self._state.saved_at)
+        self._ctx.admin.status(self._status)
+
+    def _hand_on(self, batch: Batch) -> None:
+        payload = batch.payload()
+        if payload.count:
+            self._queue.put_nowait((batch, self._delivery.prepare(payload)))
+            batch.texts.clear()
+        else:
+            self._settle(batch, 0)
+
+    async def _send(self) -> None:
+        """One of the requests that may be under way at once."""
+        while True:
+            batch, payload = await self._queue.get()
+            self._settle(batch, await self._delivery.deliver(payload))
+
+    def _settle(self, batch: Batch, dead_bytes: int) -> None:
+        """Every record of the batch has its outcome: move the low watermarks."""
+        for part in batch.parts:
+            part.ledger.settle(part.segment)
+        self._tailing.in_flight_bytes -= batch.file_bytes
+        self._metrics.settled(batch.file_bytes, dead_bytes)
+        self._state.moved()
+        self._tailing.wake.set()
+
+    async def _wake_at_stop(self) -> None:
+        await self._ctx.stop.wait()
+        self._delivery.hurry()
+        self._tailing.wake.set()
+
+    async def _drain(self) -> None:
+        """Read to the end and deliver, within the grace."""
+        left_seconds = max(
+            0.0, self._ctx.stop.remaining() - min(_LEFT_OF_GRACE_SECONDS, self._settings.grace_seconds / 2)
+        )
+        try:
+            async with asyncio.timeout(left_seconds):
+                if self._settings.lifecycle is Lifecycle.ORDINARY:
+                    await self._until_quiet(left_seconds - _DRAIN_SECONDS)
+                await self._to_the_end()
+        except TimeoutError:
+            pass  # what is left is said in _end
+
+    async def _until_quiet(self, left_seconds: float) -> None:
+        """The app got SIGTERM when we did and still writes: tail on until it is silent."""
+        begun = monotonic()
+
+        def left() -> float:
+            quiet_since = max(begun, self._tailing.last_growth)
+            return min(begun + left_seconds, quiet_since + self._settings.quiet_seconds) - monotonic()
+
+        while left() > 0:
+            await self._tailing.step()
+            await self._tailing.wait(at_most_seconds=max(0.0, left()))
+
+    async def _to_the_end(self) -> None:
+        """Scan once more, read all files to their end, half lines too, and wait until all of it is settled."""
+        while True:
+            any_read = await self._tailing.step(final=True)
+            if not any_read and not self._tailing.in_flight_bytes and not self._following.postponed:
+                return
+            if not any_read:
+                await self._tailing.wait()
+
+    async def _end(self) -> None:
+        """Write the last checkpoint, and say what was left behind."""
+        await self._state.save(self._checkpoint())
+        await self._transport.close()
+        behind = {tail.place: tail.lag_bytes for tail in self._following.tails.values() if tail.lag_bytes}
+        undelivered = sum(behind.values())
+        if undelivered:
+            self._ctx.log.error(
+                f"stopping with {undelivered} bytes undelivered; they are still in their files, and the checkpoint knows where",
+                action="stop.undelivered",
+                undelivered_bytes=undelivered,
+                files=dict(sorted(behind.items())[:_NAMED_FILES]),
+            )
+        else:
+            self._ctx.log.info("everything is delivered", action="stop.drained", undelivered_bytes=0)
+        self._tailing.close()
+
+    def _checkpoint(self) -> Checkpoint:
+        return Checkpoint(self._following.positions(), self._following.ended.listed())
+
+    def _status(self) -> dict[str, Any]:
+        """For /status."""
+        files = [
+            {
+                "path": tail.path,
+                "place": tail.place,
+                "inode": tail.key.inode,
+                "size": tail.size_bytes,
+                "read_offset": tail.ledger.read.offset,
+                "acknowledged_offset": tail.ledger.committed.offset,
+                "lag_bytes": tail.lag_bytes,
+                "listed": tail.listed,
+                "open": tail.fd is not None,
+                "deleted": tail.deleted,
+            }
+            for tail in self._following.tails.values()
+        ]
+        return {
+            "output": self._settings.destination.value,
+            "target": self._settings.target,
+            "in_flight_bytes": self._tailing.in_flight_bytes,
+            "files": sorted(files, key=lambda item: str(item["path"])),
+        }
+
+
+async def main(settings: LogShipperSettings, ctx: Context) -> None:
+    """Ship until the stop."""
+    await Shipper(settings, ctx).run()
+
+
+async def setup(settings: LogShipperSettings, _ctx: Context) -> int:
+    """`--setup`: make or update the data stream's template, once."""
+    from .template import set_up  # the full client costs 10 MiB that the running agent does not need
+
+    return await set_up(settings)
+
+
+def _transport(settings: LogShipperSettings) -> Transport:
+    match settings.destination:
+        case Output.ELASTICSEARCH:
+            return Elastic(settings)
+        case Output.FILE:
+            return NdjsonFile(settings.output_path)
+        case _:
+            return Stdout()
+
+
+def _fields(settings: LogShipperSettings) -> dict[str, Any]:
+    """Pod fields and static fields as one nested object; a static field of the same name wins."""
+    pod = {
+        "kubernetes.pod.name": settings.pod_name,
+        "kubernetes.pod.uid": settings.pod_uid,
+        "kubernetes.namespace": settings.pod_namespace,
+        "kubernetes.node.name": settings.node_name,
+        "kubernetes.container.name": settings.container_name,
+    }
+    return nested({**{name: value for name, value in pod.items() if value}, **settings.fields})
+
+
+_NAMED_FILES = 20
+
+SIDECAR = Sidecar(
+    name="log-shipper",
+    settings=LogShipperSettings,
+    main=main,
+    summary="ship the lines of log files to Elasticsearch, nothing lost, nothing doubled",
+    flags=(
+        Flag(
+            "setup",
+            "create or update the index template of the data stream in Elasticsearch, say what changed, and exit",
+        ),
+    ),
+    oneshots={"setup": setup},
+    check=findings,
+)

@@ -1,0 +1,28 @@
+"""Append whole lines to a file so that they survive a crash, or leave it as it was."""
+
+import os
+
+
+def append(path: str, data: bytes) -> None:
+    """Append whole lines and fsync. Raises OSError, and leaves nothing of `data` behind then."""
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+    try:
+        start = os.fstat(fd).st_size
+        try:
+            if start and os.pread(fd, 1, start - 1) != b"\n":
+                write_all(fd, b"\n")  # a crash left half a line
+            write_all(fd, data)
+            os.fsync(fd)
+        except OSError:
+            os.ftruncate(fd, start)
+            raise
+    finally:
+        os.close(fd)
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """write(2) until all is written."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]

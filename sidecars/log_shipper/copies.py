@@ -1,0 +1,63 @@
+"""Tell the copy that copytruncate makes from a file of its own, by content.
+
+logrotate copies the log and then truncates it. The copy has another inode and may match the globs: read as a
+file of its own it would double everything, ignored it would lose what had not been read before the truncation.
+"""
+
+import os
+from collections.abc import Container
+
+from .core.identity import HEAD_BYTES, FileKey, Mark, digest, marker_length
+from .discovery import Found, siblings
+from .tail import Tail
+
+_CANDIDATES = 200
+"""Files of a folder that are compared at most, newest first: a copy was made just now."""
+
+
+def find_copy(original: Tail, taken: Container[FileKey]) -> tuple[Found, Mark] | None:
+    """The file that holds what `original` held before it was truncated, and up to where it was read already.
+
+    A copy that ends before the read offset (we were quicker than logrotate) is recognised by an earlier mark.
+    `taken`: files that are something else already.
+    """
+    if original.head.length == 0 or original.ledger.read.offset == 0:
+        return None
+    marks = [original.ledger.read, *reversed(original.history)]
+    for item in siblings(original.place)[:_CANDIDATES]:
+        if item.key in taken or item.key == original.key or item.size_bytes < original.head.length:
+            continue
+        try:
+            mark = _common_mark(item, original, marks)
+        except OSError:
+            continue
+        if mark is not None:
+            return item, mark
+    return None
+
+
+def alike(original: Tail, other: Tail) -> bool:
+    """Whether `other` may be a copy of `original` in the making: as far as both go, they hold the same."""
+    common = min(original.ledger.read.offset, other.size_bytes)
+    if original.fd is None or other.fd is None or common == 0:
+        return False
+    length = marker_length(common)
+    start = min(common, HEAD_BYTES)
+    return os.pread(original.fd, start, 0) == os.pread(other.fd, start, 0) and os.pread(
+        original.fd, length, common - length
+    ) == os.pread(other.fd, length, common - length)
+
+
+def _common_mark(item: Found, original: Tail, marks: list[Mark]) -> Mark | None:
+    """The furthest of `marks` that the file contains, when it begins as `original` began."""
+    fd = os.open(item.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not original.head.fits(os.pread(fd, HEAD_BYTES, 0)):
+            return None
+        for mark in marks:
+            length = marker_length(mark.offset)
+            if 0 < mark.offset <= item.size_bytes and digest(os.pread(fd, length, mark.offset - length)) == mark.marker:
+                return mark
+    finally:
+        os.close(fd)
+    return None

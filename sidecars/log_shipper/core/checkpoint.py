@@ -1,0 +1,90 @@
+"""The checkpoint's bytes: a header with schema and checksum, then the positions.
+
+Positions are kilobytes, so the whole is written anew each time; anything but a complete file of this schema is
+treated as absent. Reading again from the start is harmless: the ids are made of positions.
+"""
+
+from hashlib import blake2b
+
+import msgspec
+
+from .identity import FileKey, Head, Mark
+
+SCHEMA = 1
+
+
+class Position(msgspec.Struct, frozen=True):
+    """One file: its names, who it is, and up to where all of it is acknowledged."""
+
+    path: str
+    """The name it was first seen under."""
+    place: str
+    """Where it was last."""
+    key: FileKey
+    head: Head
+    mark: Mark
+    prefix: str
+    """Begins the ids of this file's documents; kept, because a copy goes on under the original's ids."""
+    first_line: str
+    generation: int
+    modified_ns: int = 0
+    """Modification time when it was last looked at; tells generations missed meanwhile from older ones."""
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """A file that is gone, remembered to tell the next one of that inode and first line from it."""
+
+    key: FileKey
+    first_line: str
+    generation: int
+
+
+class Checkpoint(msgspec.Struct, frozen=True):
+    """All that outlives a restart."""
+
+    positions: list[Position] = []
+    ended: list[Ended] = []
+
+
+class _Header(msgspec.Struct):
+    schema: int
+    checksum: str
+
+
+class Damaged(ValueError):
+    """The bytes are no checkpoint of ours; the message is the reason: `truncated`, `garbage` or `schema`."""
+
+
+def dump(checkpoint: Checkpoint) -> bytes:
+    """A line of header, a line of content."""
+    content = msgspec.json.encode(checkpoint)
+    return msgspec.json.encode(_Header(SCHEMA, _checksum(content))) + b"\n" + content + b"\n"
+
+
+def load(data: bytes) -> Checkpoint:
+    """The checkpoint that `dump` wrote. Raises Damaged."""
+    first, _, rest = data.partition(b"\n")
+    try:
+        header = msgspec.json.decode(first, type=_Header)
+    except (msgspec.DecodeError, UnicodeError):
+        reason = "garbage"
+        raise Damaged(reason) from None
+    if header.schema != SCHEMA:
+        reason = "schema"
+        raise Damaged(reason)
+    content, newline, after = rest.partition(b"\n")
+    if not newline:
+        reason = "truncated"
+        raise Damaged(reason)
+    if after or _checksum(content) != header.checksum:
+        reason = "garbage"
+        raise Damaged(reason)
+    try:
+        return msgspec.json.decode(content, type=Checkpoint)
+    except (msgspec.DecodeError, UnicodeError):
+        reason = "garbage"
+        raise Damaged(reason) from None
+
+
+def _checksum(content: bytes) -> str:
+    return blake2b(content, digest_size=16).hexdigest()

@@ -1,0 +1,29 @@
+"""What rotation does to names: which file of a folder may be an earlier or later generation of a log.
+
+logrotate numbers (`app.log.1`) or dates (`app.log-20261122`, `app-20261122.log`); writers that rotate themselves
+do much the same. Used only to look for generations that came and went between two looks.
+"""
+
+import re
+
+_TAIL = re.compile(r"[._-]?(?:\d[\d._T:Z+-]*|old|bak|prev)$")
+COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".zip")
+"""Endings of archives. An archive holds lines that were read before it was made; it is never read."""
+
+
+def is_archive(name: str) -> bool:
+    """Whether the name is that of a compressed file."""
+    return name.lower().endswith(COMPRESSED)
+
+
+def is_generation(name: str, log: str) -> bool:
+    """Whether `name` can be a rotated generation of the log called `log` (both without folder)."""
+    if name == log or is_archive(name):
+        return False
+    if name.startswith(log):
+        return _TAIL.fullmatch(name[len(log) :]) is not None
+    stem, dot, extension = log.rpartition(".")
+    if not dot or not stem or not name.startswith(stem) or not name.endswith(dot + extension):
+        return False
+    middle = name[len(stem) : len(name) - len(dot + extension)]
+    return bool(middle) and _TAIL.fullmatch(middle) is not None

@@ -1,0 +1,101 @@
+"""Find the files that the globs name, and the folders to watch for new ones."""
+
+import fnmatch
+import glob
+import os
+import re
+import stat
+
+import msgspec
+
+from .core.identity import FileKey
+from .core.rotation import is_archive
+
+_WATCHED_FOLDERS = 4096
+"""More folders than this are not watched but found by the regular scan; inotify watches are a shared resource."""
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A regular file under a name that matches."""
+
+    path: str
+    key: FileKey
+    size_bytes: int
+    modified_ns: int
+
+
+class Globs:
+    """The include and exclude patterns of the settings."""
+
+    def __init__(self, paths: tuple[str, ...], exclude: tuple[str, ...]) -> None:
+        self._paths = paths
+        self._excluded = re.compile("|".join(map(fnmatch.translate, exclude))) if exclude else None
+
+    def find(self) -> dict[FileKey, Found]:
+        """Every matching regular file once, under the first of its names. Folders that cannot be read are skipped:
+        they are looked at again at the next scan.
+        """
+        found: dict[FileKey, Found] = {}
+        for pattern in self._paths:
+            for path in sorted(glob.iglob(pattern, recursive=True, include_hidden=True)):
+                if not self._is_wanted(path):
+                    continue
+                item = look(path)
+                if item is not None:
+                    found.setdefault(item.key, item)
+        return found
+
+    def folders(self, found: dict[FileKey, Found]) -> set[str]:
+        """Folders in which something that concerns us can appear: those of the files (and of the targets of links),
+        those that the patterns name, or their nearest existing parent.
+        """
+        folders = {os.path.dirname(item.path) for item in found.values()}
+        folders |= {os.path.dirname(os.path.realpath(item.path)) for item in found.values()}
+        for pattern in self._paths:
+            parent = os.path.dirname(pattern)
+            matching = glob.iglob(os.path.join(parent, ""), recursive=True, include_hidden=True)
+            folders |= {os.path.normpath(folder) for folder in matching}
+            folders.add(_existing(_fixed_part(parent)))
+        return set(sorted(folders)[:_WATCHED_FOLDERS])
+
+    def _is_wanted(self, path: str) -> bool:
+        if is_archive(path):
+            return False
+        excluded = self._excluded
+        return excluded is None or not (excluded.match(path) or excluded.match(os.path.basename(path)))
+
+
+def look(path: str) -> Found | None:
+    """The regular file at `path` (links followed), or None when there is none that can be looked at."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    return Found(path, FileKey(status.st_dev, status.st_ino), status.st_size, status.st_mtime_ns)
+
+
+def siblings(path: str) -> list[Found]:
+    """The regular files in the folder of `path`, newest first; archives left out."""
+    folder = os.path.dirname(path)
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return []
+    found = [item for name in names if not is_archive(name) and (item := look(os.path.join(folder, name)))]
+    return sorted(found, key=lambda item: item.modified_ns, reverse=True)
+
+
+def _fixed_part(pattern: str) -> str:
+    """The part of a pattern before its first wildcard."""
+    while glob.has_magic(pattern):
+        pattern = os.path.dirname(pattern)
+    return pattern
+
+
+def _existing(folder: str) -> str:
+    """`folder`, or its nearest parent that exists."""
+    while not os.path.isdir(folder) and folder != "/":
+        folder = os.path.dirname(folder)
+    return folder

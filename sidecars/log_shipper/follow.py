@@ -1,0 +1,346 @@
+"""Which files are followed, from first sight until they may be let go.
+
+One scan compares what the globs find with what is followed: new files, renamed, truncated and copied ones, and
+generations that came and went between two scans. Content and inode decide; names only say where to look.
+"""
+
+import os
+from collections.abc import Iterable
+from enum import StrEnum
+
+from .copies import alike, find_copy
+from .core.checkpoint import Checkpoint, Position
+from .core.ended import EndedFiles
+from .core.identity import FileKey, first_line_digest
+from .core.rotation import is_generation
+from .discovery import Found, Globs, look, siblings
+from .tail import Tail, Truncated
+
+_COPY_SECONDS = 1.0
+"""A new file that holds the same as a followed one is taken for a copy in the making until it was still for so long;
+logrotate truncates the original within milliseconds of the last byte."""
+_LINGER_SECONDS = 5.0
+"""A file without a name is let go only after it was still for so long: its writer may not have noticed yet."""
+
+
+class Notice(StrEnum):
+    """What a scan may come across; counted and logged by the agent."""
+
+    FOUND = "found"
+    RESUMED = "resumed"
+    ROTATED = "rotated"
+    TRUNCATED = "truncated"
+    COPY = "copy"
+    MISSED = "missed_generation"
+    GONE = "gone"
+    LET_GO = "let_go"
+    UNREADABLE = "unreadable"
+    DESCRIPTORS = "descriptors"
+
+
+class Following:
+    """The followed files, by inode. Only the reading task uses it."""
+
+    def __init__(self, globs: Globs, checkpoint: Checkpoint, descriptors: int) -> None:
+        self.tails: dict[FileKey, Tail] = {}
+        self.ended = EndedFiles(checkpoint.ended)
+        self.found: dict[FileKey, Found] = {}
+        self.folders: set[str] = set()
+        self.notices: list[tuple[Notice, str]] = []
+        """What the last scans came across, with the path; emptied by the agent."""
+        self.postponed = 0
+        """Files that the last scan found and could not follow yet: no descriptor left, or perhaps a copy in the making."""
+        self._globs = globs
+        self._positions = {position.key: position for position in checkpoint.positions}
+        self._descriptors = descriptors
+        self._suspects: dict[FileKey, tuple[int, float]] = {}
+        self._unreadable: set[str] = set()
+        self._paths: dict[str, FileKey] = {position.path: position.key for position in checkpoint.positions}
+
+    def scan(self, now: float) -> None:
+        """Bring the followed files in line with what is there; `now` is loop time."""
+        self.found = self._globs.find()
+        self.postponed = 0
+        self._held = sum(tail.fd is not None for tail in self.tails.values())
+        self._idle: list[Tail] | None = None
+        for tail in list(self.tails.values()):
+            self.refresh(tail, now)
+        rotated = self._note_names()
+        for key, item in self.found.items():
+            tail = self.tails.get(key)
+            if tail is None:
+                self._meet(item, now)
+            elif tail.fd is None and (tail.size_bytes, tail.modified_ns) != (item.size_bytes, item.modified_ns):
+                self._reopen(tail, now)
+        for position in list(self._positions.values()):
+            self._recover(position, now)
+        for path, newest_ns in rotated.items():
+            self._look_for_missed(path, newest_ns, now)
+        self._let_go(now)
+        self.folders = self._globs.folders(self.found)
+
+    def refresh(self, tail: Tail, now: float) -> None:
+        """Look at one file again; sets `grown_at` when it changed."""
+        try:
+            if tail.refresh():
+                tail.grown_at = now
+                tail.check()
+        except Truncated:
+            self.truncated(tail, now)
+        except OSError as error:
+            self._notice(Notice.UNREADABLE, f"{tail.place}: {error.strerror}")
+
+    def truncated(self, tail: Tail, now: float) -> None:
+        """The content is not what was read. What was unread may live on in a copy; the inode begins anew."""
+        self._notice(Notice.TRUNCATED, tail.place)
+        self._end(tail)
+        fresh = Tail(tail.path)
+        fresh.place, fresh.listed, fresh.grown_at = tail.place, tail.listed, now
+        if tail.fd is not None:
+            fresh.hold(os.dup(tail.fd))
+        self._follow_copy(tail, now)
+        self.tails[fresh.key] = fresh
+
+    def positions(self) -> list[Position]:
+        """What the checkpoint needs of each file; positions not met again yet are kept as they are."""
+        return [*map(_position_of, self.tails.values()), *self._positions.values()]
+
+    def _notice(self, notice: Notice, path: str) -> None:
+        self.notices.append((notice, path))
+
+    def _end(self, tail: Tail) -> None:
+        self.tails.pop(tail.key, None)
+        self.ended.note(tail.key, tail.first_line, tail.generation)
+
+    def _note_names(self) -> dict[str, int]:
+        """Update which followed files have a matching name; returns the paths that lead to another file than before,
+        with the modification time of that earlier file.
+        """
+        rotated: dict[str, int] = {}
+        for key, tail in self.tails.items():
+            item = self.found.get(key)
+            if item is not None:
+                tail.place, tail.listed = item.path, True
+            elif tail.fd is not None and not tail.deleted:
+                tail.place, tail.listed = tail.where(), False
+            else:
+                tail.listed = False
+        now_at = {item.path: key for key, item in self.found.items()}
+        for path, key in now_at.items():
+            before = self._paths.get(path, key)
+            if before != key:
+                earlier = self.tails.get(before) or self._positions.get(before)
+                rotated[path] = earlier.modified_ns if earlier is not None else -1
+                self._notice(Notice.ROTATED, path)
+        kept = {path: key for path, key in self._paths.items() if key in self.tails or key in self._positions}
+        self._paths = {**kept, **now_at}  # a path may be missing for the moment between rename and create
+        return rotated
+
+    def _meet(self, item: Found, now: float) -> None:
+        """A file under a matching name that is not followed yet."""
+        tail = self._opened(Tail(item.path), now)
+        if tail is None:
+            return
+        position = self._positions.pop(tail.key, None) or self._moved_device(tail.key)
+        if position is not None and _resume(tail, position):
+            self._notice(Notice.RESUMED, item.path)
+        elif position is not None:
+            self._replaced(tail, position, now)
+        elif self._may_be_copy(tail, now):
+            tail.close()
+            return
+        else:
+            self._notice(Notice.FOUND, item.path)
+        self.tails[tail.key] = tail
+
+    def _moved_device(self, key: FileKey) -> Position | None:
+        """A position with the same inode whose device is gone: device numbers change when a node restarts."""
+        for other in list(self._positions):
+            if other.inode == key.inode and other.device != key.device and look(self._positions[other].place) is None:
+                return self._positions.pop(other)
+        return None
+
+    def _replaced(self, tail: Tail, position: Position, now: float) -> None:
+        """While nobody looked, the inode got other content: truncated, or removed and reused."""
+        self._notice(Notice.TRUNCATED, tail.path)
+        former = Tail(position.path)
+        _apply(former, position)
+        former.key, former.place = position.key, tail.place
+        self._end(former)
+        self._follow_copy(former, now)
+
+    def _follow_copy(self, tail: Tail, now: float) -> None:
+        """Let `tail` go on in the copy of its former content, if there is one."""
+        copy = find_copy(tail, self.tails)
+        if copy is None:
+            tail.close()
+            return
+        item, mark = copy
+        heir = self._opened(Tail(item.path), now)
+        if heir is None:
+            tail.close()
+            return
+        heir.path, heir.head, heir.prefix, heir.template = tail.path, tail.head, tail.prefix, tail.template
+        heir.first_line, heir.generation, heir.listed = tail.first_line, tail.generation, item.key in self.found
+        heir.inherit(tail, mark)
+        tail.close()
+        self.tails[heir.key] = heir
+        self._suspects.pop(heir.key, None)
+        self._notice(Notice.COPY, item.path)
+
+    def _may_be_copy(self, tail: Tail, now: float) -> bool:
+        """Whether to wait with this file because it looks like a copy of a followed one in the making."""
+        first_line = first_line_digest(tail.start_bytes())
+        likely = any(other.first_line == first_line and alike(other, tail) for other in self.tails.values())
+        size, since = self._suspects.get(tail.key, (-1, now))
+        if likely and (size != tail.size_bytes or now - since < _COPY_SECONDS):
+            self.postponed += 1
+            self._suspects[tail.key] = (tail.size_bytes, since if size == tail.size_bytes else now)
+            return True
+        self._suspects.pop(tail.key, None)
+        return False
+
+    def _recover(self, position: Position, now: float) -> None:
+        """A file of the checkpoint that no name led to: renamed out of the globs, or copied, or gone."""
+        del self._positions[position.key]
+        for item in siblings(position.place):
+            if item.key.inode != position.key.inode or item.key in self.tails:
+                continue
+            tail = self._opened(Tail(item.path), now)
+            if tail is not None and _resume(tail, position):
+                tail.listed = False
+                self.tails[tail.key] = tail
+                self._notice(Notice.RESUMED, item.path)
+                return
+            if tail is not None:
+                tail.close()
+        former = Tail(position.path)
+        _apply(former, position)
+        former.key, former.place = position.key, position.place
+        self._end(former)
+        self._follow_copy(former, now)
+        self._notice(Notice.GONE, position.path)
+
+    def _look_for_missed(self, path: str, newest_ns: int, now: float) -> None:
+        """Generations of `path` younger than the one that was followed: created and renamed between two scans."""
+        if newest_ns < 0:
+            return
+        for item in siblings(path):
+            if item.key in self.tails or item.modified_ns < newest_ns:
+                continue
+            if not is_generation(os.path.basename(item.path), os.path.basename(path)):
+                continue
+            tail = self._opened(Tail(item.path), now)
+            if tail is None:
+                continue
+            if any(alike(other, tail) for other in self.tails.values() if other.first_line):
+                tail.close()
+                continue
+            tail.path, tail.listed = path, item.key in self.found
+            self.tails[tail.key] = tail
+            self._notice(Notice.MISSED, item.path)
+
+    def _reopen(self, tail: Tail, now: float) -> None:
+        """A file that was closed for want of descriptors has changed."""
+        if not self._room_for_one():
+            self.postponed += 1
+            return
+        try:
+            tail.open()
+        except OSError:
+            return
+        tail.grown_at = now
+        if not tail.resumes():
+            self.truncated(tail, now)
+
+    def _opened(self, tail: Tail, now: float) -> Tail | None:
+        """`tail` with its file open, or None (noted once) when it cannot be opened now; the next scan tries again."""
+        if not self._room_for_one():
+            self.postponed += 1
+            self._notice(Notice.DESCRIPTORS, tail.place)
+            return None
+        try:
+            tail.open()
+        except OSError as error:
+            if tail.place not in self._unreadable:
+                self._unreadable.add(tail.place)
+                self._notice(Notice.UNREADABLE, f"{tail.place}: {error.strerror}")
+            return None
+        self._unreadable.discard(tail.place)
+        tail.place = os.path.realpath(tail.place)
+        tail.grown_at = now
+        return tail
+
+    def _room_for_one(self) -> bool:
+        """Whether one more file may be opened; closes the one that was still for longest, if there is one."""
+        if self._held < self._descriptors:
+            self._held += 1
+            return True
+        if self._idle is None:
+            held = [tail for tail in self.tails.values() if tail.fd is not None]
+            self._idle = [
+                tail for tail in held if not tail.unread_bytes and not tail.ledger.in_flight_bytes and not tail.deleted
+            ]
+            self._idle.sort(key=lambda tail: tail.grown_at, reverse=True)
+        if not self._idle:
+            return False
+        self._idle.pop().close()
+        return True
+
+    def _let_go(self, now: float) -> None:
+        """Forget files without a name that are read to their end and acknowledged."""
+        for tail in list(self.tails.values()):
+            if tail.ledger.in_flight_bytes or tail.listed:
+                continue
+            if tail.fd is None:
+                gone = look(tail.place) is None
+            else:
+                gone = tail.deleted and not tail.unread_bytes and now - tail.grown_at >= _LINGER_SECONDS
+            if gone:
+                self._end(tail)
+                tail.close()
+                self._notice(Notice.LET_GO, tail.place)
+
+
+def finished(tail: Tail, now: float) -> bool:
+    """Whether nothing more is to be expected of a file, so that an unterminated last line is a line."""
+    return not tail.listed and now - tail.grown_at >= _LINGER_SECONDS
+
+
+def unread_in(tails: Iterable[Tail]) -> int:
+    """Bytes not read yet, of all."""
+    return sum(tail.unread_bytes for tail in tails)
+
+
+def _position_of(tail: Tail) -> Position:
+    return Position(
+        path=tail.path,
+        place=tail.place,
+        key=tail.key,
+        head=tail.head,
+        mark=tail.ledger.committed,
+        prefix=tail.prefix,
+        first_line=tail.first_line,
+        generation=tail.generation,
+        modified_ns=tail.modified_ns,
+    )
+
+
+def _apply(tail: Tail, position: Position) -> None:
+    """Give a tail the identity and place of a checkpoint's position."""
+    tail.path, tail.head, tail.prefix = position.path, position.head, position.prefix
+    tail.first_line, tail.generation = position.first_line, position.generation
+    tail.start_at(position.mark)
+
+
+def _resume(tail: Tail, position: Position) -> bool:
+    """Go on from `position` if the open file is the one it was taken of; else the tail stays new."""
+    path = tail.path
+    _apply(tail, position)
+    if tail.resumes():
+        return True
+    opened = Tail(path)
+    tail.path, tail.head, tail.prefix = path, opened.head, opened.prefix
+    tail.first_line, tail.generation = opened.first_line, opened.generation
+    tail.start_at(opened.ledger.read)
+    return False

@@ -1,0 +1,124 @@
+"""Counters and gauges of the log shipper.
+
+The law of the books, true at every scrape: read = acknowledged + dead-lettered + in flight (bytes of the files).
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+
+from sidecars.runtime import Metrics
+from sidecars.runtime.stop import monotonic
+
+from .core.bulk import OUTCOMES, REJECT_TYPES, RETRY_REASONS, Judgement
+from .follow import Notice
+from .read import Read
+from .tail import Tail
+
+
+class ShipperMetrics:
+    """All metrics of this sidecar; the names are a contract, listed in the README."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        counter, gauge = metrics.counter, metrics.gauge
+        self._metrics = metrics
+        self.read_bytes = counter("read_bytes_total", "Bytes read from the files.")
+        self.acknowledged_bytes = counter("acknowledged_bytes_total", "Bytes whose lines are stored, or hold no line.")
+        self.dead_letter_bytes = counter("dead_letter_bytes_total", "Bytes whose lines went to the dead-letter file.")
+        self.in_flight_bytes = gauge("in_flight_bytes", "Bytes read and not yet acknowledged or dead-lettered.")
+        self.records = counter("records_total", "Records by how they ended.", {"outcome": OUTCOMES})
+        self.rejected = counter(
+            "rejected_records_total", "Records refused for good, by error type.", {"type": REJECT_TYPES}
+        )
+        self.retries = counter("retried_records_total", "Records sent again, by reason.", {"reason": RETRY_REASONS})
+        self.held = gauge("delivery_held", "1 while requests are refused as such and a person has to act.")
+        self.request_seconds = metrics.histogram("request_seconds", "Duration of bulk requests.", buckets=_BUCKETS)
+        self.dropped_letters = gauge(
+            "dead_letter_dropped_bytes", "Bytes of old dead letters dropped to stay in bounds."
+        )
+        self.cut_lines = counter("cut_lines_total", "Lines over max_line_bytes, shipped cut.")
+        self.invalid_utf8 = counter("invalid_utf8_lines_total", "Lines with bytes that are not UTF-8, replaced.")
+        self.unparsed = counter("unparsed_lines_total", "Lines that `parse` could not take apart, shipped whole.")
+        self.nul_bytes = counter("skipped_nul_bytes_total", "NUL bytes of holes, skipped.")
+        self.file_events = counter(
+            "file_events_total", "What happened to files.", {"event": [item.value for item in Notice]}
+        )
+        self.checkpoints = counter("checkpoint_writes_total", "Checkpoint writes.", {"result": ("ok", "failed")})
+        self.checkpoint_resets = counter(
+            "checkpoint_resets_total",
+            "Checkpoints that could not be used.",
+            {"reason": ("truncated", "garbage", "schema", "unreadable")},
+        )
+        self.checkpoint_writable = gauge("checkpoint_writable", "0 while the state folder cannot be written.")
+        self.checkpoint_writable.set(1)
+        self.polling = gauge("watch_polling", "1 while inotify cannot be had and folders are polled.")
+
+    def taken(self, read: Read) -> None:
+        """Bytes entered the books."""
+        self.read_bytes.inc(read.file_bytes)
+        self.in_flight_bytes.inc(read.file_bytes)
+        for count, metric in (
+            (read.cut_lines, self.cut_lines),
+            (read.invalid_utf8_lines, self.invalid_utf8),
+            (read.unparsed_lines, self.unparsed),
+            (read.skipped_nul_bytes, self.nul_bytes),
+        ):
+            if count:
+                metric.inc(count)
+
+    def settled(self, file_bytes: int, dead_bytes: int) -> None:
+        """A batch is done."""
+        self.in_flight_bytes.dec(file_bytes)
+        self.acknowledged_bytes.inc(file_bytes - dead_bytes)
+        self.dead_letter_bytes.inc(dead_bytes)
+
+    def count(self, judgement: Judgement) -> None:
+        """What became of the records of one request."""
+        for outcome in ("indexed", "duplicate", "failure_store", "written"):
+            self.records.labels(outcome).inc(getattr(judgement, outcome))
+        for refusal in judgement.rejected.values():
+            self.records.labels("rejected").inc()
+            self.rejected.labels(refusal.type if refusal.type in REJECT_TYPES else "other").inc()
+        for reason in judgement.retry.values():
+            self.retries.labels(reason).inc()
+
+    def watch(self, tails: Callable[[], Iterable[Tail]], saved_at: Callable[[], float]) -> None:
+        """Look the per-file values up at each scrape."""
+
+        def collect() -> Iterable[Metric]:
+            name, now = self._metrics.name, monotonic()
+            lag_bytes: dict[str, int] = {}
+            lag_seconds: dict[str, float] = {}
+            held = [tail for tail in tails() if tail.fd is not None]
+            pinned = [tail for tail in held if tail.deleted]
+            for tail in tails():  # two generations may have had the same name: one series for both
+                lag_bytes[tail.place] = lag_bytes.get(tail.place, 0) + tail.lag_bytes
+                seconds = tail.lag.seconds(tail.ledger.committed.offset, now)
+                lag_seconds[tail.place] = max(lag_seconds.get(tail.place, 0.0), seconds)
+            yield _by_file(name("lag_bytes"), "Bytes in the file beyond what is acknowledged.", lag_bytes)
+            yield _by_file(name("lag_seconds"), "Age of the oldest byte that is not acknowledged.", lag_seconds)
+            yield GaugeMetricFamily(name("open_files"), "Files held open.", len(held))
+            yield GaugeMetricFamily(
+                name("pinned_deleted_files"), "Deleted files held open until they are shipped.", len(pinned)
+            )
+            yield GaugeMetricFamily(
+                name("pinned_deleted_bytes"),
+                "Disk space that deleted files take meanwhile.",
+                sum(tail.size_bytes for tail in pinned),
+            )
+            yield GaugeMetricFamily(
+                name("checkpoint_age_seconds"), "Since the checkpoint was written.", now - saved_at()
+            )
+
+        self._metrics.collector(collect)
+
+
+def _by_file(name: str, doc: str, values: Mapping[str, float]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, doc, labels=["file"])
+    for path, value in values.items():
+        family.add_metric([path], value)
+    return family
+
+
+_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)

@@ -1,0 +1,309 @@
+"""The settings of the log shipper, each declared once: type, unit, default and why."""
+
+import re
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from msgspec import Meta
+
+from sidecars.runtime.settings import Problem, Secret, Settings
+
+_INDEX_NAME = re.compile(r"[^A-Z\\/*?\"<>| ,#:]{1,255}")
+_OWN_NAMES = ("@timestamp", "message", "log.file.path", "log.offset")
+
+
+class Output(StrEnum):
+    """Where documents go."""
+
+    ELASTICSEARCH = "elasticsearch"
+    STDOUT = "stdout"
+    FILE = "file"
+
+
+class Parse(StrEnum):
+    """What a line is."""
+
+    NONE = "none"
+    JSON = "json"
+    CRI = "cri"
+
+
+class IdMode(StrEnum):
+    """Who makes the document ids."""
+
+    DERIVED = "derived"
+    AUTO = "auto"
+
+
+class Compression(StrEnum):
+    """Of request bodies."""
+
+    GZIP = "gzip"
+    NONE = "none"
+
+
+class Lifecycle(StrEnum):
+    """How the container is run."""
+
+    NATIVE = "native"
+    ORDINARY = "ordinary"
+
+
+class LogShipperSettings(Settings, frozen=True, kw_only=True):
+    """Settings of the log shipper."""
+
+    admin_port: Annotated[
+        int,
+        Meta(ge=0, le=65535, description="Port of the admin endpoint (probes, metrics, status). 0 takes any free one."),
+    ] = 9101
+    paths: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Globs of the files to ship; `**` crosses folders. Required.", examples=["/var/log/app/*.log"]
+        ),
+    ] = ()
+    exclude: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Globs of files to leave out, matched against the whole path or the name. Archives (.gz and the like) are always left out."
+        ),
+    ] = ()
+    output: Annotated[
+        Output | None,
+        Meta(description="Where documents go. Unset: `elasticsearch` when an address is known, else `stdout`."),
+    ] = None
+    output_path: Annotated[str, Meta(description="File that `output: file` appends documents to, as NDJSON.")] = ""
+    elasticsearch_url: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Addresses of the Elasticsearch nodes. When unset, ELASTICSEARCH_URL or ELASTICSEARCH_HOST (with ELASTICSEARCH_PORT) is taken.",
+            examples=["https://elasticsearch:9200"],
+        ),
+    ] = ()
+    index: Annotated[str, Meta(description="Ship into this plain index (or alias) instead of a data stream.")] = ""
+    data_stream: Annotated[str, Meta(description="Ship into this data stream.")] = "logs-sidecar-default"
+    id_mode: Annotated[
+        IdMode,
+        Meta(
+            description="`derived`: ids made of file identity, offset and line hash, so nothing is ever doubled. `auto`: Elasticsearch makes them; cheaper to index, but a repeated request doubles."
+        ),
+    ] = IdMode.DERIVED
+    parse: Annotated[
+        Parse,
+        Meta(
+            description="`none`: a line is the message. `json`: fields of lines that are JSON objects. `cri`: container runtime format."
+        ),
+    ] = Parse.NONE
+    state_dir: Annotated[
+        str,
+        Meta(
+            description="Folder of the checkpoint. Must survive a restart of the container (an emptyDir), and be writable."
+        ),
+    ] = "/var/lib/sidecars/log-shipper"
+    batch_bytes: Annotated[
+        int,
+        Meta(
+            ge=4096, le=64 << 20, description="A request is sent when its body, before compression, reaches this size."
+        ),
+    ] = 1 << 20
+    batch_seconds: Annotated[
+        float, Meta(ge=0, le=60, description="A request is sent at the latest so long after its first line was read.")
+    ] = 0.5
+    in_flight_bytes: Annotated[
+        int,
+        Meta(
+            ge=64 << 10,
+            le=1 << 30,
+            description="At most so many bytes of log are read and not yet acknowledged; then reading pauses and the file is kept open.",
+        ),
+    ] = 4 << 20
+    requests: Annotated[int, Meta(ge=1, le=32, description="Bulk requests under way at once.")] = 4
+    request_timeout_seconds: Annotated[
+        float,
+        Meta(gt=0, le=600, description="A request without an answer for so long counts as unknown and is sent again."),
+    ] = 30.0
+    max_line_bytes: Annotated[
+        int, Meta(ge=64, le=64 << 20, description="Longer lines are cut, marked `log.flags: [truncated]` and counted.")
+    ] = 1 << 20
+    compression: Annotated[Compression, Meta(description="Of request bodies.")] = Compression.GZIP
+    fields: Annotated[
+        dict[str, str],
+        Meta(description="Static fields of every document; dots nest.", examples=["service.name=checkout"]),
+    ] = {}
+    dead_letter_path: Annotated[
+        str,
+        Meta(
+            description="File that records refused for good are appended to, with the reason. Unset: `dead-letter.ndjson` in `state_dir`."
+        ),
+    ] = ""
+    dead_letter_bytes: Annotated[
+        int,
+        Meta(
+            ge=4096,
+            description="When the dead-letter file reaches this size it is renamed to `.1`, replacing the older one: at most twice this much is kept.",
+        ),
+    ] = 32 << 20
+    lifecycle: Annotated[
+        Lifecycle,
+        Meta(
+            description="`native`: SIGTERM comes after the app has ended (init container with restartPolicy Always). `ordinary`: it comes together with the app's, so keep tailing until the files are quiet."
+        ),
+    ] = Lifecycle.NATIVE
+    quiet_seconds: Annotated[
+        float, Meta(ge=0, description="With `lifecycle: ordinary`, SIGTERM is obeyed once no file grew for so long.")
+    ] = 3.0
+    username: Annotated[
+        str, Meta(description="For basic authentication. When unset, ELASTICSEARCH_USERNAME is taken.")
+    ] = ""
+    password: Annotated[
+        Secret | None,
+        Meta(
+            description="For basic authentication. When unset, ELASTICSEARCH_PASSWORD is taken. Prefer `password_file`."
+        ),
+    ] = None
+    password_file: Annotated[str, Meta(description="File with the password; read again when it changes.")] = ""
+    api_key: Annotated[
+        Secret | None,
+        Meta(description="API key, encoded form. When unset, ELASTICSEARCH_API_KEY is taken. Prefer `api_key_file`."),
+    ] = None
+    api_key_file: Annotated[str, Meta(description="File with the API key; read again when it changes.")] = ""
+    ca_file: Annotated[
+        str,
+        Meta(
+            description="CA certificates (PEM) to trust for https; read again when they change. Unset: those of the system."
+        ),
+    ] = ""
+    client_certificate_file: Annotated[
+        str, Meta(description="Client certificate chain (PEM) for mutual TLS; read again when it changes.")
+    ] = ""
+    client_key_file: Annotated[
+        str, Meta(description="Key of the client certificate (PEM). Unset: it is in `client_certificate_file`.")
+    ] = ""
+    retention: Annotated[
+        str,
+        Meta(
+            pattern=r"^(\d+(d|h|m|s))?$",
+            description="With --setup: how long the data stream keeps documents (`30d`). Empty: for ever.",
+        ),
+    ] = "30d"
+    pod_name: Annotated[str, Meta(description="`kubernetes.pod.name`; from POD_NAME (downward API) when unset.")] = ""
+    pod_namespace: Annotated[str, Meta(description="`kubernetes.namespace`; from POD_NAMESPACE when unset.")] = ""
+    pod_uid: Annotated[
+        str,
+        Meta(description="`kubernetes.pod.uid`, and what tells pods apart in document ids; from POD_UID when unset."),
+    ] = ""
+    node_name: Annotated[str, Meta(description="`kubernetes.node.name`; from NODE_NAME when unset.")] = ""
+    container_name: Annotated[str, Meta(description="`kubernetes.container.name`; from CONTAINER_NAME when unset.")] = (
+        ""
+    )
+
+    @classmethod
+    def fallbacks(cls, environ: Mapping[str, str]) -> dict[str, str]:
+        """The downward-API variables, and the names that manifests for other shippers already use."""
+        names = ("POD_NAME", "POD_NAMESPACE", "POD_UID", "NODE_NAME", "CONTAINER_NAME")
+        found = {name.lower(): environ[name] for name in names if environ.get(name)}
+        if url := environ.get("ELASTICSEARCH_URL") or _url_of_host(environ):
+            found["elasticsearch_url"] = url
+        for field, variable in (
+            ("username", "ELASTICSEARCH_USERNAME"),
+            ("password", "ELASTICSEARCH_PASSWORD"),
+            ("api_key", "ELASTICSEARCH_API_KEY"),
+        ):
+            if environ.get(variable):
+                found[field] = environ[variable]
+        return found
+
+    def problems(self) -> Iterable[Problem]:
+        """What single fields cannot say."""
+        if not self.paths:
+            yield Problem("paths", "no files are named", "set it to one or more globs, such as /var/log/app/*.log")
+        for pattern in (*self.paths,):
+            if not pattern.startswith("/"):
+                yield Problem("paths", f"{pattern!r} is not an absolute path", "begin it with /")
+        if self.destination is Output.ELASTICSEARCH:
+            yield from self._elasticsearch_problems()
+        if self.destination is Output.FILE and not self.output_path:
+            yield Problem(
+                "output_path", "output is `file` and no file is named", "set it to the path of the file to append to"
+            )
+        for name in self.fields:
+            if name in _OWN_NAMES or not all(name.split(".")):
+                yield Problem(
+                    "fields", f"{name!r} cannot be a static field", "choose another name, such as labels.team"
+                )
+        if self.batch_bytes > self.in_flight_bytes * 16:
+            yield Problem(
+                "batch_bytes", "it is far more than in_flight_bytes lets be read", "raise in_flight_bytes or lower it"
+            )
+
+    @property
+    def destination(self) -> Output:
+        """The output that is in force."""
+        if self.output is not None:
+            return self.output
+        return Output.ELASTICSEARCH if self.elasticsearch_url else Output.STDOUT
+
+    @property
+    def target(self) -> str:
+        """Index or data stream that documents go into."""
+        return self.index or self.data_stream
+
+    def _elasticsearch_problems(self) -> Iterable[Problem]:
+        if not self.elasticsearch_url:
+            yield Problem(
+                "elasticsearch_url",
+                "output is `elasticsearch` and no address is known",
+                "set it, such as http://elasticsearch:9200",
+            )
+        for url in self.elasticsearch_url:
+            if fault := _url_fault(url):
+                yield Problem("elasticsearch_url", fault, "write it as http://host:9200 or https://host:9200")
+        field = "index" if self.index else "data_stream"
+        if not _INDEX_NAME.fullmatch(self.target) or self.target[0] in "-_+" or self.target in (".", ".."):
+            yield Problem(
+                field,
+                f"{self.target!r} is no valid name in Elasticsearch",
+                "use lower-case letters, digits, and - or . within",
+            )
+        if self.api_key_file and self.password_file:
+            yield Problem("api_key_file", "both an API key and a password are given", "give one of them")
+        if (self.password or self.password_file) and not self.username and not self.api_key:
+            yield Problem(
+                "username", "a password is given and no user name", "set the user name that the password belongs to"
+            )
+        if self.client_key_file and not self.client_certificate_file:
+            yield Problem(
+                "client_certificate_file", "a client key is given and no certificate", "set the file of the certificate"
+            )
+
+
+def _url_of_host(environ: Mapping[str, str]) -> str:
+    """ELASTICSEARCH_HOST as people have it: a name, name:port, or a whole URL. A Service called `elasticsearch` makes
+    Kubernetes set ELASTICSEARCH_PORT to tcp://...: that is not a port.
+    """
+    hosts = environ.get("ELASTICSEARCH_HOST", "")
+    port = environ.get("ELASTICSEARCH_PORT", "")
+    if not port.isdigit():
+        port = "9200"
+    urls = []
+    for host in filter(None, (part.strip() for part in hosts.split(","))):
+        if "://" in host:
+            urls.append(host)
+        else:
+            name, colon, own_port = host.rpartition(":")
+            urls.append(f"http://{host}" if colon and own_port.isdigit() and name else f"http://{host}:{port}")
+    return ",".join(urls)
+
+
+def _url_fault(url: str) -> str:
+    """What is wrong with an address, without repeating it: it may hold a password."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return "an address is not a URL"
+    if parts.scheme not in ("http", "https"):
+        return "an address does not begin with http:// or https://"
+    return "" if parts.hostname else "an address names no host"

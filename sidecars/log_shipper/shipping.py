@@ -1,0 +1,209 @@
+"""The reading side: look at the files when there is reason to, read while there is room, hand batches on."""
+
+import asyncio
+import math
+import os
+import resource
+from collections.abc import Callable
+
+from sidecars.kit.watch import FolderWatch
+from sidecars.runtime import Context
+from sidecars.runtime.stop import monotonic, now, rfc3339
+
+from .core.batch import Batch
+from .follow import Following, Notice, finished
+from .metrics import ShipperMetrics
+from .read import Reader
+from .settings import LogShipperSettings
+from .tail import Tail, Truncated
+
+_POLL_SECONDS = 0.1
+"""How often a file that is being written is looked at; inotify would tell of every single write."""
+_HOT_SECONDS = 1.0
+"""A file that did not grow for so long is left to inotify."""
+_SCAN_SECONDS = 2.0
+_BUSY_SCAN_SECONDS = 0.5
+_SCAN_SHARE = 10
+"""A scan is followed by a pause of at least so many times its own duration, whatever happens."""
+_RESERVED_DESCRIPTORS = 40
+"""For connections, the admin endpoint, the checkpoint and the interpreter."""
+_MOST_DESCRIPTORS = 65536
+
+
+class Tailing:
+    """Owns the followed files; `handed_on` takes each batch that is ready to be sent."""
+
+    def __init__(
+        self, settings: LogShipperSettings, ctx: Context, metrics: ShipperMetrics, handed_on: Callable[[Batch], None]
+    ) -> None:
+        self._settings = settings
+        self._ctx = ctx
+        self._metrics = metrics
+        self._handed_on = handed_on
+        self.wake = asyncio.Event()
+        self.in_flight_bytes = 0
+        """Bytes read and not yet settled, those of the batch in the making included."""
+        self._watch = FolderWatch(self.wake)
+        self._batch = Batch()
+        self._batch_due = 0.0
+        self._scan_due = 0.0
+        self._scan_after = 0.0
+        self.last_growth = monotonic()
+
+    def begin(self, following: Following, reader: Reader) -> None:
+        """Start with what the checkpoint knows."""
+        self.following = following
+        self._reader = reader
+
+    async def step(self, *, final: bool = False) -> bool:
+        """Look, read what there is and fits, hand on what is due; whether anything was read.
+
+        `final`: half lines count as lines, and nothing waits for company in its batch.
+        """
+        at = monotonic()
+        if final or at >= self._scan_due or (self._watch.names_changed and at >= self._scan_after):
+            self._scan(at)
+        else:
+            self._refresh(at)
+        any_read = await self._read_all(final=final)
+        postponed = self.following.postponed > 0
+        if postponed:
+            self._scan_due = min(self._scan_due, monotonic() + _POLL_SECONDS)
+        if final or postponed or (self._batch.parts and monotonic() >= self._batch_due):
+            self.flush()
+        return any_read
+
+    async def wait(self, at_most_seconds: float = math.inf) -> None:
+        """Until there is reason for the next step."""
+        at = monotonic()
+        hot = self._is_hot(at)
+        if self._watch.watch(self.following.folders, contents=not hot):
+            return  # what was written before the watch was set is seen by looking once more
+        self._metrics.polling.set(self._watch.polling)
+        due = [self._scan_due, at + at_most_seconds]
+        if self._batch.parts:
+            due.append(self._batch_due)
+        if hot and self.has_room:
+            due.append(at + _POLL_SECONDS)
+        if self._watch.names_changed:
+            due.append(self._scan_after)
+        try:
+            async with asyncio.timeout(max(0.0, min(due) - at)):
+                await self.wake.wait()
+        except TimeoutError:
+            pass  # a timer is a reason as well
+        self.wake.clear()
+
+    def flush(self) -> None:
+        """Hand the batch in the making on."""
+        if self._batch.parts:
+            batch, self._batch = self._batch, Batch()
+            self._handed_on(batch)
+
+    def close(self) -> None:
+        """Let go of all files and watches."""
+        self._watch.close()
+        for tail in self.following.tails.values():
+            tail.close()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether more may be read."""
+        return self.in_flight_bytes < self._settings.in_flight_bytes
+
+    def _is_hot(self, at: float) -> bool:
+        return any(at - tail.grown_at < _HOT_SECONDS for tail in self.following.tails.values() if tail.fd is not None)
+
+    def _scan(self, at: float) -> None:
+        self._watch.names_changed = False
+        self.following.scan(at)
+        self._report()
+        took = monotonic() - at
+        busy = self._watch.polling or self._is_hot(at)
+        self._scan_due = at + max(_BUSY_SCAN_SECONDS if busy else _SCAN_SECONDS, took * _SCAN_SHARE)
+        self._scan_after = at + took * _SCAN_SHARE
+
+    def _refresh(self, at: float) -> None:
+        for tail in list(self.following.tails.values()):
+            if tail.fd is not None:
+                self.following.refresh(tail, at)
+        self._report()
+
+    async def _read_all(self, *, final: bool) -> bool:
+        """Round and round, a block of each file, until there is nothing to read or no room; whether any was read."""
+        any_read, progress = False, True
+        while progress:
+            progress = False
+            for tail in list(self.following.tails.values()):
+                last = final or finished(tail, monotonic())
+                if not (tail.readable or (last and tail.unread_bytes)):
+                    continue
+                if not self.has_room:
+                    return any_read
+                progress = self._read_one(tail, final=last) or progress
+                await self._ctx.stop.pause(0)  # let replies in
+            any_read = any_read or progress
+        return any_read
+
+    def _read_one(self, tail: Tail, *, final: bool) -> bool:
+        """One block of one file; whether anything was taken."""
+        try:
+            read = self._reader.read(tail, self._batch, rfc3339(now()), final=final)
+        except Truncated:
+            self.following.truncated(tail, monotonic())
+            return True
+        except OSError as error:
+            self._ctx.log.error(
+                f"cannot read {tail.place}: {error.strerror}", action="file.unreadable", every_seconds=60
+            )
+            tail.stuck_at = (tail.size_bytes, tail.modified_ns)
+            return False
+        if not read.file_bytes:
+            tail.stuck_at = (tail.size_bytes, tail.modified_ns)
+            return False
+        self.in_flight_bytes += read.file_bytes
+        self._metrics.taken(read)
+        self.last_growth = monotonic()
+        if len(self._batch.parts) == 1:
+            self._batch_due = self.last_growth + self._settings.batch_seconds
+        if self._batch.body_bytes >= self._settings.batch_bytes * 7 // 8:
+            self.flush()
+        return True
+
+    def _report(self) -> None:
+        """Count and log what the scan came across."""
+        notices, self.following.notices = self.following.notices, []
+        for notice, path in notices:
+            self._metrics.file_events.labels(notice.value).inc()
+            say = self._ctx.log.warning if notice in _WORTH_A_WARNING else self._ctx.log.info
+            every_seconds = 30.0 if notice is Notice.DESCRIPTORS else 0.0
+            say(_SAID[notice].format(path), action=f"file.{notice.value}", every_seconds=every_seconds, file=path)
+
+
+def descriptors() -> int:
+    """How many files may be held open; raises the soft limit to the hard one first."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = min(hard, _MOST_DESCRIPTORS) if hard != resource.RLIM_INFINITY else _MOST_DESCRIPTORS
+    if soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return max(4, max(soft, most) - _RESERVED_DESCRIPTORS)
+
+
+def host_name() -> str:
+    """What tells pods apart where the pod's UID is not known: the name of the host, in a pod the pod's."""
+    return os.uname().nodename
+
+
+_WORTH_A_WARNING = (Notice.UNREADABLE, Notice.DESCRIPTORS, Notice.GONE)
+_SAID = {
+    Notice.FOUND: "following {}",
+    Notice.RESUMED: "going on with {}",
+    Notice.ROTATED: "{} leads to another file now; the former one is read to its end",
+    Notice.TRUNCATED: "{} was truncated or replaced in place; reading it from its start",
+    Notice.COPY: "{} is a copy of a truncated file; what was not read yet is read from it",
+    Notice.MISSED: "{} was rotated away before it was seen; reading it",
+    Notice.GONE: "{} is gone since the last run, with whatever of it had not been acknowledged",
+    Notice.LET_GO: "done with {}",
+    Notice.UNREADABLE: "cannot open {}; trying again at every scan",
+    Notice.DESCRIPTORS: "cannot open {} yet: too many open files; raise the limit of open files (nofile), it waits its turn",
+}

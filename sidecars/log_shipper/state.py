@@ -1,0 +1,81 @@
+"""The checkpoint file: read it once, write it when positions moved, and go on without it when that is impossible."""
+
+import asyncio
+import os
+from collections.abc import Callable
+
+from sidecars.kit.atomic import write_file
+from sidecars.runtime import Context, State
+from sidecars.runtime.stop import monotonic
+
+from .core.checkpoint import Checkpoint, Damaged, dump, load
+from .metrics import ShipperMetrics
+
+_NAME = "checkpoint.json"
+_EVERY_SECONDS = 1.0
+
+
+class StateFolder:
+    """Keeps the checkpoint. A folder that cannot be written degrades the sidecar and loses nothing: document ids are
+    made of positions, so what is read again after a restart is recognised.
+    """
+
+    def __init__(self, folder: str, ctx: Context, metrics: ShipperMetrics) -> None:
+        self._path = os.path.join(folder, _NAME)
+        self._ctx = ctx
+        self._metrics = metrics
+        self._moved = asyncio.Event()
+        self._moved.set()
+        self.saved_at = monotonic()
+        """Loop time of the last good write."""
+
+    def load(self) -> Checkpoint:
+        """The last checkpoint; an empty one when there is none or it cannot be used (counted, and said)."""
+        try:
+            with open(self._path, "rb") as file:
+                return load(file.read())
+        except FileNotFoundError:
+            return Checkpoint()
+        except (Damaged, OSError) as error:
+            reason = str(error) if isinstance(error, Damaged) else "unreadable"
+            self._metrics.checkpoint_resets.labels(reason).inc()
+            self._ctx.log.warning(
+                f"cannot use the checkpoint {self._path}: {reason}; files are read again from their start, ids tell repeats",
+                action="checkpoint.reset",
+                reason=reason,
+            )
+            return Checkpoint()
+
+    def moved(self) -> None:
+        """Positions changed: write soon."""
+        self._moved.set()
+
+    async def keep_saving(self, checkpoint: Callable[[], Checkpoint]) -> None:
+        """Write whenever positions moved, at most once a second; runs until cancelled."""
+        while True:
+            await self._moved.wait()
+            self._moved.clear()
+            if not await self.save(checkpoint()):
+                self._moved.set()
+            await self._ctx.stop.pause(_EVERY_SECONDS)
+
+    async def save(self, checkpoint: Checkpoint) -> bool:
+        """Write now; False (counted, shown) when the folder cannot be written."""
+        try:
+            await asyncio.to_thread(self._write, dump(checkpoint))
+        except OSError as error:
+            text = f"cannot write {self._path} (state_dir): {error.strerror}; running without a checkpoint, nothing is lost"
+            self._metrics.checkpoints.labels("failed").inc()
+            self._metrics.checkpoint_writable.set(0)
+            self._ctx.health.set("state", State.DEGRADED, text)
+            self._ctx.log.error(text, action="checkpoint.failed", every_seconds=60)
+            return False
+        self.saved_at = monotonic()
+        self._metrics.checkpoints.labels("ok").inc()
+        self._metrics.checkpoint_writable.set(1)
+        self._ctx.health.set("state", State.OK)
+        return True
+
+    def _write(self, data: bytes) -> None:
+        os.makedirs(os.path.dirname(self._path), exist_ok=True)
+        write_file(self._path, data)

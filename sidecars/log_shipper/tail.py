@@ -1,0 +1,205 @@
+"""One open log file: read on from where it was, notice when it is no longer what it was.
+
+Every read begins with the marker, the bytes just before the offset, in the same `pread` as the new ones: a file
+that was truncated (and even grew past the offset again) is noticed by the very read that would have gone wrong.
+"""
+
+import os
+from collections import deque
+
+from sidecars.runtime.stop import monotonic
+
+from .core.documents import Template
+from .core.identity import HEAD_BYTES, FileKey, Head, Mark, digest, marker_length
+from .core.lag import Lag
+from .core.position import Ledger
+
+_HISTORY = 32
+"""Remembered segment ends per file, to recognise a copy that ends before what was read of the original."""
+_SCAN_BYTES = 1 << 20
+
+
+class Truncated(Exception):
+    """The content at and before the read offset is not what was read: truncated, or the inode was reused."""
+
+
+class Tail:
+    """A file that is being followed. Owned by the agent's one reading task; no other code reads it.
+
+    States, in the order of a life: followed (`listed`: found under a name that matches), left over (renamed or
+    removed from the globs: read on as long as it exists), over (`fd` is None and nothing is unread).
+    """
+
+    def __init__(self, path: str, start: Mark | None = None) -> None:
+        self.path = path
+        """The name it was first seen under: `log.file.path` of its documents, also after a rename."""
+        self.place = path
+        """Where it is now, as far as known."""
+        self.key = FileKey(0, 0)
+        self.fd: int | None = None
+        self.ledger = Ledger(start or Mark())
+        self.head = Head()
+        self.prefix = ""
+        self.first_line = ""
+        self.generation = 0
+        self.template: Template | None = None
+        self.size_bytes = 0
+        self.modified_ns = 0
+        self.links = 1
+        self.listed = True
+        self.grown_at = 0.0
+        """Loop time of the last growth that was seen."""
+        self.lag = Lag()
+        self.stuck_at = (-1, 0)
+        """Size and modification time at which the rest of the file was half a line: no use reading it again."""
+        self.history: deque[Mark] = deque(maxlen=_HISTORY)
+        self._marker = b""
+
+    def open(self) -> None:
+        """Open what is at `place`. Raises OSError. A FIFO put in place of a log must not block: O_NONBLOCK."""
+        self.hold(os.open(self.place, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+
+    def hold(self, fd: int) -> None:
+        """Go on in the file behind `fd`, which this object owns from now on."""
+        self.close()
+        self.fd = fd
+        status = os.fstat(fd)
+        self._note(status)
+        self.key = FileKey(status.st_dev, status.st_ino)
+
+    def start_at(self, mark: Mark) -> None:
+        """Read on from `mark`, whatever was read before."""
+        self.ledger = Ledger(mark)
+        self.history.clear()
+        self._marker = b""
+
+    def inherit(self, former: "Tail", mark: Mark) -> None:
+        """Go on where `former` stopped, in this copy of it that contains what `mark` marks.
+
+        The ledger moves over, so what is still in flight of the former file is committed here. A copy that ends
+        before the former's read offset holds nothing new: it counts as read to its end.
+        """
+        if mark.offset == former.ledger.read.offset:
+            self.ledger = former.ledger
+        else:
+            length = marker_length(self.size_bytes)
+            end = b"" if self.fd is None else os.pread(self.fd, length, self.size_bytes - length)
+            self.ledger = Ledger(Mark(self.size_bytes, digest(end)))
+        self.resumes()
+
+    def close(self) -> None:
+        """Let go of the descriptor; the ledger stays."""
+        if self.fd is not None:
+            os.close(self.fd)
+            self.fd = None
+
+    def refresh(self) -> bool:
+        """Look at size and links; whether there is something to read. Raises Truncated."""
+        if self.fd is None:
+            return False
+        before = (self.size_bytes, self.modified_ns)
+        self._note(os.fstat(self.fd))
+        if self.size_bytes < self.ledger.read.offset:
+            raise Truncated
+        return before != (self.size_bytes, self.modified_ns)
+
+    def check(self) -> None:
+        """Compare the marker without reading on: for files whose reading is paused. Raises Truncated."""
+        self.read(0)
+
+    def resumes(self) -> bool:
+        """Whether the open file is the one that `ledger` and `head` describe; also prepares reading on."""
+        mark = self.ledger.read
+        if self.fd is None or self.size_bytes < mark.offset or not self.head.fits(self.start_bytes()):
+            return False
+        length = marker_length(mark.offset)
+        self._marker = os.pread(self.fd, length, mark.offset - length)
+        return mark.offset == 0 or digest(self._marker) == mark.marker
+
+    def start_bytes(self) -> bytes:
+        """The first HEAD_BYTES of the file as it is now."""
+        return b"" if self.fd is None else os.pread(self.fd, HEAD_BYTES, 0)
+
+    def know_head(self) -> None:
+        """Extend the head fingerprint to what can be read now."""
+        if self.head.length < HEAD_BYTES and self.size_bytes > self.head.length:
+            start = self.start_bytes()
+            if self.head.fits(start):
+                self.head = self.head.grown(start)
+            elif self.ledger.read.offset == 0:
+                self.head = Head.of(start)
+
+    def read(self, want_bytes: int) -> bytes:
+        """Up to `want_bytes` from the read offset. Raises Truncated, OSError."""
+        if self.fd is None:
+            return b""
+        offset, marker = self.ledger.read.offset, self._marker
+        data = os.pread(self.fd, len(marker) + want_bytes, offset - len(marker))
+        if data[: len(marker)] != marker:
+            raise Truncated
+        return data[len(marker) :]
+
+    def advance(self, block: bytes, consumed: int, *, in_cut_line: bool) -> Mark:
+        """The mark after `consumed` bytes of the block just read; becomes the place to read on from."""
+        length = marker_length(self.ledger.read.offset + consumed)
+        self._marker = (self._marker + block[:consumed])[-length:] if length else b""
+        mark = Mark(self.ledger.read.offset + consumed, digest(self._marker), in_cut_line)
+        self.history.append(mark)
+        return mark
+
+    def hole(self) -> int:
+        """Where the run of NULs at the read offset ends, or the read offset when nothing follows it yet: zeros at
+        the end may be space that a writer allocated in advance and will fill.
+        """
+        offset = position = self.ledger.read.offset
+        while self.fd is not None and position < self.size_bytes:
+            try:
+                position = max(position, os.lseek(self.fd, position, os.SEEK_DATA))
+            except OSError:  # ENXIO: nothing but hole up to the end
+                return offset
+            block = os.pread(self.fd, _SCAN_BYTES, position)
+            rest = block.lstrip(b"\0")
+            position += len(block) - len(rest)
+            if rest:
+                return position
+            if not block:
+                break
+        return offset
+
+    def skip_to(self, offset: int) -> Mark:
+        """The mark after a hole that ends at `offset`."""
+        length = marker_length(offset)
+        self._marker = b"" if self.fd is None else os.pread(self.fd, length, offset - length)
+        return Mark(offset, digest(self._marker))
+
+    @property
+    def readable(self) -> bool:
+        """Whether reading may bring a line: there is something unread, and more than the last attempt saw."""
+        return self.fd is not None and self.unread_bytes > 0 and self.stuck_at != (self.size_bytes, self.modified_ns)
+
+    @property
+    def unread_bytes(self) -> int:
+        """Bytes in the file beyond the read offset."""
+        return max(0, self.size_bytes - self.ledger.read.offset)
+
+    @property
+    def lag_bytes(self) -> int:
+        """Bytes in the file beyond what is acknowledged."""
+        return max(0, self.size_bytes - self.ledger.committed.offset)
+
+    @property
+    def deleted(self) -> bool:
+        """No name left: the space is free once we let go."""
+        return self.links == 0
+
+    def _note(self, status: os.stat_result) -> None:
+        self.size_bytes, self.modified_ns, self.links = status.st_size, status.st_mtime_ns, status.st_nlink
+        self.lag.grew(self.size_bytes, monotonic())
+
+    def where(self) -> str:
+        """The present name of the open file, also after a rename; the last known one when that cannot be read."""
+        try:
+            name = os.readlink(f"/proc/self/fd/{self.fd}")
+        except OSError:
+            return self.place
+        return self.place if name.endswith(" (deleted)") else name
