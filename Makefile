@@ -1,0 +1,47 @@
+# Every target needs only a Python >= 3.11; the virtual environment is made on first use. `make help` lists the targets.
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench format lock clean
+SHELL := /bin/bash
+VENV := .venv
+RUN := $(VENV)/bin/python
+export PYTHON
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.stamp ## half a minute: an app writes, its log is shipped, things break, nothing is lost
+	@$(RUN) -m sidecars.devstack demo
+
+test: $(VENV)/.stamp .cache/venv-log-shipper/.stamp ## all tests (PYTEST_ARGS="-k word" for some), with real servers where they can be had
+	@scripts/servers
+	@$(RUN) -m pytest tests $(PYTEST_ARGS)
+
+check: $(VENV)/.stamp ## ruff, mypy --strict, import contracts
+	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check .
+	@$(RUN) -m mypy
+	@$(VENV)/bin/lint-imports --no-logo
+
+bench: $(VENV)/.stamp ## benchmarks side by side with a peer; prints figures, judges nothing
+	@scripts/servers bench
+	@$(RUN) -m tests.bench
+
+format: $(VENV)/.stamp ## let ruff mend and format the code
+	@$(RUN) -m ruff check --fix .
+	@$(RUN) -m ruff format .
+
+LOCK := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade --custom-compile-command "make lock"
+lock: $(VENV)/.stamp ## pin the newest versions, with hashes, for every platform and Python
+	$(LOCK) --all-extras pyproject.toml requirements/dev.in -o requirements/dev.txt
+	$(LOCK) --extra log-shipper --constraint requirements/dev.txt pyproject.toml -o requirements/log-shipper.txt
+
+clean: ## remove everything that was made here
+	rm -rf .venv .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.stamp: requirements/dev.txt pyproject.toml scripts/bootstrap
+	@scripts/bootstrap $(VENV) requirements/dev.txt editable
+
+# What the log shipper's image installs and nothing more: memory is measured in it (tests/rules/test_memory.py).
+.cache/venv-%/.stamp: requirements/%.txt scripts/bootstrap
+	@scripts/bootstrap .cache/venv-$* $<

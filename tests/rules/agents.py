@@ -1,0 +1,156 @@
+"""Each sidecar as it ships: which there are, what each may weigh, and how to start one to look at it from outside.
+
+A sidecar runs in a virtual environment of its own locked requirements and nothing else, as in its image: some libraries
+import whatever they find installed (elastic_transport takes requests and httpx), so the development environment would
+weigh them too.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What one sidecar may weigh, and the settings it is weighed with ({folder} and {elasticsearch} are filled in)."""
+
+    idle_mib: float
+    loaded_mib: float
+    settings: dict[str, str] = field(default_factory=dict)
+
+
+# One row per sidecar (test_every_sidecar_has_a_row). The frame is the classic sidecar request of 50Mi.
+FOOTPRINTS: dict[str, Footprint] = {
+    "log-shipper": Footprint(
+        idle_mib=45,
+        loaded_mib=64,
+        settings={
+            "LOG_SHIPPER_PATHS": "{folder}/*.log",
+            "LOG_SHIPPER_STATE_DIR": "{folder}/state",
+            "LOG_SHIPPER_ELASTICSEARCH_URL": "{elasticsearch}",
+            "LOG_SHIPPER_ADMIN_HOST": "127.0.0.1",
+            "LOG_SHIPPER_ADMIN_PORT": "0",
+        },
+    ),
+}
+
+
+def sidecar_names() -> list[str]:
+    """Every sidecar of the project by the name people type."""
+    return sorted(path.parent.name.replace("_", "-") for path in (ROOT / "sidecars").glob("*/agent.py"))
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    """Look again and again until it is so; raises AssertionError after a minute."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {PATIENCE_SECONDS:.0f} s in vain for: {what}"
+        time.sleep(0.05)
+
+
+def shipping_environment(name: str) -> Path:
+    """The interpreter of the environment with only this sidecar's requirements; made or renewed when needed."""
+    folder = Path(".cache") / f"venv-{name}"
+    made = [ROOT / "scripts" / "bootstrap", folder, Path("requirements") / f"{name}.txt"]
+    subprocess.run(made, cwd=ROOT, check=True, capture_output=True, text=True)
+    python = ROOT / folder / "bin" / "python"
+    # An image carries compiled bytecode; compiling at the first start would be weighed, and only then.
+    subprocess.run([python, "-m", "compileall", "-q", ROOT / "sidecars"], check=True, capture_output=True)
+    return python
+
+
+@dataclass(frozen=True)
+class Running:
+    """A sidecar that runs: its process, its folder (where `app.log` is read) and its admin address."""
+
+    process: subprocess.Popen[bytes]
+    folder: Path
+    url: str
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and body of a GET on the admin endpoint; AssertionError with its log when the sidecar has ended."""
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=10) as reply:
+                return reply.status, reply.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        except urllib.error.URLError as error:
+            with suppress(subprocess.TimeoutExpired):  # refused: it is ending, or has ended
+                self.process.wait(timeout=5)
+            check_alive(self.process, self.folder / "stderr")
+            raise AssertionError(f"cannot reach {self.url}{path}: {error}") from error
+
+    def metric(self, name: str) -> float:
+        """The sum of a metric's series; 0 when there is none."""
+        lines = self.get("/metrics")[1].splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith((name + " ", name + "{")))
+
+    def resident_mib(self) -> float:
+        """Resident memory now, as the kernel adds it up."""
+        return self._kib("smaps_rollup", "Rss:") / 1024
+
+    def peak_mib(self) -> float:
+        """The highest resident memory since the start."""
+        return self._kib("status", "VmHWM:") / 1024
+
+    def _kib(self, file: str, key: str) -> int:
+        text = Path(f"/proc/{self.process.pid}/{file}").read_text(encoding="ascii")
+        return next(int(line.split()[1]) for line in text.splitlines() if line.startswith(key))
+
+
+def check_alive(process: subprocess.Popen[bytes], log: Path) -> None:
+    """Raise AssertionError with the end of its log when the sidecar is gone."""
+    assert process.poll() is None, f"the sidecar ended with {process.returncode}:\n{log.read_text()[-3000:]}"
+
+
+def admin_port(log: Path, process: subprocess.Popen[bytes]) -> int:
+    """The port that the sidecar says it listens on (action `admin.listening` in its log)."""
+    found: list[int] = []
+
+    def said() -> bool:
+        check_alive(process, log)
+        lines = [line for line in log.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("}\n")]
+        records = (json.loads(line) for line in lines)
+        found.extend(record["port"] for record in records if record.get("action") == "admin.listening")
+        return bool(found)
+
+    wait_until(said, "the address of the admin endpoint in the log")
+    return found[0]
+
+
+@contextmanager
+def run(name: str, folder: Path, elasticsearch: str) -> Iterator[Running]:
+    """Start a sidecar in its own environment, wait until /startupz is content, and stop it at the end."""
+    python = shipping_environment(name)
+    settings = {
+        key: v.format(folder=folder, elasticsearch=elasticsearch) for key, v in FOOTPRINTS[name].settings.items()
+    }
+    environment = {"PATH": os.environ["PATH"], "PYTHONSAFEPATH": "1", "PYTHONPATH": str(ROOT), **settings}
+    (folder / "app.log").touch()
+    log = folder / "stderr"
+    with log.open("wb") as errors:
+        process = subprocess.Popen(
+            [python, "-m", "sidecars", name], cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=errors
+        )
+    try:
+        running = Running(process, folder, f"http://127.0.0.1:{admin_port(log, process)}")
+        wait_until(lambda: running.get("/startupz")[0] == 200, "/startupz")
+        yield running
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(timeout=PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

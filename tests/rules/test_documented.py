@@ -1,0 +1,65 @@
+"""What a sidecar can be told and what it tells stands in the README: every setting, every metric, no other metric."""
+
+import importlib
+import re
+from typing import Any, get_type_hints
+
+import msgspec
+import pytest
+
+from tests.rules import agents
+from tests.rules.conftest import Fleet
+
+README = agents.ROOT / "README.md"
+
+
+def settings_of(name: str) -> Any:
+    return importlib.import_module(f"sidecars.{name.replace('-', '_')}.agent").SIDECAR.settings
+
+
+def description_of(annotation: Any) -> str | None:
+    """The description in a field's msgspec.Meta."""
+    metas = [meta for meta in getattr(annotation, "__metadata__", ()) if isinstance(meta, msgspec.Meta)]
+    return next((meta.description for meta in metas if meta.description), None)
+
+
+def exposed_metrics(text: str) -> set[str]:
+    """Names of our own metrics in a scrape; the process collector's are documented by Prometheus."""
+    return {name for name in re.findall(r"^# TYPE (\S+) ", text, re.MULTILINE) if name.startswith("sidecar_")}
+
+
+def test_there_are_sidecars_to_look_at() -> None:
+    assert "log-shipper" in agents.sidecar_names()
+
+
+@pytest.mark.parametrize("name", agents.sidecar_names())
+def test_every_setting_says_what_it_is(name: str) -> None:
+    hints = get_type_hints(settings_of(name), include_extras=True)
+    silent = [
+        field.name for field in msgspec.structs.fields(settings_of(name)) if not description_of(hints[field.name])
+    ]
+    assert not silent, f"settings without a description in their Meta: {silent}"
+
+
+@pytest.mark.parametrize("name", agents.sidecar_names())
+def test_every_setting_is_in_the_readme(name: str) -> None:
+    readme = README.read_text(encoding="utf-8")
+    missing = [field.name for field in msgspec.structs.fields(settings_of(name)) if f"`{field.name}`" not in readme]
+    assert not missing, f"not in README.md (`python -m sidecars reference {name}` prints the table): {missing}"
+
+
+@pytest.mark.parametrize("name", agents.sidecar_names())
+def test_every_metric_is_in_the_readme(name: str, fleet: Fleet) -> None:
+    readme = README.read_text(encoding="utf-8")
+    missing = sorted(
+        metric for metric in exposed_metrics(fleet[name].get("/metrics")[1]) if f"`{metric}`" not in readme
+    )
+    assert not missing, f"metrics that README.md does not name: {missing}"
+
+
+@pytest.mark.parametrize("name", agents.sidecar_names())
+def test_the_readme_names_no_metric_that_is_not_there(name: str, fleet: Fleet) -> None:
+    prefix = f"sidecar_{name.replace('-', '_')}_"
+    named = set(re.findall(rf"`({prefix}[a-z0-9_]+)`", README.read_text(encoding="utf-8")))
+    invented = named - exposed_metrics(fleet[name].get("/metrics")[1])
+    assert not invented, f"README.md names metrics that the sidecar does not have: {sorted(invented)}"

@@ -1,0 +1,68 @@
+"""What each sidecar weighs: a pod pays for it in every replica, so a budget is a promise like any other.
+
+Resident memory of the real process, in the environment of its image (see agents.py), against the stand-in.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.rules import agents
+from tests.rules.conftest import Fleet
+
+TITLE = "memory of the sidecars, MiB resident"
+LINES_PER_SECOND = 10_000
+LOAD_SECONDS = 5
+LINE = "2026-01-01T00:00:00.000Z INFO request {:09d} served in 12 ms " + "x" * 90 + "\n"
+
+Table = Callable[[str, str], None]
+
+
+def write_lines(log: Path, first: int, count: int) -> None:
+    with log.open("a", encoding="ascii") as app:
+        app.writelines(LINE.format(number) for number in range(first, first + count))
+
+
+def all_acknowledged(running: agents.Running, log: Path) -> bool:
+    return running.metric("sidecar_log_shipper_acknowledged_bytes_total") >= log.stat().st_size
+
+
+def test_every_sidecar_has_a_row() -> None:
+    assert sorted(agents.FOOTPRINTS) == agents.sidecar_names()
+
+
+@pytest.mark.parametrize("name", sorted(agents.FOOTPRINTS))
+def test_an_idle_sidecar_keeps_within_its_budget(name: str, fleet: Fleet, table: Table) -> None:
+    """Idle after it has worked: connections, codecs and metrics that load at first use are in the figure."""
+    running = fleet[name]
+    log = running.folder / "app.log"
+    write_lines(log, 0, 100)
+    agents.wait_until(lambda: all_acknowledged(running, log), "the first lines to be acknowledged")
+    resident_mib, budget_mib = running.resident_mib(), agents.FOOTPRINTS[name].idle_mib
+    table(TITLE, f"{name:16} idle   {resident_mib:6.1f} of {budget_mib:.0f}")
+    assert resident_mib <= budget_mib
+
+
+def test_the_log_shipper_keeps_within_its_budget_at_ten_thousand_lines_a_second(fleet: Fleet, table: Table) -> None:
+    """The peak since the start: a busy machine makes the run longer, never the figure smaller than it was."""
+    running = fleet["log-shipper"]
+    log = running.folder / "load.log"
+    acknowledged = "sidecar_log_shipper_acknowledged_bytes_total"
+    before = running.metric(acknowledged)
+    began = time.monotonic()
+    for step in range(LOAD_SECONDS * 10):
+        write_lines(log, step * LINES_PER_SECOND // 10, LINES_PER_SECOND // 10)
+        time.sleep(max(0.0, began + (step + 1) / 10 - time.monotonic()))
+    written = log.stat().st_size
+    agents.wait_until(lambda: running.metric(acknowledged) >= before + written, "all lines to be acknowledged")
+    peak_mib, budget_mib = running.peak_mib(), agents.FOOTPRINTS["log-shipper"].loaded_mib
+    table(TITLE, f"{'log-shipper':16} loaded {peak_mib:6.1f} of {budget_mib:.0f}")
+    assert peak_mib <= budget_mib
+
+
+def test_a_shipping_environment_holds_nothing_of_the_development_one() -> None:
+    packages = next((agents.shipping_environment("log-shipper").parents[1] / "lib").glob("python3*/site-packages"))
+    assert (packages / "elastic_transport").exists()
+    assert not any((packages / name).exists() for name in ("requests", "httpx", "pytest"))
