@@ -1,0 +1,124 @@
+"""The command `sidecar` (`python -m sidecars`): finds `sidecars.NAME.agent` and hands its SIDECAR to the runtime.
+
+Imports nothing heavy at the top: as process 1 of a container Python ignores SIGTERM until a handler is set, so
+setting it comes first.
+"""
+
+import importlib
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from sidecars import __version__
+
+if TYPE_CHECKING:
+    from sidecars.runtime import Sidecar
+
+_FOLDER = Path(__file__).parent
+_VERBS = {
+    "check": "read the settings, look around, report; start nothing",
+    "schema": "print the JSON Schema of the settings file",
+    "reference": "print the settings as a Markdown table",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line and return the exit status: 2 for a command that makes no sense, else see runtime/app.py."""
+    words = sys.argv[1:] if argv is None else argv
+    try:
+        status = command(words)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `sidecar NAME --help | head`: the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the interpreter complains when it flushes at its end
+        return 0
+    return status
+
+
+def command(words: list[str]) -> int:
+    """Run what the words ask for and return the exit status."""
+    early: list[int] = []
+    if words and words[0] not in _VERBS and not words[0].startswith("-"):
+        catch_early(early)
+    if not words or words[0] in {"-h", "--help"}:
+        print(usage())
+        return 0 if words else 2
+    if words[0] == "--version":
+        print(f"sidecars {__version__}")
+        return 0
+    verb = words[0] if words[0] in _VERBS else ""
+    rest = words[1:] if verb else words
+    count = next((index for index, word in enumerate(rest) if word.startswith("-")), len(rest))
+    names, flags = rest[:count], rest[count:]
+    if wrong := complaint(verb, names):
+        print(wrong, file=sys.stderr)
+        return 2
+    found = [find(name) for name in names]
+    if verb:
+        from sidecars.runtime import verbs  # after the signal handlers
+
+        return verbs.run_verb(verb, found[0], flags)
+    from sidecars.runtime import run  # after the signal handlers
+
+    return run(found, flags, early)
+
+
+def catch_early(early: list[int]) -> None:
+    """Remember SIGTERM and SIGINT in `early` until the runtime takes them over."""
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        del frame
+        early.append(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, remember)
+
+
+def known_names() -> list[str]:
+    """Return the names of all sidecars: the folders that have an agent.py."""
+    return sorted(agent.parent.name.replace("_", "-") for agent in _FOLDER.glob("*/agent.py"))
+
+
+def complaint(verb: str, names: list[str]) -> str:
+    """Return what is wrong with the names, or nothing."""
+    known = known_names()
+    for name in names:
+        if name not in known:
+            import difflib  # only for this message
+
+            near = difflib.get_close_matches(name, [*known, *_VERBS], n=1, cutoff=0.4)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known) or 'none'}"
+            return f"cannot run {name}: there is no such sidecar; {hint}"
+    if verb and len(names) != 1:
+        return f"cannot {verb}: name one sidecar, as in `sidecar {verb} {known[0] if known else 'NAME'}`"
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    return f"cannot run {doubled[0]} twice in one process" if doubled else ""
+
+
+def find(name: str) -> "Sidecar":
+    """Import a sidecar and return its description."""
+    sidecar: Sidecar = importlib.import_module(f"sidecars.{name.replace('-', '_')}.agent").SIDECAR
+    return sidecar
+
+
+def usage() -> str:
+    """Return the overview, one line per sidecar, without importing any."""
+    lines = ["usage: sidecar NAME [FLAGS]        run one sidecar (its flags: sidecar NAME --help)"]
+    lines += ["       sidecar NAME NAME ...       run several in one process (settings from variables and files)"]
+    lines += [f"       sidecar {f'{verb} NAME':<19} {meaning}" for verb, meaning in _VERBS.items()]
+    lines += ["       sidecar --version", "", "sidecars:"]
+    return "\n".join([*lines, *(f"  {name:<18} {first_line(name)}" for name in known_names())])
+
+
+def first_line(name: str) -> str:
+    """Return the first line of a sidecar's docstring, read from its source."""
+    import ast  # only for the overview
+
+    source = (_FOLDER / name.replace("-", "_") / "__init__.py").read_text(encoding="utf-8")
+    return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

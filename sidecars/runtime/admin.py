@@ -1,0 +1,202 @@
+"""The admin endpoint: probes, metrics, status, and triggers for the containers of the same pod.
+
+Exists so that the kubelet, Prometheus and a person with curl see every sidecar in the same way. Probes and metrics
+answer on the pod's address; whatever changes something answers on loopback only, because containers of a pod share it
+and nobody else can reach it.
+"""
+
+import asyncio
+import ipaddress
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+# From the modules, not from aiohttp.web: that one imports the application framework as well, 1.3 MiB that nobody uses.
+from aiohttp.web_request import BaseRequest
+from aiohttp.web_response import Response, StreamResponse
+from aiohttp.web_server import Server
+from prometheus_client import CollectorRegistry
+
+from sidecars import __version__
+from sidecars.runtime.errors import Permanent, Problem, SettingsError, Transient
+from sidecars.runtime.health import Condition, State, TimedHealth
+from sidecars.runtime.logs import encode_json
+from sidecars.runtime.metrics import expose
+from sidecars.runtime.stop import Stop, monotonic, now, rfc3339
+
+IDLE_SECONDS = 15.0  # a connection that says nothing, or not a whole request head, is closed after this
+LEAVE_SECONDS = 0.5  # how long the exit waits for answers that are being sent
+Trigger = Callable[[], Awaitable[Mapping[str, object] | None]]
+
+
+class Admin:
+    """What one sidecar shows and takes on the admin endpoint."""
+
+    def __init__(self, name: str, health: TimedHealth) -> None:
+        self.name = name
+        self.health = health
+        self.providers: list[Callable[[], Mapping[str, Any]]] = []
+        self.triggers: dict[str, Trigger] = {}
+
+    def status(self, provider: Callable[[], Mapping[str, Any]]) -> None:
+        """Add the provider's entries to /status. It is called at each request and must be quick."""
+        self.providers.append(provider)
+
+    def trigger(self, name: str, act: Trigger) -> None:
+        """Have `POST /name` run `act` for callers on loopback; what it returns is the answer's JSON. Permanent and
+        Transient become 500 and 503.
+
+        With several sidecars in the process the path is `/SIDECAR/name`.
+        """
+        self.triggers[name] = act
+
+    def shown(self) -> dict[str, Any]:
+        """Return this sidecar's part of /status."""
+        entries: dict[str, Any] = {}
+        for provider in self.providers:
+            entries.update(provider())
+        return entries
+
+
+class AdminServer:
+    """One HTTP server for all sidecars of the process."""
+
+    def __init__(self, admins: Sequence[Admin], registry: CollectorRegistry, stop: Stop) -> None:
+        self._admins = admins
+        self._registry = registry
+        self._stop = stop
+        self._began = monotonic()
+        self._began_at = now()
+        self._server: Server[BaseRequest] | None = None
+        self._listener: asyncio.Server | None = None
+        self._pages: dict[str, Callable[[BaseRequest], Response]] = {
+            "/livez": lambda _: Response(text="ok\n"),
+            "/startupz": self._startupz,
+            "/readyz": self._readyz,
+            "/metrics": self._metrics,
+            "/status": self._status,
+        }
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen, and return the port. Raise SettingsError naming admin_port when the address cannot be had."""
+        # handler_cancellation stays off: a trigger that has begun is finished even when the caller hangs up.
+        self._server = Server(self._answer, access_log=None, keepalive_timeout=IDLE_SECONDS, lingering_time=1.0)
+        try:
+            self._listener = await asyncio.get_running_loop().create_server(
+                self._server, host, port, reuse_address=True
+            )
+        except OSError as error:
+            reason = error.strerror or str(error)
+            remedy = f"set another admin_port or admin_host (now {host}), or 0 for any free port"
+            raise SettingsError(
+                [Problem("admin_port", f"cannot listen there: {reason}", remedy, value=str(port))]
+            ) from None
+        return int(self._listener.sockets[0].getsockname()[1])
+
+    async def close(self) -> None:
+        """Stop listening and drop the connections; never takes longer than about twice LEAVE_SECONDS."""
+        if self._listener is not None and self._server is not None:
+            self._listener.close()
+            self._server.pre_shutdown()
+            await self._server.shutdown(LEAVE_SECONDS)
+
+    async def _answer(self, request: BaseRequest) -> StreamResponse:
+        trigger = self._trigger(request.path)
+        if trigger is not None:
+            return await self._pull(trigger, request)
+        page = self._pages.get(request.path)
+        if page is None:
+            return _json({"error": f"no such page; there are {', '.join(sorted(self._pages))}"}, 404)
+        if request.method not in {"GET", "HEAD"}:
+            return _json({"error": "use GET"}, 405, {"Allow": "GET, HEAD"})
+        return page(request)
+
+    def _trigger(self, path: str) -> Trigger | None:
+        if path == "/quit":
+            return self._quit
+        sidecar, _, name = path.removeprefix("/").rpartition("/")
+        alone = len(self._admins) == 1
+        return next(
+            (a.triggers[name] for a in self._admins if name in a.triggers and sidecar == ("" if alone else a.name)),
+            None,
+        )
+
+    async def _quit(self) -> None:
+        self._stop.request("POST /quit")
+
+    async def _pull(self, trigger: Trigger, request: BaseRequest) -> Response:
+        if request.method != "POST":
+            return _json({"error": "use POST"}, 405, {"Allow": "POST"})
+        if not is_loopback(request.transport):
+            return _json(
+                {"error": "answered on loopback only: call it from a container of this pod, at 127.0.0.1"}, 403
+            )
+        try:
+            return _json(await trigger() or {"done": True}, 200)
+        except Permanent as error:
+            return _json({"error": str(error)}, 500)
+        except Transient as error:
+            return _json({"error": str(error)}, 503)
+
+    def _startupz(self, _: BaseRequest) -> Response:
+        waiting = [admin.name for admin in self._admins if not admin.health.started]
+        return Response(
+            text=f"not started: {', '.join(waiting)}\n" if waiting else "started\n", status=503 if waiting else 200
+        )
+
+    @property
+    def _ready(self) -> bool:
+        return not self._stop.requested and all(admin.health.ready for admin in self._admins)
+
+    def _conditions(self) -> list[dict[str, Any]]:
+        """All conditions, with the sidecar's name in front when there are several, and the two that the runtime
+        knows.
+        """
+        shown: list[Condition] = []
+        for admin in self._admins:
+            prefix = f"{admin.name}/" if len(self._admins) > 1 else ""
+            if not admin.health.started:
+                shown.append(Condition(f"{prefix}start", State.FAILING, "not started yet", self._began_at))
+            shown += [Condition(prefix + c.name, c.state, c.reason, c.since) for c in admin.health.conditions]
+        if self._stop.requested:
+            shown.append(Condition("stop", State.FAILING, f"stopping: {self._stop.reason}", self._stop.since))
+        return [{"name": c.name, "state": c.state, "reason": c.reason, "since": rfc3339(c.since)} for c in shown]
+
+    def _readyz(self, _: BaseRequest) -> Response:
+        return _json({"ready": self._ready, "conditions": self._conditions()}, 200 if self._ready else 503)
+
+    def _metrics(self, request: BaseRequest) -> Response:
+        body, content_type = expose(self._registry, request.headers.get("Accept", ""))
+        return Response(body=body, headers={"Content-Type": content_type})
+
+    def _status(self, _: BaseRequest) -> Response:
+        several = len(self._admins) > 1
+        core = {
+            "name": " ".join(admin.name for admin in self._admins),
+            "version": __version__,
+            "uptime_seconds": round(monotonic() - self._began, 3),
+            "ready": self._ready,
+            "conditions": self._conditions(),
+            "stop": {"requested": self._stop.requested, "reason": self._stop.reason},
+        }
+        parts = (
+            {"sidecars": {admin.name: admin.shown() for admin in self._admins}} if several else self._admins[0].shown()
+        )
+        return _json({**parts, **core}, 200)
+
+
+def is_loopback(transport: asyncio.BaseTransport | None) -> bool:
+    """Whether the other end is on this pod's loopback: 127/8, ::1, or 127/8 mapped into IPv6. Headers are not asked:
+    they can be made up.
+    """
+    peer = transport.get_extra_info("peername") if transport else None
+    if not isinstance(peer, tuple):
+        return False
+    address = ipaddress.ip_address(peer[0].partition("%")[0])
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
+
+
+def _json(value: Mapping[str, Any], status: int, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(
+        body=encode_json(value) + b"\n", status=status, content_type="application/json", headers=headers
+    )

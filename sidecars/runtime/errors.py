@@ -1,0 +1,41 @@
+"""The errors of the project: the type says whose fault it is, and so who may retry."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+class Permanent(Exception):
+    """The same attempt will fail again: the request is wrong, or somebody has to change something."""
+
+
+class Transient(Exception):
+    """The remote side or the network failed; the same attempt may work later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with the settings. `value` is the offending text, already safe to print, or None when it must
+    not be shown.
+
+    A sidecar's own cross-field checks give field, message and remedy; where the value came from is filled in by the
+    loader.
+    """
+
+    field: str
+    message: str
+    remedy: str
+    source: str = ""
+    value: str | None = None
+
+    def __str__(self) -> str:
+        value = "" if self.value is None else f"={self.value}"
+        source = f" (from {self.source})" if self.source else ""
+        return f"cannot use {self.field}{value}{source}: {self.message}; {self.remedy}"
+
+
+class SettingsError(Exception):
+    """The operator's input cannot be used. Carries every problem found, not only the first; exit status 2."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))

@@ -1,0 +1,187 @@
+"""Settings: the only reader of the environment and of the settings file, into one frozen value per sidecar.
+
+Flags win over environment variables, these over the YAML file, that over foreign variables (`fallbacks`), those over
+the default. Every problem is reported at once: whoever edits a manifest should need one round, not five.
+"""
+
+import difflib
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from sidecars.runtime.errors import Problem, SettingsError
+from sidecars.runtime.fields import Field, Kind, Secret, fields_of
+from sidecars.runtime.values import parse
+
+__all__ = ["Problem", "Secret", "Settings", "SettingsError", "load", "process_environment", "unknown"]
+
+S = TypeVar("S", bound="Settings")
+_NOTHING: Mapping[str, str] = {}
+
+# Kubernetes sets these in every container for each Service of the namespace, also for one called like the sidecar
+# (kubelet pkg/kubelet/envvars); they are not meant for us.
+_SERVICE_LINK = re.compile(
+    r".*_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_PROTO|_PORT|_ADDR)?)"
+)
+_SERVICE_URL = re.compile(r"(tcp|udp|sctp)://\S+")
+_URL_USER = re.compile(r"(?<=://)[^/@\s]*@")
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What every sidecar can be told; each declares its own on top, with `Annotated[type, Meta(description=...)]`."""
+
+    admin_host: Annotated[
+        str,
+        Meta(
+            description="Address of the admin endpoint; all by default, since kubelet probes come from outside the pod."
+        ),
+    ] = "0.0.0.0"
+    admin_port: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=65535,
+            description="Port of the admin endpoint; 0 takes any free one and logs it as `admin.listening`.",
+        ),
+    ] = 0
+    grace_seconds: Annotated[
+        float,
+        Meta(
+            gt=0,
+            description="Longest time from SIGTERM to the exit; keep it 2 s below terminationGracePeriodSeconds.",
+        ),
+    ] = 30.0
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="Least severe level that is logged.")
+    ] = "info"
+
+    def problems(self) -> Iterable[Problem]:
+        """Return what is wrong between fields that are each fine alone. For sidecars to override."""
+        return ()
+
+    @classmethod
+    def fallbacks(cls, environ: Mapping[str, str]) -> dict[str, str]:
+        """Return texts for fields that our own sources leave unset, taken from other people's variables. For sidecars
+        to override.
+        """
+        del environ
+        return {}
+
+
+@dataclass(frozen=True)
+class _Given:
+    """A value as it was given, and where."""
+
+    raw: object
+    source: str
+
+
+def process_environment() -> Mapping[str, str]:
+    """Return the environment of this process: nobody else reads it."""
+    return os.environ
+
+
+def load(settings: type[S], prefix: str, environ: Mapping[str, str], flags: Mapping[str, str] = _NOTHING) -> S:
+    """Read the settings of a sidecar whose variables start with `prefix` (such as `LOG_SHIPPER_`).
+
+    `flags` are texts by field name, plus `config` (also a variable): the path of the YAML file. Raises SettingsError
+    with every problem.
+    """
+    fields = {field.name: field for field in fields_of(settings)}
+    problems: list[Problem] = []
+    variables = {
+        name: text
+        for name, text in environ.items()
+        if name.startswith(prefix) and text and not _is_service_link(name, text)
+    }
+    path = flags.get("config") or variables.get(f"{prefix}CONFIG", "")
+    given = _from_fallbacks(settings, environ)
+    given |= _from_file(path, fields, problems) if path else {}
+    given |= _from_environment(variables, prefix, fields, problems)
+    given |= {name: _Given(text, f"--{name.replace('_', '-')}") for name, text in flags.items() if name != "config"}
+    values = dict(_parsed(fields, given, problems))
+    if not problems:
+        made = settings(**values)
+        problems += [_sourced(problem, given) for problem in made.problems()]
+        if not problems:
+            return made
+    raise SettingsError(problems)
+
+
+def _is_service_link(name: str, text: str) -> bool:
+    return bool(_SERVICE_LINK.fullmatch(name)) or (name.endswith("_PORT") and bool(_SERVICE_URL.fullmatch(text)))
+
+
+def _from_fallbacks(settings: type[Settings], environ: Mapping[str, str]) -> dict[str, _Given]:
+    found = {field: text for field, text in settings.fallbacks(environ).items() if text}
+    return {
+        field: _Given(text, next((name for name in environ if environ[name] == text), "a fallback"))
+        for field, text in found.items()
+    }
+
+
+def _from_file(path: str, fields: Mapping[str, Field], problems: list[Problem]) -> dict[str, _Given]:
+    from sidecars.runtime.yaml_file import read_mapping  # only when there is a file
+
+    try:
+        content = read_mapping(path)
+    except SettingsError as error:
+        problems.extend(error.problems)
+        return {}
+    problems += [unknown(str(name), "key", fields, f"{path}:{name}") for name in content if name not in fields]
+    return {name: _Given(raw, f"{path}:{name}") for name, raw in content.items() if name in fields and raw is not None}
+
+
+def _from_environment(
+    variables: Mapping[str, str], prefix: str, fields: Mapping[str, Field], problems: list[Problem]
+) -> dict[str, _Given]:
+    known = {f"{prefix}{name.upper()}": name for name in fields}
+    names = [*known, f"{prefix}CONFIG"]
+    problems += [unknown(name, "variable", names, "the environment") for name in variables if name not in names]
+    return {known[name]: _Given(text, name) for name, text in variables.items() if name in known}
+
+
+def unknown(name: str, what: str, known: Iterable[str], source: str) -> Problem:
+    """Return the problem of a name that nobody knows, with the nearest one that is known."""
+    nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return Problem(
+        name,
+        f"there is no such {what}",
+        f"did you mean {nearest[0]}?" if nearest else "remove it (--help lists all)",
+        source,
+    )
+
+
+def _parsed(
+    fields: Mapping[str, Field], given: Mapping[str, _Given], problems: list[Problem]
+) -> Iterator[tuple[str, Any]]:
+    for name, field in fields.items():
+        if name in given:
+            try:
+                yield name, parse(field, given[name].raw)
+            except ValueError:
+                problems.append(
+                    Problem(name, field.expected, field.remedy, given[name].source, _shown(field, given[name].raw))
+                )
+        elif field.default is msgspec.NODEFAULT:
+            problems.append(Problem(name, f"it is not set: {field.expected}", field.remedy))
+
+
+def _shown(field: Field, raw: object) -> str:
+    """Return a value for an error message: quoted, short, without secrets and without the user part of a URL."""
+    if field.kind is Kind.SECRET:
+        return "***"
+    if isinstance(raw, dict | list | tuple):
+        return f"a {type(raw).__name__}"  # somebody may have put anything below the wrong key
+    text = _URL_USER.sub("***@", str(raw))
+    return f'"{text[:80]}..."' if len(text) > 80 else f'"{text}"'
+
+
+def _sourced(problem: Problem, given: Mapping[str, _Given]) -> Problem:
+    found = given.get(problem.field)
+    return replace(problem, source=found.source) if found and not problem.source else problem

@@ -1,0 +1,58 @@
+"""Tasks with an owner: one that is restarted when it crashes, and one whose death must end the sidecar."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+from sidecars.runtime.backoff import Backoff
+from sidecars.runtime.sidecar import Context
+from sidecars.runtime.stop import monotonic
+
+T = TypeVar("T")
+BASE_SECONDS = 1.0
+CAP_SECONDS = 60.0
+
+
+async def supervise(
+    name: str, work: Callable[[], Awaitable[object]], ctx: Context, backoff: Backoff | None = None
+) -> None:
+    """Run `work()` until it returns or the stop is requested; when it raises, log, count and start it again after a
+    back-off.
+
+    Each crash counts in `task_restarts_total{task}`. The back-off starts anew when a run lasted longer than
+    CAP_SECONDS. Cancellation passes.
+    """
+    restarts = ctx.metrics.counter("task_restarts", "Crashed tasks that were started again.", ("task",)).labels(name)
+    delays = backoff or Backoff(BASE_SECONDS, CAP_SECONDS, random.random)
+    while True:
+        began = monotonic()
+        try:
+            await work()
+        except Exception as error:  # noqa: BLE001 (a boundary: whatever it raised, the rest must go on)
+            ctx.log.error("a task crashed", action="task.crashed", task=name, error=error)
+        else:
+            return
+        if monotonic() - began > CAP_SECONDS:
+            delays.reset()
+        delay_seconds = delays.next()
+        if await ctx.stop.sleep(delay_seconds):
+            return
+        restarts.inc()
+        ctx.log.info(
+            "starting the task again", action="task.restarted", task=name, after_seconds=round(delay_seconds, 3)
+        )
+
+
+async def guard(name: str, work: Coroutine[Any, Any, T]) -> T:
+    """Run `work` as the named task of a TaskGroup: `group.create_task(guard("tail", tail()))`.
+
+    An error ends the group, as the group's rules say, and carries the task's name in its traceback.
+    """
+    if task := asyncio.current_task():
+        task.set_name(name)
+    try:
+        return await work
+    except Exception as error:
+        error.add_note(f"in the task {name!r}")
+        raise

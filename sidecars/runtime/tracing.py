@@ -1,0 +1,55 @@
+"""Tracing: the OpenTelemetry API everywhere, its SDK only when an OTLP endpoint is configured.
+
+The SDK with its exporter costs about 16 MiB once it runs, so a sidecar that exports nothing must not import it.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from opentelemetry import trace
+
+from sidecars.runtime.logs import Log
+
+_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+
+
+class Tracing:
+    """Hands out tracers; with an endpoint configured also owns the SDK's provider."""
+
+    def __init__(self, name: str, environ: Mapping[str, str], log: Log) -> None:
+        wanted = any(environ.get(key) for key in _ENDPOINTS) and environ.get("OTEL_TRACES_EXPORTER") != "none"
+        self._provider = _start_sdk(environ.get("OTEL_SERVICE_NAME") or name, log) if wanted else None
+
+    def tracer(self, name: str) -> trace.Tracer:
+        """Return the tracer of a sidecar: the API's no-op one when nothing is exported."""
+        return trace.get_tracer(f"sidecars.{name}")
+
+    async def flush(self, timeout_seconds: float) -> None:
+        """Send what is left, for at most this long; what is not sent by then is lost, as spans may be."""
+        if self._provider is None:
+            return
+        flush: Callable[[int], object] = self._provider.force_flush
+        sending = asyncio.get_running_loop().run_in_executor(None, flush, int(timeout_seconds * 1000))
+        await asyncio.wait({sending}, timeout=timeout_seconds)
+
+
+def _start_sdk(name: str, log: Log) -> Any:
+    """Make and register the SDK's provider, or return None with one warning when its packages are not installed."""
+    try:  # imported here: 16 MiB that only those pay who export
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    except ImportError as error:
+        log.warning(
+            "cannot export traces: the OpenTelemetry SDK is missing; install sidecars[otel] or unset the OTLP endpoint",
+            action="tracing.unavailable",
+            missing=error.name,
+        )
+        return None
+    # No atexit hook: we flush ourselves, with a limit, and an endpoint that is away must not hold up the exit.
+    provider = TracerProvider(resource=Resource.create({"service.name": name}), shutdown_on_exit=False)
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    trace.set_tracer_provider(provider)  # global, so that libraries' own spans join ours
+    return provider

@@ -1,0 +1,61 @@
+"""The verbs of the command line: check, schema, reference. They start nothing and print for people and scripts."""
+
+import sys
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from sidecars.runtime import reference
+from sidecars.runtime.commandline import parse_arguments
+from sidecars.runtime.errors import SettingsError
+from sidecars.runtime.settings import load, process_environment
+from sidecars.runtime.sidecar import Sidecar
+
+
+def run_verb(verb: str, sidecar: Sidecar, flags: Sequence[str]) -> int:
+    """Run a verb on one sidecar and return the exit status."""
+    return _VERBS[verb](sidecar, flags)
+
+
+def check(sidecar: Sidecar, flags: Sequence[str]) -> int:
+    """Say whether the sidecar could start here: 0 yes, 1 a finding says no, 2 the settings cannot be used."""
+    line = parse_arguments(sidecar, flags)
+    problems = list(line.problems)
+    try:
+        settings = load(sidecar.settings, sidecar.prefix, process_environment(), line.flags)
+    except SettingsError as error:
+        problems += error.problems
+    if problems:
+        print(SettingsError(problems), file=sys.stderr)
+        return 2
+    findings = list(sidecar.check(settings)) if sidecar.check else []
+    print(f"ok: the settings of {sidecar.name} can be used")
+    for finding in findings:
+        print(f"{finding.level}: {finding.text}")
+    return 1 if any(finding.level == "error" for finding in findings) else 0
+
+
+def _schema(sidecar: Sidecar, flags: Sequence[str]) -> int:
+    if flags:
+        return _no_flags("schema")
+    print(msgspec.json.format(msgspec.json.encode(reference.schema(sidecar), enc_hook=str), indent=2).decode())
+    return 0
+
+
+def _reference(sidecar: Sidecar, flags: Sequence[str]) -> int:
+    if flags:
+        return _no_flags("reference")
+    print(reference.markdown(sidecar))
+    return 0
+
+
+def _no_flags(verb: str) -> int:
+    print(f"cannot {verb} with flags: it depends on the declarations only", file=sys.stderr)
+    return 2
+
+
+_VERBS: dict[str, Callable[[Sidecar, Sequence[str]], int]] = {
+    "check": check,
+    "schema": _schema,
+    "reference": _reference,
+}

@@ -1,0 +1,119 @@
+"""The admin endpoint of a real process, and several sidecars in one."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from sidecars.runtime.admin import is_loopback
+from tests.support.toy_runs import ToyRun, wait_until
+
+Start = Callable[..., ToyRun]
+
+
+class Peer:
+    """A transport that knows its peer's address."""
+
+    def __init__(self, address: object) -> None:
+        self._address = address
+
+    def get_extra_info(self, name: str) -> object:
+        return self._address if name == "peername" else None
+
+
+@pytest.mark.parametrize(
+    ("address", "loopback"),
+    [
+        (("127.0.0.1", 1), True),
+        (("127.9.9.9", 1), True),
+        (("::1", 1, 0, 0), True),
+        (("::ffff:127.0.0.1", 1, 0, 0), True),
+        (("::ffff:10.0.0.1", 1, 0, 0), False),
+        (("10.0.0.1", 1), False),
+        (("fe80::1%eth0", 1, 0, 2), False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_triggers_know_loopback(address: object, loopback: bool) -> None:
+    assert is_loopback(Peer(address)) is loopback  # type: ignore[arg-type]
+
+
+def test_the_pages_answer_as_probes_and_people_expect(start: Start) -> None:
+    run = start("idle").started()
+    assert run.ask("/livez") == (200, "ok\n")
+    assert run.ask("/livez", "HEAD") == (200, "")
+    status, body = run.ask("/readyz")
+    (condition,) = json.loads(body)["conditions"]
+    assert (status, json.loads(body)["ready"]) == (200, True)
+    assert {**condition, "since": ""} == {"name": "remote", "state": "degraded", "reason": "a bit slow", "since": ""}
+    shown = json.loads(run.ask("/status")[1])
+    assert (shown["mode"], shown["name"], shown["stop"]["requested"]) == ("safe", "idle", False)
+    assert 'sidecar_idle_pulls_total{how="other"} 0.0' in run.ask("/metrics")[1]
+    assert run.ask("/metrics", headers={"Accept": "application/openmetrics-text"})[1].endswith("# EOF\n")
+    assert run.ask("/nowhere")[0] == 404
+    assert run.ask("/livez", "POST")[0] == 405
+
+
+def test_a_trigger_is_pulled_by_post_only(start: Start) -> None:
+    run = start("idle").started()
+    assert run.ask("/pull")[0] == 405
+    assert run.ask("/quit")[0] == 405
+    assert run.ask("/pull", "POST") == (200, '{"pulled":"idle"}\n')
+    assert 'how="post"} 1.0' in run.ask("/metrics")[1]
+
+
+def test_not_started_is_503_and_says_so(start: Start) -> None:
+    run = start("asleep")
+    assert run.ask("/startupz")[0] == 503
+    assert run.ask("/livez")[0] == 200
+    status, body = run.ask("/readyz")
+    assert (status, json.loads(body)["conditions"][0]["reason"]) == (503, "not started yet")
+    assert run.stop() == 0
+
+
+def test_the_endpoint_stays_up_while_draining_and_readyz_says_stopping(start: Start) -> None:
+    run = start("slow", "--grace-seconds", "1h").started()
+    assert run.ask("/quit", "POST")[0] == 200
+    status, body = run.ask("/readyz")
+    assert status == 503
+    assert json.loads(body)["conditions"][-1]["reason"] == "stopping: POST /quit"
+    assert run.ask("/livez")[0] == 200
+
+
+def test_two_sidecars_share_one_process_and_stop_in_reverse_order(start: Start) -> None:
+    run = start("idle", "talk").started()
+    body = json.loads(run.ask("/readyz")[1])
+    assert [condition["name"] for condition in body["conditions"]] == ["idle/main", "idle/remote", "talk/main"]
+    assert run.ask("/pull", "POST")[0] == 404
+    assert run.ask("/idle/pull", "POST") == (200, '{"pulled":"idle"}\n')
+    assert json.loads(run.ask("/status")[1])["sidecars"]["idle"] == {"mode": "safe"}
+    metrics = run.ask("/metrics")[1]
+    assert 'sidecar="idle"' in metrics
+    assert 'sidecar="talk"' in metrics
+    assert run.stop() == 0
+    assert "stop.overrun" not in run.actions()
+
+
+def test_the_first_is_not_asked_to_stop_before_the_last_has_ended(start: Start) -> None:
+    run = start("idle", "slow", environ={"SLOW_GRACE_SECONDS": "300ms"}).started()
+    assert run.stop() == 0
+    actions = run.actions()
+    assert actions.index("stop.overrun") < actions.index("toy.drained")
+
+
+def test_a_crashed_one_is_started_again_without_taking_the_other(start: Start) -> None:
+    run = start("idle", "crash")
+    wait_until(lambda: "task.restarted" in run.actions("crash"), "the restart")
+    assert run.process.poll() is None
+    ready, body = run.ask("/readyz")
+    assert ready == 503
+    assert any(c["name"] == "crash/main" for c in json.loads(body)["conditions"])
+    assert run.stop() == 0
+    assert "toy.drained" in run.actions("idle")
+
+
+def test_flags_are_refused_with_several_sidecars(start: Start) -> None:
+    run = start("idle", "talk", "--queue", "3")
+    assert run.status() == 2
+    assert "flags are not possible with several sidecars (idle, talk)" in run.stderr

@@ -1,0 +1,171 @@
+"""From exec to exit status, with real processes and real signals."""
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.support.toy_runs import ROOT, ToyRun, wait_until
+
+Start = Callable[..., ToyRun]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_main_finish_and_exits_0(start: Start, number: int) -> None:
+    run = start("idle").started()
+    assert run.stop(number) == 0
+    assert run.actions()[-3:] == ["stop.requested", "toy.drained", "sidecar.ended"]
+    assert run.logged("stop.requested")["reason"] == signal.Signals(number).name
+
+
+def test_a_sigterm_at_any_moment_after_exec_exits_0(start: Start, rng: random.Random) -> None:
+    """From the moment Python can catch it: `caught` in /proc says when the first handler is in place."""
+    for _ in range(12):
+        run = start("idle")
+        wait_until(partial(catches_sigterm, run.process.pid), "the first handler")
+        wait_at_most(rng.uniform(0, 0.6), run)
+        assert run.stop() == 0, run.stderr
+
+
+def catches_sigterm(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    caught = next(line.split()[1] for line in status.splitlines() if line.startswith("SigCgt"))
+    return bool(int(caught, 16) & 1 << (signal.SIGTERM - 1))
+
+
+def wait_at_most(seconds: float, run: ToyRun) -> None:
+    """A random moment is what is tested, so here the time itself is what is waited for."""
+    try:
+        run.process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return
+
+
+def test_many_signals_at_the_end_do_not_change_the_status(start: Start) -> None:
+    """Closing an asyncio loop puts SIGTERM back to "kill"; a second one must not hit that moment."""
+    for _ in range(3):
+        run = start("idle").started()
+        while run.process.poll() is None:
+            run.process.send_signal(signal.SIGTERM)
+            time.sleep(0.002)
+        assert run.status() == 0
+
+
+def test_a_main_that_overruns_the_grace_is_cancelled_and_the_exit_is_0(start: Start) -> None:
+    run = start("slow", "--grace-seconds", "200ms").started()
+    assert run.stop() == 0
+    assert run.logged("stop.overrun")["grace_seconds"] == 0.2
+
+
+@pytest.mark.parametrize(("name", "busy"), [("stubborn", "task stubborn"), ("stuck", "thread sidecar_0")])
+def test_what_refuses_to_end_cannot_hold_up_the_exit(start: Start, name: str, busy: str) -> None:
+    run = start(name, "--grace-seconds", "200ms").started()
+    assert run.stop() == 0
+    assert run.logged("sidecar.abandoned")["busy"] == busy
+
+
+def test_a_second_sigint_ends_the_waiting(start: Start) -> None:
+    run = start("slow", "--grace-seconds", "1h").started()
+    run.process.send_signal(signal.SIGINT)
+    run.logged("stop.requested")
+    assert run.stop(signal.SIGINT) == 0
+    assert "stop.overrun" not in run.actions()
+
+
+def test_a_crash_exits_1_with_the_traceback_in_one_line(start: Start) -> None:
+    run = start("crash")
+    assert run.status() == 1
+    line = run.logged("sidecar.crashed")
+    assert line["error"] == "RuntimeError: cannot go on in mode safe"
+    assert "toys.py" in line["traceback"]
+    assert len(run.stderr.splitlines()) == len(run.logs)
+
+
+def test_a_crash_while_stopping_is_logged_and_exits_0(start: Start) -> None:
+    run = start("crash-late").started()
+    assert run.stop() == 0
+    assert run.logged("sidecar.crashed")["error"] == "RuntimeError: cannot finish"
+
+
+def test_a_main_that_is_done_gives_the_status(start: Start) -> None:
+    assert start("done", "--queue", "9").status() == 9
+
+
+def test_bad_settings_exit_2_and_name_every_problem(start: Start) -> None:
+    run = start("idle", "--queue", "eleven", environ={"IDLE_RATIO": "2"})
+    assert run.status() == 2
+    assert [line.split("=")[0] for line in run.stderr.splitlines()] == ["cannot use queue", "cannot use ratio"]
+
+
+def test_a_main_may_find_out_late_that_a_setting_is_bad(start: Start) -> None:
+    run = start("picky")
+    assert run.status() == 2
+    assert run.stderr.splitlines()[-1] == "cannot use url: nobody answers there; set another one"
+
+
+def test_an_admin_port_in_use_exits_2_and_names_the_setting(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        run = start("idle", "--admin-port", str(port))
+        assert run.status() == 2
+    assert f"cannot use admin_port={port}: cannot listen there" in run.stderr
+
+
+def test_a_one_shot_prints_for_people_and_gives_the_status(start: Start) -> None:
+    run = start("idle", "--setup", "--mode", "fast")
+    assert run.status() == 7
+    assert run.stdout == "set up in mode fast\n"
+    assert run.stderr == ""
+
+
+def test_a_one_shot_that_is_interrupted_does_not_say_it_succeeded(start: Start) -> None:
+    run = start("idle", "--setup", "--loud")
+    wait_until(lambda: run.stdout != "", "the one-shot's output")
+    assert run.stop() == 143
+    assert "cannot finish --setup: interrupted by SIGTERM" in run.stderr
+
+
+def test_quit_is_the_same_as_sigterm(start: Start) -> None:
+    run = start("idle").started()
+    assert run.ask("/quit", "POST")[0] == 200
+    assert run.status() == 0
+    assert run.logged("stop.requested")["reason"] == "POST /quit"
+
+
+def test_an_idle_or_half_sent_connection_cannot_pin_the_stop(start: Start) -> None:
+    run = start("idle").started()
+    address = ("127.0.0.1", run.logged("admin.listening")["port"])
+    with socket.create_connection(address), socket.create_connection(address) as half:
+        half.sendall(b"GET /livez HT")
+        assert run.ask("/livez")[0] == 200
+        began = time.monotonic()
+        assert run.stop() == 0
+        assert time.monotonic() - began < 10  # an unbounded wait would be as long as the connections stay
+
+
+def test_broken_outputs_neither_stop_the_work_nor_change_the_status() -> None:
+    """The readers of stdout and stderr go away while the toy is writing to both."""
+    command = [sys.executable, "-m", "tests.support.toy_process", "talk", "--wait-seconds", "10ms"]
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, env=env, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    try:
+        assert process.stdout.readline() == b"a document\n"
+        process.stderr.close()
+        for _ in range(20):  # it goes on while nobody reads its log
+            assert process.stdout.readline() == b"a document\n"
+        process.send_signal(signal.SIGTERM)
+        process.stdout.close()
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()

@@ -1,0 +1,69 @@
+"""The pure parts: back-off and health."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecars.runtime import Backoff, Health, State
+
+
+def test_delays_double_up_to_the_cap() -> None:
+    backoff = Backoff(1.0, 10.0, lambda: 1.0)
+    assert [backoff.next() for _ in range(6)] == [1, 2, 4, 8, 10, 10]
+
+
+def test_delays_are_jittered_down_to_zero() -> None:
+    assert Backoff(1.0, 10.0, lambda: 0.0).next() == 0
+
+
+def test_a_reset_starts_from_the_base() -> None:
+    backoff = Backoff(1.0, 10.0, lambda: 1.0)
+    for _ in range(5):
+        backoff.next()
+    backoff.reset()
+    assert backoff.next() == 1
+
+
+def test_thousands_of_tries_do_not_overflow() -> None:
+    backoff = Backoff(0.1, 30.0, lambda: 1.0)
+    assert [backoff.next() for _ in range(5000)][-1] == 30
+
+
+@given(st.floats(0.001, 100), st.floats(1, 1000), st.floats(0, 1, exclude_max=True), st.integers(1, 2000))
+def test_no_delay_is_above_the_cap(base: float, factor: float, chance: float, tries: int) -> None:
+    backoff = Backoff(base, base * factor, lambda: chance)
+    assert all(0 <= backoff.next() <= base * factor for _ in range(tries))
+
+
+@pytest.mark.parametrize(("base", "cap"), [(0, 1), (2, 1), (-1, 1)])
+def test_a_back_off_that_makes_no_sense_is_refused(base: float, cap: float) -> None:
+    with pytest.raises(ValueError, match="cannot back off"):
+        Backoff(base, cap, lambda: 0.5)
+
+
+@pytest.mark.parametrize(
+    ("started", "states", "ready"),
+    [
+        (False, [], False),
+        (True, [], True),
+        (True, [State.OK, State.DEGRADED], True),
+        (True, [State.OK, State.FAILING], False),
+        (False, [State.OK], False),
+    ],
+)
+def test_ready_is_started_and_nothing_failing(started: bool, states: list[State], ready: bool) -> None:
+    health = Health()
+    if started:
+        health.mark_started()
+    for number, state in enumerate(states):
+        health.set(f"condition-{number}", state, "", now=1)
+    assert health.ready is ready
+
+
+def test_since_is_the_first_moment_of_the_present_state() -> None:
+    health = Health()
+    assert health.set("remote", State.OK, "fine", now=1)
+    assert not health.set("remote", State.OK, "still fine", now=2)
+    assert (health.conditions[0].since, health.conditions[0].reason) == (1, "still fine")
+    assert health.set("remote", State.FAILING, "gone", now=3)
+    assert health.conditions[0].since == 3

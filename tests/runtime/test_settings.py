@@ -1,0 +1,273 @@
+"""Where settings come from, what texts mean, and what is said when they cannot be used."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecars.runtime import Secret, Settings, SettingsError
+from sidecars.runtime.fields import fields_of, show_size
+from sidecars.runtime.settings import load
+from sidecars.runtime.values import parse
+from tests.support.toys import ToySettings
+
+
+def loaded(flags: dict[str, str] | None = None, /, **environ: str) -> ToySettings:
+    return load(ToySettings, "TOY_", environ, flags or {})
+
+
+def complaints(flags: dict[str, str] | None = None, /, **environ: str) -> list[str]:
+    with pytest.raises(SettingsError) as caught:
+        loaded(flags, **environ)
+    return str(caught.value).splitlines()
+
+
+def yaml_file(folder: Path, text: str) -> str:
+    path = folder / "settings.yaml"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "value"),
+    [
+        ("batch_bytes", "2048", 2048),
+        ("batch_bytes", "64KiB", 65536),
+        ("batch_bytes", "1Mi", 1048576),
+        ("batch_bytes", "1.5MiB", 1572864),
+        ("batch_bytes", "10MB", 10_000_000),
+        ("batch_bytes", " 2k ", 2000),
+        ("queue", "7", 7),
+        ("ratio", "1e-2", 0.01),
+        ("wait_seconds", "500ms", 0.5),
+        ("wait_seconds", "5s", 5.0),
+        ("wait_seconds", "2m", 120.0),
+        ("wait_seconds", "3", 3.0),
+        ("loud", "yes", True),
+        ("loud", "OFF", False),
+        ("mode", "fast", "fast"),
+        ("paths", "/a/*.log, /b,,", ("/a/*.log", "/b")),
+        ("labels", "team=a,url=http://x/?y=z", {"team": "a", "url": "http://x/?y=z"}),
+        ("labels", '{"n": 1, "ok": true, "t": "x,y"}', {"n": "1", "ok": "true", "t": "x,y"}),
+        ("password", " p=w ", Secret(" p=w ")),
+        ("limit", "4", 4),
+    ],
+)
+def test_a_text_becomes_the_value_it_means(field: str, text: str, value: object) -> None:
+    assert getattr(loaded(None, **{f"TOY_{field.upper()}": text}), field) == value
+    assert getattr(loaded({field: text}), field) == value
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "expected"),
+    [
+        ("batch_bytes", "lots", "expected a size in bytes, at least 1KiB; write for example 64KiB"),
+        ("batch_bytes", "1023", "at least 1KiB"),
+        ("batch_bytes", "1.5", "expected a size"),
+        ("batch_bytes", "-1", "expected a size"),
+        ("queue", "11", "expected a whole number, at least 1, at most 10"),
+        ("queue", "1_0", "expected a whole number"),
+        ("ratio", "nan", "expected a number"),
+        ("ratio", "inf", "expected a number"),
+        ("wait_seconds", "soon", "expected a time in seconds"),
+        ("wait_seconds", "1e999", "expected a time in seconds"),
+        ("loud", "maybe", "expected true or false"),
+        ("mode", "Fast", "expected one of fast, safe; write fast or safe"),
+        ("labels", "a", "expected pairs"),
+        ("labels", '{"a": [1]}', "expected pairs"),
+        ("limit", "0", "at least 1"),
+    ],
+)
+def test_a_wrong_text_is_named_with_its_source_and_a_remedy(field: str, text: str, expected: str) -> None:
+    (line,) = complaints(None, **{f"TOY_{field.upper()}": text})
+    assert line.startswith(f'cannot use {field}="{text}" (from TOY_{field.upper()}): ')
+    assert expected in line
+
+
+def test_flags_win_over_variables_over_the_file_over_foreign_variables_over_the_default(tmp_path: Path) -> None:
+    path = yaml_file(tmp_path, "queue: 4\nratio: 0.25\nloud: true\nurl: http://file\n")
+    found = loaded(
+        {"queue": "6", "config": path}, TOY_QUEUE="5", TOY_RATIO="0.75", SOME_URL="http://foreign", POD_NAME="pod-1"
+    )
+    assert (found.queue, found.ratio, found.loud) == (6, 0.75, True)
+    assert (found.url, found.pod_name, found.mode) == ("http://file", "pod-1", "safe")
+
+
+def test_an_empty_variable_counts_as_not_set() -> None:
+    assert loaded(TOY_QUEUE="", TOY_PASSWORD="", POD_NAME="").queue == 3
+
+
+def test_the_file_can_be_named_by_a_variable_and_holds_every_type(tmp_path: Path) -> None:
+    text = (
+        "batch_bytes: 2MiB\nwait_seconds: 2\npaths: [/a, /b]\nlabels: {n: 1, ok: true, f: 0.5}\npassword: x\nlimit:\n"
+    )
+    found = loaded(TOY_CONFIG=yaml_file(tmp_path, text))
+    assert (found.batch_bytes, found.wait_seconds, found.paths) == (2097152, 2.0, ("/a", "/b"))
+    assert found.labels == {"n": "1", "ok": "true", "f": "0.5"}
+    assert found.password == Secret("x")
+    assert found.limit is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("queu: 4", "there is no such key; did you mean queue?"),
+        ("queue: true", 'cannot use queue="True"'),
+        ("queue: 1.5", "expected a whole number"),
+        ("ratio: .nan", "expected a number"),
+        ("url: 5", "in YAML put it in quotes"),
+        ("paths: {a: 1}", "cannot use paths=a dict"),
+        ("- a", "it is not a mapping"),
+        ("queue: 1\nqueue: 2", "not valid YAML: line 2, column 1"),
+        ("a: [", "not valid YAML"),
+        ("!!python/object:os.system {}", "not valid YAML"),
+    ],
+)
+def test_a_wrong_file_is_named_with_the_place(tmp_path: Path, text: str, expected: str) -> None:
+    path = yaml_file(tmp_path, text)
+    lines = complaints(TOY_CONFIG=path)
+    assert len(lines) == 1
+    assert expected in lines[0]
+    assert path in lines[0]
+
+
+def test_a_file_that_is_not_there_is_one_problem_among_the_others() -> None:
+    lines = complaints(TOY_CONFIG="/nowhere/settings.yaml", TOY_QUEUE="0")
+    assert lines[0].startswith("cannot use config=/nowhere/settings.yaml: No such file")
+    assert "TOY_QUEUE" in lines[1]
+
+
+def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
+    path = yaml_file(tmp_path, "modus: fast\nratio: 3\n")
+    lines = complaints({"queue": "0"}, TOY_CONFIG=path, TOY_BATCH_BYTES="x", TOY_BATCH_BYTE="1")
+    assert [line.split(" ", 3)[2] for line in lines] == [
+        "modus",
+        "TOY_BATCH_BYTE",
+        'batch_bytes="x"',
+        'queue="0"',
+        'ratio="3"',
+    ]
+    assert "did you mean TOY_BATCH_BYTES?" in lines[1]
+    assert "from --queue" in lines[3]
+    assert f"from {path}:ratio" in lines[4]
+
+
+def test_problems_between_fields_are_told_where_the_value_came_from() -> None:
+    (line,) = complaints(TOY_BATCH_BYTES="11MiB")
+    assert line == (
+        "cannot use batch_bytes (from TOY_BATCH_BYTES): too large for the mode safe; take mode fast or a smaller batch"
+    )
+
+
+def test_service_link_variables_are_ignored() -> None:
+    links = {
+        "TOY_SERVICE_HOST": "10.0.0.1",
+        "TOY_SERVICE_PORT": "9101",
+        "TOY_SERVICE_PORT_HTTP_ADMIN": "9101",
+        "TOY_PORT": "tcp://10.0.0.1:9101",
+        "TOY_PORT_9101_TCP": "tcp://10.0.0.1:9101",
+        "TOY_PORT_9101_TCP_PROTO": "tcp",
+        "TOY_PORT_9101_UDP_PORT": "9101",
+        "TOY_PORT_9101_TCP_ADDR": "10.0.0.1",
+        "TOY_METRICS_PORT": "udp://10.0.0.1:1",
+        "TOY_METRICS_SERVICE_HOST": "10.0.0.1",
+        "TOY_ADMIN_PORT": "tcp://10.0.0.1:80",  # a Service called toy-admin
+    }
+    assert loaded(None, **links).admin_port == 0
+
+
+@pytest.mark.parametrize("name", ["TOY_PORT", "TOY_PORTS", "TOY_PORT_9101", "TOY_SERVICE"])
+def test_only_service_links_are_ignored(name: str) -> None:
+    assert name in complaints(None, **{name: "9101"})[0]
+
+
+SECRET = "hunter2"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"password: [{SECRET}]",
+        f"password: {{a: {SECRET}}}",
+        f"pasword: {SECRET}",
+        f"password: '{SECRET}",
+        f"password: {SECRET}: x",
+        f"password: {SECRET}\n  queue: 1",
+        f"paths: {{password: {SECRET}}}",
+        f"{SECRET}",
+        f"url: [http://user:{SECRET}@host]",
+    ],
+)
+def test_a_broken_file_never_shows_a_secret(tmp_path: Path, text: str) -> None:
+    assert SECRET not in "\n".join(complaints(TOY_CONFIG=yaml_file(tmp_path, text)))
+
+
+def test_a_secret_shows_as_stars_everywhere() -> None:
+    found = loaded(TOY_PASSWORD=SECRET)
+    assert found.password is not None
+    assert found.password.reveal() == SECRET
+    assert SECRET not in f"{found} {found!r} {found.password} {found.password!r}"
+    assert msgspec.json.encode(found.password, enc_hook=str) == b'"***"'
+
+
+def test_the_user_part_of_a_url_is_left_out_of_errors() -> None:
+    (line,) = complaints(TOY_QUEUE=f"http://user:{SECRET}@host/")
+    assert SECRET not in line
+    assert "http://***@host/" in line
+
+
+def test_a_required_setting_that_is_missing_is_named() -> None:
+    class Needy(Settings, frozen=True, kw_only=True):
+        where: str
+
+    with pytest.raises(SettingsError, match="cannot use where: it is not set: expected a text"):
+        load(Needy, "NEEDY_", {})
+
+
+def test_a_bare_new_default_keeps_bounds_and_description() -> None:
+    class Bare(Settings, frozen=True, kw_only=True):
+        admin_port: int = 9101
+
+    field = next(field for field in fields_of(Bare) if field.name == "admin_port")
+    assert field.default == 9101
+    assert "Port of the admin endpoint" in field.about["description"]
+    with pytest.raises(SettingsError, match="at most 65535"):
+        load(Bare, "BARE_", {"BARE_ADMIN_PORT": "65536"})
+
+
+def test_a_type_that_no_text_can_become_is_refused_when_declared() -> None:
+    class Odd(Settings, frozen=True, kw_only=True):
+        thing: list[bytes] = []
+
+    with pytest.raises(TypeError, match=r"cannot declare the setting Odd\.thing"):
+        fields_of(Odd)
+
+
+FIELDS = fields_of(ToySettings)
+YAML = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda x: st.lists(x) | st.dictionaries(st.text(), x),
+)
+
+
+@given(field=st.sampled_from(FIELDS), raw=YAML)
+def test_whatever_is_given_is_a_value_or_a_value_error(field: Any, raw: object) -> None:
+    try:
+        value = parse(field, raw)
+    except ValueError:
+        return
+    assert isinstance(value, Secret) or msgspec.convert(value, field.annotation) == value
+    assert not (isinstance(value, float) and not math.isfinite(value))
+
+
+@given(st.integers(min_value=1, max_value=2**50))
+def test_a_size_that_is_shown_reads_back(size_bytes: int) -> None:
+    field = next(field for field in FIELDS if field.name == "batch_bytes")
+    if size_bytes >= 1024:
+        assert parse(field, show_size(size_bytes)) == size_bytes
+    else:
+        assert show_size(size_bytes) == str(size_bytes)

@@ -1,0 +1,102 @@
+"""Stopping, sleeping and supervised tasks, on virtual time."""
+
+import asyncio
+import math
+
+import pytest
+
+from sidecars.runtime import Backoff, Context, Health, Log, Metrics, Stop, guard, supervise
+from sidecars.runtime.admin import Admin
+from sidecars.runtime.health import TimedHealth
+from sidecars.runtime.logs import configure
+from sidecars.runtime.tracing import Tracing
+
+pytestmark = pytest.mark.looptime
+
+
+def clock() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def context() -> Context:
+    health = TimedHealth(Health(), clock)
+    log = Log("toy")
+    tracer = Tracing("toy", {}, log).tracer("toy")
+    return Context("toy", Stop(30), health, Metrics("toy"), log, tracer, Admin("toy", health))
+
+
+async def test_a_sleep_lasts_its_time_when_nobody_stops() -> None:
+    began = clock()
+    assert await Stop().sleep(60) is False
+    assert clock() - began == pytest.approx(60)
+
+
+async def test_a_stop_ends_a_sleep_at_once() -> None:
+    stop = Stop()
+    asyncio.get_running_loop().call_later(5, stop.request, "SIGTERM")
+    began = clock()
+    assert await stop.sleep(60) is True
+    assert clock() - began == pytest.approx(5)
+
+
+async def test_the_grace_runs_from_the_first_request() -> None:
+    stop = Stop(grace_seconds=10)
+    assert stop.remaining() == math.inf
+    stop.request("first")
+    await Stop().sleep(4)
+    stop.request("second")
+    assert stop.remaining() == pytest.approx(6)
+    assert stop.reason == "first"
+    await Stop().sleep(60)
+    assert stop.remaining() == 0
+
+
+async def test_a_crashed_task_starts_again_after_the_back_off(capfd: pytest.CaptureFixture[str]) -> None:
+    configure()
+    ctx, starts = context(), list[float]()
+
+    async def work() -> None:
+        starts.append(clock())
+        if len(starts) < 4:
+            raise RuntimeError("cannot work")
+
+    await supervise("worker", work, ctx, Backoff(1, 60, lambda: 1.0))
+    assert [round(at - starts[0]) for at in starts] == [0, 1, 3, 7]
+    value = ctx.metrics.registry.get_sample_value("sidecar_toy_task_restarts_total", {"task": "worker"})
+    assert value == 3
+    assert capfd.readouterr().err.count('"action":"task.crashed"') == 3
+
+
+async def test_a_stop_ends_the_wait_for_a_restart() -> None:
+    ctx = context()
+
+    async def work() -> None:
+        asyncio.get_running_loop().call_later(2, ctx.stop.request, "SIGTERM")
+        raise RuntimeError("cannot work")
+
+    began = clock()
+    await supervise("worker", work, ctx, Backoff(50, 60, lambda: 1.0))
+    assert clock() - began == pytest.approx(2)
+
+
+async def test_a_cancelled_supervisor_is_cancelled() -> None:
+    task = asyncio.create_task(supervise("worker", asyncio.Event().wait, context()))
+    asyncio.get_running_loop().call_later(1, task.cancel)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_the_death_of_a_guarded_task_ends_its_group_and_names_the_task() -> None:
+    async def die() -> None:
+        await Stop().sleep(1)
+        raise RuntimeError("cannot go on")
+
+    async def together() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(guard("tail", die()))
+            group.create_task(guard("ship", asyncio.Event().wait()))
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await together()
+    (error,) = caught.value.exceptions
+    assert error.__notes__ == ["in the task 'tail'"]
