@@ -1,0 +1,114 @@
+"""Elasticsearch in a container, when an engine answers and the image is there or comes quickly."""
+
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from tests.services.elasticsearch_node import is_healthy
+from tests.services.elasticsearch_package import Unavailable
+
+if TYPE_CHECKING:
+    from testcontainers.core.container import DockerContainer
+
+IMAGE = "docker.elastic.co/elasticsearch/elasticsearch:9.5.3"
+_ENGINE_SECONDS, _PULL_SECONDS, _START_SECONDS = 5, 90, 180
+_ENVIRONMENT = {
+    "discovery.type": "single-node",
+    "xpack.security.enabled": "false",
+    "cluster.routing.allocation.disk.threshold_enabled": "false",
+    "ES_JAVA_OPTS": "-Xms512m -Xmx512m",
+}
+
+
+def check_engine() -> None:
+    """Raises Unavailable unless the engine answers and has the image, or can pull it in a short time."""
+    docker = shutil.which("docker")
+    if docker is None:
+        raise Unavailable("no container engine (docker) on PATH")
+    if not _succeeds([docker, "version", "--format", "{{.Server.Version}}"], _ENGINE_SECONDS):
+        raise Unavailable("the container engine does not answer")
+    if _succeeds([docker, "image", "inspect", IMAGE], _ENGINE_SECONDS):
+        return
+    if not _succeeds([docker, "pull", "--quiet", IMAGE], _PULL_SECONDS):
+        raise Unavailable(f"the image {IMAGE} is not there and cannot be pulled within {_PULL_SECONDS} s")
+
+
+def _succeeds(command: list[str], timeout_seconds: float) -> bool:
+    try:
+        done = subprocess.run(
+            command, timeout=timeout_seconds, stdin=subprocess.DEVNULL, capture_output=True, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0
+
+
+class Container:
+    """The same handle as `Node`, on a container; its data live in the container's own layer."""
+
+    def __init__(self, settings: Mapping[str, str]) -> None:
+        self._port = _free_port()
+        self._container = self._create(settings)
+        self._container.start()
+        self._wait_until_healthy()
+
+    @property
+    def url(self) -> str:
+        """Where it listens; the same after `restart`."""
+        return f"http://127.0.0.1:{self._port}"
+
+    def stop(self) -> None:
+        """Ends it in good order."""
+        self.resume()
+        self._container.get_wrapped_container().stop(timeout=30)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self._container.get_wrapped_container().kill()
+
+    def pause(self) -> None:
+        """Freezes it: connections are accepted and never answered."""
+        self._container.get_wrapped_container().pause()
+
+    def resume(self) -> None:
+        """Ends `pause`."""
+        wrapped = self._container.get_wrapped_container()
+        wrapped.reload()
+        if wrapped.status == "paused":
+            wrapped.unpause()
+
+    def restart(self) -> None:
+        """Starts it again: same port, same data."""
+        self.resume()
+        self._container.get_wrapped_container().restart(timeout=30)
+        self._wait_until_healthy()
+
+    def discard(self) -> None:
+        """Removes it."""
+        self._container.stop()
+
+    def _create(self, settings: Mapping[str, str]) -> "DockerContainer":
+        from testcontainers.core.container import DockerContainer  # slow to import, and only wanted with an engine
+
+        container = DockerContainer(IMAGE).with_bind_ports(9200, self._port)
+        for name, value in {**_ENVIRONMENT, **settings}.items():
+            container = container.with_env(name, value)
+        return container
+
+    def _wait_until_healthy(self) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        while not is_healthy(self.url):
+            if time.monotonic() > deadline:
+                self.discard()
+                raise Unavailable(f"the container did not become healthy within {_START_SECONDS} s")
+            time.sleep(0.2)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
