@@ -114,7 +114,7 @@ class Searcher:
 async def _scan(index: Index, fits: Predicate | None, fields: list[SortField]) -> list[Found]:
     documents = index.documents
     if fits is None and all(field.field == "_doc" for field in fields):
-        return [((ordinal,), index, ordinal) for ordinal in documents.live()]
+        return [(tuple(field.key(ordinal) for field in fields), index, ordinal) for ordinal in documents.live()]
     found: list[Found] = []
     for ordinal in documents.live():
         if ordinal % _BREATH == 0:

@@ -9,6 +9,7 @@ from sidecars.runtime.stop import monotonic
 from .check import findings
 from .core.batch import Batch, Payload
 from .core.checkpoint import Checkpoint
+from .core.choices import IdMode, Lifecycle, Output
 from .core.documents import Shape, nested
 from .delivery import Delivery, Transport
 from .discovery import Globs
@@ -17,7 +18,7 @@ from .follow import Following
 from .metrics import ShipperMetrics
 from .outputs import NdjsonFile, Stdout
 from .read import Reader
-from .settings import IdMode, Lifecycle, LogShipperSettings, Output
+from .settings import LogShipperSettings
 from .shipping import Tailing, descriptors, host_name
 from .state import StateFolder
 
@@ -142,7 +143,7 @@ class Shipper:
         undelivered = sum(behind.values())
         if undelivered:
             self._ctx.log.error(
-                f"stopping with {undelivered} bytes undelivered; they are still in their files, and the checkpoint knows where",
+                f"stopping with {undelivered} bytes undelivered; they are in their files still",
                 action="stop.undelivered",
                 undelivered_bytes=undelivered,
                 files=dict(sorted(behind.items())[:_NAMED_FILES]),

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 
 from sidecars.runtime import Finding
 
+from .core.choices import Output
 from .discovery import Globs
-from .settings import LogShipperSettings, Output
+from .settings import LogShipperSettings
 
 _NAMED = 10
 

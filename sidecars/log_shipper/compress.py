@@ -3,16 +3,17 @@
 Measured on 1 MiB bodies of log documents: 0.26 microseconds a line against 2.4 for zlib level 1.
 """
 
-from isal import igzip
+from isal import isal_zlib
 
 _LEVEL = 1
+_GZIP_BITS = 31
 
 
 def pack(body: bytes) -> bytes:
     """The gzip form of `body`."""
-    return igzip.compress(body, _LEVEL, mtime=0)
+    return isal_zlib.compress(body, _LEVEL, _GZIP_BITS)
 
 
 def unpack(packed: bytes) -> bytes:
     """The body that `pack` was given."""
-    return igzip.decompress(packed)
+    return isal_zlib.decompress(packed, _GZIP_BITS)

@@ -5,6 +5,7 @@ counts as done.
 import asyncio
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 
 import msgspec
 
@@ -49,10 +50,8 @@ class DeadLetterFile:
             return
         if size and size + more_bytes > self._limit_bytes:
             older = self.path + ".1"
-            try:
+            with suppress(FileNotFoundError):  # there is none yet
                 self.dropped_bytes += os.stat(older).st_size
-            except OSError:
-                pass  # there is none yet
             os.replace(self.path, older)
 
 

@@ -13,9 +13,10 @@ from sidecars.runtime import Backoff, Context, State
 from .compress import pack, unpack
 from .core.batch import Payload, chosen, halves, records_of
 from .core.bulk import Advice, Answer, Judgement, advice, judge, request_reason, whole_refusal
+from .core.choices import Compression, IdMode, Output
 from .dead_letter import DeadLetters
 from .metrics import ShipperMetrics
-from .settings import Compression, IdMode, LogShipperSettings, Output
+from .settings import LogShipperSettings
 
 _BASE_SECONDS = 0.1
 _CAP_SECONDS = 10.0
@@ -179,7 +180,7 @@ def _step(answer: Answer) -> Advice:
 
 
 _REMEDIES = {
-    "forbidden": "Check the credentials (api_key_file, or username and password_file) and their privileges on the target.",
+    "forbidden": "Check the credentials (api_key_file, or username and password_file) and their privileges.",
     "credentials": "Check that the file exists and can be read.",
     "status_4xx": "Check elasticsearch_url, and that the target exists (--setup makes the data stream's template).",
     "tls": "Check ca_file, and the host name in elasticsearch_url.",

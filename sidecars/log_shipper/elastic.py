@@ -5,14 +5,25 @@ and tries it again later. Its serializers are left out, because a reply that is 
 is not done here: `delivery` decides, with the data in hand.
 """
 
-import base64
-import os
-import ssl
-from urllib.parse import unquote, urlsplit
+import sys
+from typing import cast
+from urllib.parse import urlsplit
 
-from elastic_transport import (
+from sidecars import __version__
+
+from .core.batch import Payload
+from .core.bulk import FILTER_PATH, Answer
+from .credentials import WatchedFiles, authorization, tls_context
+from .settings import LogShipperSettings
+
+# elastic_transport imports every HTTP stack that it finds. Only aiohttp is used here, so the others are hidden from it
+# for the moment of the import: `requests` alone would cost 3.3 MiB where something else has installed it.
+_HIDDEN = [name for name in ("requests", "httpx") if name not in sys.modules]
+sys.modules.update(dict.fromkeys(_HIDDEN))  # type: ignore[arg-type]  # None makes an import fail, by the language reference
+
+# isort: split
+from elastic_transport import (  # noqa: E402
     AiohttpHttpNode,
-    BaseAsyncNode,
     ConnectionTimeout,
     HttpHeaders,
     NodeConfig,
@@ -20,14 +31,11 @@ from elastic_transport import (
     TlsError,
     TransportError,
 )
-from elastic_transport import ConnectionError as CannotConnect
-from elastic_transport.client_utils import url_to_node_config
+from elastic_transport import ConnectionError as CannotConnect  # noqa: E402
+from elastic_transport.client_utils import url_to_node_config  # noqa: E402
 
-from sidecars import __version__
-
-from .core.batch import Payload
-from .core.bulk import FILTER_PATH, Answer
-from .settings import LogShipperSettings
+for _name in _HIDDEN:
+    del sys.modules[_name]
 
 _DEAD_NODE_CAP_SECONDS = 10.0
 
@@ -38,8 +46,8 @@ class Elastic:
     def __init__(self, settings: LogShipperSettings) -> None:
         self._settings = settings
         self._target = f"/{settings.target}/_bulk?filter_path={FILTER_PATH}"
-        self._secrets = _Watched(settings.api_key_file, settings.password_file)
-        self._certificates = _Watched(settings.ca_file, settings.client_certificate_file, settings.client_key_file)
+        self._secrets = WatchedFiles(settings.api_key_file, settings.password_file)
+        self._certificates = WatchedFiles(settings.ca_file, settings.client_certificate_file, settings.client_key_file)
         self._pool: NodePool | None = None
         self._authorization = ""
 
@@ -48,12 +56,10 @@ class Elastic:
         try:
             headers = self._headers(payload)
             pool = await self._nodes()
-        except (OSError, ssl.SSLError) as error:
-            return Answer(
-                0, reason="credentials", detail=f"cannot read {error.filename or 'the certificates'}: {error.strerror}"
-            )
-        node = pool.get()
-        assert isinstance(node, BaseAsyncNode)
+        except OSError as error:  # ssl.SSLError is one
+            what = error.filename or "the TLS files (ca_file, client_certificate_file, client_key_file)"
+            return Answer(0, reason="credentials", detail=f"cannot read {what}: {error.strerror}")
+        node = cast("AiohttpHttpNode", pool.get())
         try:
             answer = await node.perform_request("POST", self._target, payload.body, headers)
         except TransportError as error:
@@ -67,10 +73,9 @@ class Elastic:
 
     async def close(self) -> None:
         """Close all connections."""
-        if self._pool is not None:
-            for node in self._pool.all():
-                await node.close()
-            self._pool = None
+        pool, self._pool = self._pool, None
+        for node in cast("list[AiohttpHttpNode]", pool.all() if pool else []):
+            await node.close()
 
     def _headers(self, payload: Payload) -> HttpHeaders:
         headers = HttpHeaders({"content-type": "application/x-ndjson", "accept": "application/json"})
@@ -78,77 +83,44 @@ class Elastic:
         if payload.packed:
             headers["content-encoding"] = "gzip"
         if self._secrets.changed():
-            self._authorization = _authorization(self._settings)
+            self._authorization = authorization(self._settings)
+            self._secrets.taken()
         if self._authorization:
             headers["authorization"] = self._authorization
         return headers
 
     async def _nodes(self) -> NodePool:
-        """The pool; made anew when a certificate file changed, so new connections use the new certificate."""
-        if self._certificates.changed() or self._pool is None:
-            configs = [self._node_config(url) for url in self._settings.elasticsearch_url]
-            former, self._pool = (
-                self._pool,
-                NodePool(configs, node_class=AiohttpHttpNode, max_dead_node_backoff=_DEAD_NODE_CAP_SECONDS),
-            )
-            if former is not None:
-                for node in former.all():
-                    await node.close()
+        """The pool; made anew when a certificate file changed. While new files do not fit together yet (they are
+        replaced one after the other), the former ones stay in use.
+        """
+        try:
+            if self._pool is None or self._certificates.changed():
+                configs = node_configs(self._settings)
+                await self.close()
+                self._pool = NodePool(configs, node_class=AiohttpHttpNode, max_dead_node_backoff=_DEAD_NODE_CAP_SECONDS)
+                self._certificates.taken()
+        except OSError:
+            if self._pool is None:
+                raise
         return self._pool
 
-    def _node_config(self, url: str) -> NodeConfig:
-        parts = urlsplit(url)
-        host = parts.netloc.rpartition("@")[2]
-        plain = url_to_node_config(parts._replace(netloc=host).geturl(), use_default_ports_for_scheme=True)
-        options: dict[str, object] = {
-            "request_timeout": self._settings.request_timeout_seconds,
-            "connections_per_node": self._settings.requests,
-        }
-        if plain.scheme == "https":
-            options["ssl_context"] = self._tls()
-        return plain.replace(**options)
 
-    def _tls(self) -> ssl.SSLContext:
-        """Trust and identity from the files of the settings; the system's CAs where none are named."""
-        settings = self._settings
-        context = ssl.create_default_context(cafile=settings.ca_file or None)
-        if settings.client_certificate_file:
-            context.load_cert_chain(settings.client_certificate_file, settings.client_key_file or None)
-        return context
+def node_configs(settings: LogShipperSettings) -> list[NodeConfig]:
+    """The nodes of the settings, without credentials in their addresses. Raises OSError for TLS files."""
+    return [_node_config(url, settings) for url in settings.elasticsearch_url]
 
 
-class _Watched:
-    """Files that may be replaced while we run; a Secret volume swaps them behind a symlink."""
-
-    def __init__(self, *paths: str) -> None:
-        self._paths = [path for path in paths if path]
-        self._seen: list[tuple[int, int, int]] | None = None
-
-    def changed(self) -> bool:
-        """Whether this is the first call or a file is not what it was at the last call. Raises OSError."""
-        now = [(status.st_ino, status.st_mtime_ns, status.st_size) for status in map(os.stat, self._paths)]
-        changed, self._seen = now != self._seen, now
-        return changed
-
-
-def _authorization(settings: LogShipperSettings) -> str:
-    """The header for the credentials of the settings, or of the address. Raises OSError when a file cannot be read."""
-    if settings.api_key_file:
-        return f"ApiKey {_content(settings.api_key_file)}"
-    if settings.api_key is not None:
-        return f"ApiKey {settings.api_key.reveal()}"
-    user, password = settings.username, settings.password.reveal() if settings.password else ""
-    if settings.password_file:
-        password = _content(settings.password_file)
-    if not user and settings.elasticsearch_url:
-        parts = urlsplit(settings.elasticsearch_url[0])
-        user, password = unquote(parts.username or ""), unquote(parts.password or "")
-    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode() if user else ""
-
-
-def _content(path: str) -> str:
-    with open(path, encoding="utf-8") as file:
-        return file.read().strip()
+def _node_config(url: str, settings: LogShipperSettings) -> NodeConfig:
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    plain = url_to_node_config(parts._replace(netloc=host).geturl(), use_default_ports_for_scheme=True)
+    options: dict[str, object] = {
+        "request_timeout": settings.request_timeout_seconds,
+        "connections_per_node": settings.requests,
+    }
+    if plain.scheme == "https":
+        options["ssl_context"] = tls_context(settings)
+    return plain.replace(**options)
 
 
 def _reason(error: TransportError) -> str:

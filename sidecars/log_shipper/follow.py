@@ -5,37 +5,20 @@ generations that came and went between two scans. Content and inode decide; name
 """
 
 import os
-from collections.abc import Iterable
-from enum import StrEnum
 
 from .copies import alike, find_copy
 from .core.checkpoint import Checkpoint, Position
 from .core.ended import EndedFiles
 from .core.identity import FileKey, first_line_digest
+from .core.notices import Notice
 from .core.rotation import is_generation
 from .discovery import Found, Globs, look, siblings
-from .tail import Tail, Truncated
+from .positions import apply, position_of, resume
+from .tail import LINGER_SECONDS, Tail, Truncated
 
 _COPY_SECONDS = 1.0
 """A new file that holds the same as a followed one is taken for a copy in the making until it was still for so long;
 logrotate truncates the original within milliseconds of the last byte."""
-_LINGER_SECONDS = 5.0
-"""A file without a name is let go only after it was still for so long: its writer may not have noticed yet."""
-
-
-class Notice(StrEnum):
-    """What a scan may come across; counted and logged by the agent."""
-
-    FOUND = "found"
-    RESUMED = "resumed"
-    ROTATED = "rotated"
-    TRUNCATED = "truncated"
-    COPY = "copy"
-    MISSED = "missed_generation"
-    GONE = "gone"
-    LET_GO = "let_go"
-    UNREADABLE = "unreadable"
-    DESCRIPTORS = "descriptors"
 
 
 class Following:
@@ -49,7 +32,7 @@ class Following:
         self.notices: list[tuple[Notice, str]] = []
         """What the last scans came across, with the path; emptied by the agent."""
         self.postponed = 0
-        """Files that the last scan found and could not follow yet: no descriptor left, or perhaps a copy in the making."""
+        """Files that the last scan could not follow yet: no descriptor left, or perhaps a copy in the making."""
         self._globs = globs
         self._positions = {position.key: position for position in checkpoint.positions}
         self._descriptors = descriptors
@@ -67,11 +50,11 @@ class Following:
             self.refresh(tail, now)
         rotated = self._note_names()
         for key, item in self.found.items():
-            tail = self.tails.get(key)
-            if tail is None:
+            known = self.tails.get(key)
+            if known is None:
                 self._meet(item, now)
-            elif tail.fd is None and (tail.size_bytes, tail.modified_ns) != (item.size_bytes, item.modified_ns):
-                self._reopen(tail, now)
+            elif known.fd is None and (known.size_bytes, known.modified_ns) != (item.size_bytes, item.modified_ns):
+                self._reopen(known, now)
         for position in list(self._positions.values()):
             self._recover(position, now)
         for path, newest_ns in rotated.items():
@@ -103,7 +86,7 @@ class Following:
 
     def positions(self) -> list[Position]:
         """What the checkpoint needs of each file; positions not met again yet are kept as they are."""
-        return [*map(_position_of, self.tails.values()), *self._positions.values()]
+        return [*map(position_of, self.tails.values()), *self._positions.values()]
 
     def _notice(self, notice: Notice, path: str) -> None:
         self.notices.append((notice, path))
@@ -142,7 +125,7 @@ class Following:
         if tail is None:
             return
         position = self._positions.pop(tail.key, None) or self._moved_device(tail.key)
-        if position is not None and _resume(tail, position):
+        if position is not None and resume(tail, position):
             self._notice(Notice.RESUMED, item.path)
         elif position is not None:
             self._replaced(tail, position, now)
@@ -164,7 +147,7 @@ class Following:
         """While nobody looked, the inode got other content: truncated, or removed and reused."""
         self._notice(Notice.TRUNCATED, tail.path)
         former = Tail(position.path)
-        _apply(former, position)
+        apply(former, position)
         former.key, former.place = position.key, tail.place
         self._end(former)
         self._follow_copy(former, now)
@@ -207,7 +190,7 @@ class Following:
             if item.key.inode != position.key.inode or item.key in self.tails:
                 continue
             tail = self._opened(Tail(item.path), now)
-            if tail is not None and _resume(tail, position):
+            if tail is not None and resume(tail, position):
                 tail.listed = False
                 self.tails[tail.key] = tail
                 self._notice(Notice.RESUMED, item.path)
@@ -215,7 +198,7 @@ class Following:
             if tail is not None:
                 tail.close()
         former = Tail(position.path)
-        _apply(former, position)
+        apply(former, position)
         former.key, former.place = position.key, position.place
         self._end(former)
         self._follow_copy(former, now)
@@ -295,52 +278,8 @@ class Following:
             if tail.fd is None:
                 gone = look(tail.place) is None
             else:
-                gone = tail.deleted and not tail.unread_bytes and now - tail.grown_at >= _LINGER_SECONDS
+                gone = tail.deleted and not tail.unread_bytes and now - tail.grown_at >= LINGER_SECONDS
             if gone:
                 self._end(tail)
                 tail.close()
                 self._notice(Notice.LET_GO, tail.place)
-
-
-def finished(tail: Tail, now: float) -> bool:
-    """Whether nothing more is to be expected of a file, so that an unterminated last line is a line."""
-    return not tail.listed and now - tail.grown_at >= _LINGER_SECONDS
-
-
-def unread_in(tails: Iterable[Tail]) -> int:
-    """Bytes not read yet, of all."""
-    return sum(tail.unread_bytes for tail in tails)
-
-
-def _position_of(tail: Tail) -> Position:
-    return Position(
-        path=tail.path,
-        place=tail.place,
-        key=tail.key,
-        head=tail.head,
-        mark=tail.ledger.committed,
-        prefix=tail.prefix,
-        first_line=tail.first_line,
-        generation=tail.generation,
-        modified_ns=tail.modified_ns,
-    )
-
-
-def _apply(tail: Tail, position: Position) -> None:
-    """Give a tail the identity and place of a checkpoint's position."""
-    tail.path, tail.head, tail.prefix = position.path, position.head, position.prefix
-    tail.first_line, tail.generation = position.first_line, position.generation
-    tail.start_at(position.mark)
-
-
-def _resume(tail: Tail, position: Position) -> bool:
-    """Go on from `position` if the open file is the one it was taken of; else the tail stays new."""
-    path = tail.path
-    _apply(tail, position)
-    if tail.resumes():
-        return True
-    opened = Tail(path)
-    tail.path, tail.head, tail.prefix = path, opened.head, opened.prefix
-    tail.first_line, tail.generation = opened.first_line, opened.generation
-    tail.start_at(opened.ledger.read)
-    return False

@@ -12,7 +12,7 @@ from sidecars.runtime import Metrics
 from sidecars.runtime.stop import monotonic
 
 from .core.bulk import OUTCOMES, REJECT_TYPES, RETRY_REASONS, Judgement
-from .follow import Notice
+from .core.notices import Notice
 from .read import Read
 from .tail import Tail
 

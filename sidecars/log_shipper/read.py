@@ -3,12 +3,13 @@
 import msgspec
 
 from .core.batch import Batch, Part
+from .core.choices import Parse
 from .core.documents import Encoded, Shape, Template
 from .core.ended import EndedFiles
 from .core.identity import first_line_digest, id_prefix
 from .core.lines import Limits, Taken, take
 from .core.structured import cri_documents, json_documents, whole_records
-from .settings import LogShipperSettings, Parse
+from .settings import LogShipperSettings
 from .tail import Tail
 
 _BLOCK_BYTES = 256 << 10

@@ -2,53 +2,17 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from enum import StrEnum
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from msgspec import Meta
 
 from sidecars.runtime.settings import Problem, Secret, Settings
 
+from .core.address import fault, url_of_host
+from .core.choices import Compression, IdMode, Lifecycle, Output, Parse
+
 _INDEX_NAME = re.compile(r"[^A-Z\\/*?\"<>| ,#:]{1,255}")
 _OWN_NAMES = ("@timestamp", "message", "log.file.path", "log.offset")
-
-
-class Output(StrEnum):
-    """Where documents go."""
-
-    ELASTICSEARCH = "elasticsearch"
-    STDOUT = "stdout"
-    FILE = "file"
-
-
-class Parse(StrEnum):
-    """What a line is."""
-
-    NONE = "none"
-    JSON = "json"
-    CRI = "cri"
-
-
-class IdMode(StrEnum):
-    """Who makes the document ids."""
-
-    DERIVED = "derived"
-    AUTO = "auto"
-
-
-class Compression(StrEnum):
-    """Of request bodies."""
-
-    GZIP = "gzip"
-    NONE = "none"
-
-
-class Lifecycle(StrEnum):
-    """How the container is run."""
-
-    NATIVE = "native"
-    ORDINARY = "ordinary"
 
 
 class LogShipperSettings(Settings, frozen=True, kw_only=True):
@@ -66,9 +30,7 @@ class LogShipperSettings(Settings, frozen=True, kw_only=True):
     ] = ()
     exclude: Annotated[
         tuple[str, ...],
-        Meta(
-            description="Globs of files to leave out, matched against the whole path or the name. Archives (.gz and the like) are always left out."
-        ),
+        Meta(description="Globs of files to leave out, by path or by name. Archives (.gz ...) are always left out."),
     ] = ()
     output: Annotated[
         Output | None,
@@ -78,7 +40,7 @@ class LogShipperSettings(Settings, frozen=True, kw_only=True):
     elasticsearch_url: Annotated[
         tuple[str, ...],
         Meta(
-            description="Addresses of the Elasticsearch nodes. When unset, ELASTICSEARCH_URL or ELASTICSEARCH_HOST (with ELASTICSEARCH_PORT) is taken.",
+            description="Addresses of the nodes. Unset: ELASTICSEARCH_URL or ELASTICSEARCH_HOST (and _PORT).",
             examples=["https://elasticsearch:9200"],
         ),
     ] = ()
@@ -87,20 +49,19 @@ class LogShipperSettings(Settings, frozen=True, kw_only=True):
     id_mode: Annotated[
         IdMode,
         Meta(
-            description="`derived`: ids made of file identity, offset and line hash, so nothing is ever doubled. `auto`: Elasticsearch makes them; cheaper to index, but a repeated request doubles."
+            description="`derived`: ids of file identity, offset and line hash, so that nothing is doubled. "
+            "`auto`: Elasticsearch makes them; cheaper to index, but a repeated request doubles."
         ),
     ] = IdMode.DERIVED
     parse: Annotated[
         Parse,
         Meta(
-            description="`none`: a line is the message. `json`: fields of lines that are JSON objects. `cri`: container runtime format."
+            description="`none`: a line is the message. `json`: fields of JSON objects. `cri`: container runtime format."
         ),
     ] = Parse.NONE
     state_dir: Annotated[
         str,
-        Meta(
-            description="Folder of the checkpoint. Must survive a restart of the container (an emptyDir), and be writable."
-        ),
+        Meta(description="Writable folder of the checkpoint; must survive a restart of the container (an emptyDir)."),
     ] = "/var/lib/sidecars/log-shipper"
     batch_bytes: Annotated[
         int,
@@ -116,7 +77,7 @@ class LogShipperSettings(Settings, frozen=True, kw_only=True):
         Meta(
             ge=64 << 10,
             le=1 << 30,
-            description="At most so many bytes of log are read and not yet acknowledged; then reading pauses and the file is kept open.",
+            description="Bytes of log read and not acknowledged; at this many, reading pauses, files stay open.",
         ),
     ] = 4 << 20
     requests: Annotated[int, Meta(ge=1, le=32, description="Bulk requests under way at once.")] = 4
@@ -134,21 +95,20 @@ class LogShipperSettings(Settings, frozen=True, kw_only=True):
     ] = {}
     dead_letter_path: Annotated[
         str,
-        Meta(
-            description="File that records refused for good are appended to, with the reason. Unset: `dead-letter.ndjson` in `state_dir`."
-        ),
+        Meta(description="File for records refused for good, and why. Unset: `dead-letter.ndjson` in `state_dir`."),
     ] = ""
     dead_letter_bytes: Annotated[
         int,
         Meta(
             ge=4096,
-            description="When the dead-letter file reaches this size it is renamed to `.1`, replacing the older one: at most twice this much is kept.",
+            description="At this size the dead-letter file becomes `.1`, replacing the older one.",
         ),
     ] = 32 << 20
     lifecycle: Annotated[
         Lifecycle,
         Meta(
-            description="`native`: SIGTERM comes after the app has ended (init container with restartPolicy Always). `ordinary`: it comes together with the app's, so keep tailing until the files are quiet."
+            description="`native`: SIGTERM comes after the app has ended (init container with restartPolicy Always). "
+            "`ordinary`: it comes together with the app's, so keep tailing until the files are quiet."
         ),
     ] = Lifecycle.NATIVE
     quiet_seconds: Annotated[
@@ -171,9 +131,7 @@ class LogShipperSettings(Settings, frozen=True, kw_only=True):
     api_key_file: Annotated[str, Meta(description="File with the API key; read again when it changes.")] = ""
     ca_file: Annotated[
         str,
-        Meta(
-            description="CA certificates (PEM) to trust for https; read again when they change. Unset: those of the system."
-        ),
+        Meta(description="CA certificates (PEM) for https; read again when they change. Unset: those of the system."),
     ] = ""
     client_certificate_file: Annotated[
         str, Meta(description="Client certificate chain (PEM) for mutual TLS; read again when it changes.")
@@ -204,7 +162,9 @@ class LogShipperSettings(Settings, frozen=True, kw_only=True):
         """The downward-API variables, and the names that manifests for other shippers already use."""
         names = ("POD_NAME", "POD_NAMESPACE", "POD_UID", "NODE_NAME", "CONTAINER_NAME")
         found = {name.lower(): environ[name] for name in names if environ.get(name)}
-        if url := environ.get("ELASTICSEARCH_URL") or _url_of_host(environ):
+        if url := environ.get("ELASTICSEARCH_URL") or url_of_host(
+            environ.get("ELASTICSEARCH_HOST", ""), environ.get("ELASTICSEARCH_PORT", "")
+        ):
             found["elasticsearch_url"] = url
         for field, variable in (
             ("username", "ELASTICSEARCH_USERNAME"),
@@ -258,8 +218,8 @@ class LogShipperSettings(Settings, frozen=True, kw_only=True):
                 "set it, such as http://elasticsearch:9200",
             )
         for url in self.elasticsearch_url:
-            if fault := _url_fault(url):
-                yield Problem("elasticsearch_url", fault, "write it as http://host:9200 or https://host:9200")
+            if wrong := fault(url):
+                yield Problem("elasticsearch_url", wrong, "write it as http://host:9200 or https://host:9200")
         field = "index" if self.index else "data_stream"
         if not _INDEX_NAME.fullmatch(self.target) or self.target[0] in "-_+" or self.target in (".", ".."):
             yield Problem(
@@ -277,33 +237,3 @@ class LogShipperSettings(Settings, frozen=True, kw_only=True):
             yield Problem(
                 "client_certificate_file", "a client key is given and no certificate", "set the file of the certificate"
             )
-
-
-def _url_of_host(environ: Mapping[str, str]) -> str:
-    """ELASTICSEARCH_HOST as people have it: a name, name:port, or a whole URL. A Service called `elasticsearch` makes
-    Kubernetes set ELASTICSEARCH_PORT to tcp://...: that is not a port.
-    """
-    hosts = environ.get("ELASTICSEARCH_HOST", "")
-    port = environ.get("ELASTICSEARCH_PORT", "")
-    if not port.isdigit():
-        port = "9200"
-    urls = []
-    for host in filter(None, (part.strip() for part in hosts.split(","))):
-        if "://" in host:
-            urls.append(host)
-        else:
-            name, colon, own_port = host.rpartition(":")
-            urls.append(f"http://{host}" if colon and own_port.isdigit() and name else f"http://{host}:{port}")
-    return ",".join(urls)
-
-
-def _url_fault(url: str) -> str:
-    """What is wrong with an address, without repeating it: it may hold a password."""
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        return "an address is not a URL"
-    if parts.scheme not in ("http", "https"):
-        return "an address does not begin with http:// or https://"
-    return "" if parts.hostname else "an address names no host"

@@ -11,7 +11,8 @@ from sidecars.runtime import Context
 from sidecars.runtime.stop import monotonic, now, rfc3339
 
 from .core.batch import Batch
-from .follow import Following, Notice, finished
+from .core.notices import SAID, WORTH_A_WARNING, Notice
+from .follow import Following
 from .metrics import ShipperMetrics
 from .read import Reader
 from .settings import LogShipperSettings
@@ -135,7 +136,7 @@ class Tailing:
         while progress:
             progress = False
             for tail in list(self.following.tails.values()):
-                last = final or finished(tail, monotonic())
+                last = final or tail.is_finished(monotonic())
                 if not (tail.readable or (last and tail.unread_bytes)):
                     continue
                 if not self.has_room:
@@ -175,9 +176,9 @@ class Tailing:
         notices, self.following.notices = self.following.notices, []
         for notice, path in notices:
             self._metrics.file_events.labels(notice.value).inc()
-            say = self._ctx.log.warning if notice in _WORTH_A_WARNING else self._ctx.log.info
+            say = self._ctx.log.warning if notice in WORTH_A_WARNING else self._ctx.log.info
             every_seconds = 30.0 if notice is Notice.DESCRIPTORS else 0.0
-            say(_SAID[notice].format(path), action=f"file.{notice.value}", every_seconds=every_seconds, file=path)
+            say(SAID[notice].format(path), action=f"file.{notice.value}", every_seconds=every_seconds, file=path)
 
 
 def descriptors() -> int:
@@ -192,18 +193,3 @@ def descriptors() -> int:
 def host_name() -> str:
     """What tells pods apart where the pod's UID is not known: the name of the host, in a pod the pod's."""
     return os.uname().nodename
-
-
-_WORTH_A_WARNING = (Notice.UNREADABLE, Notice.DESCRIPTORS, Notice.GONE)
-_SAID = {
-    Notice.FOUND: "following {}",
-    Notice.RESUMED: "going on with {}",
-    Notice.ROTATED: "{} leads to another file now; the former one is read to its end",
-    Notice.TRUNCATED: "{} was truncated or replaced in place; reading it from its start",
-    Notice.COPY: "{} is a copy of a truncated file; what was not read yet is read from it",
-    Notice.MISSED: "{} was rotated away before it was seen; reading it",
-    Notice.GONE: "{} is gone since the last run, with whatever of it had not been acknowledged",
-    Notice.LET_GO: "done with {}",
-    Notice.UNREADABLE: "cannot open {}; trying again at every scan",
-    Notice.DESCRIPTORS: "cannot open {} yet: too many open files; raise the limit of open files (nofile), it waits its turn",
-}

@@ -40,7 +40,7 @@ class StateFolder:
             reason = str(error) if isinstance(error, Damaged) else "unreadable"
             self._metrics.checkpoint_resets.labels(reason).inc()
             self._ctx.log.warning(
-                f"cannot use the checkpoint {self._path}: {reason}; files are read again from their start, ids tell repeats",
+                f"cannot use the checkpoint {self._path}: {reason}; files are read again, ids tell repeats",
                 action="checkpoint.reset",
                 reason=reason,
             )
@@ -64,7 +64,7 @@ class StateFolder:
         try:
             await asyncio.to_thread(self._write, dump(checkpoint))
         except OSError as error:
-            text = f"cannot write {self._path} (state_dir): {error.strerror}; running without a checkpoint, nothing is lost"
+            text = f"cannot write {self._path} (state_dir): {error.strerror}; going on without, nothing is lost"
             self._metrics.checkpoints.labels("failed").inc()
             self._metrics.checkpoint_writable.set(0)
             self._ctx.health.set("state", State.DEGRADED, text)

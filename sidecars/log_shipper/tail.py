@@ -17,6 +17,8 @@ from .core.position import Ledger
 _HISTORY = 32
 """Remembered segment ends per file, to recognise a copy that ends before what was read of the original."""
 _SCAN_BYTES = 1 << 20
+LINGER_SECONDS = 5.0
+"""A file without a name is let go only after it was still for so long: its writer may not have noticed yet."""
 
 
 class Truncated(Exception):
@@ -186,6 +188,10 @@ class Tail:
     def lag_bytes(self) -> int:
         """Bytes in the file beyond what is acknowledged."""
         return max(0, self.size_bytes - self.ledger.committed.offset)
+
+    def is_finished(self, now: float) -> bool:
+        """Whether nothing more is to be expected, so that an unterminated last line is a line."""
+        return not self.listed and now - self.grown_at >= LINGER_SECONDS
 
     @property
     def deleted(self) -> bool:

@@ -66,7 +66,7 @@ class AdminServer:
         self._stop = stop
         self._began = monotonic()
         self._began_at = now()
-        self._server: Server[BaseRequest] | None = None
+        self._server: Server | None = None
         self._listener: asyncio.Server | None = None
         self._pages: dict[str, Callable[[BaseRequest], Response]] = {
             "/livez": lambda _: Response(text="ok\n"),

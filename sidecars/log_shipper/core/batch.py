@@ -20,7 +20,7 @@ class Part(msgspec.Struct):
 
 
 class Payload(msgspec.Struct):
-    """One request body: `count` records; `body` is plain or gzip as `packed` says; `spans` are the records' file bytes."""
+    """One request body of `count` records, gzip when `packed`; `spans` are the file bytes each record stands for."""
 
     body: bytes
     count: int

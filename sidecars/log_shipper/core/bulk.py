@@ -53,7 +53,7 @@ class Advice(StrEnum):
     SPLIT = "split"
     """Send it in two halves: it was too large, or one record of it spoils the rest."""
     HOLD = "hold"
-    """Sending is refused as such (credentials, missing index): keep everything, say so, try one request now and then."""
+    """Sending is refused as such (credentials, missing index): keep all, say so, try one request now and then."""
 
 
 class Answer(msgspec.Struct, frozen=True):

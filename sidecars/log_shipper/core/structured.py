@@ -16,7 +16,7 @@ _CRI = re.compile(rb"(\d{4}-\d\d-\d\dT[0-9:.]+(?:Z|[+-]\d\d:\d\d)) (stdout|stder
 """Time, stream, tag, content, as the kubelet's CRI logs have them. The tag's first letter says full or partial; more
 tags may follow, separated by colons."""
 _OURS = ("log", "kubernetes")
-"""Objects that hold fields of ours: a line's scalar of that name would be a mapping conflict, so it moves to `labels`."""
+"""Objects that hold fields of ours: a scalar of that name would be a mapping conflict, so it moves to `labels`."""
 
 
 class _Record(msgspec.Struct):

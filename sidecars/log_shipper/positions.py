@@ -1,0 +1,38 @@
+"""Between a followed file and its place in the checkpoint."""
+
+from .core.checkpoint import Position
+from .tail import Tail
+
+
+def position_of(tail: Tail) -> Position:
+    return Position(
+        path=tail.path,
+        place=tail.place,
+        key=tail.key,
+        head=tail.head,
+        mark=tail.ledger.committed,
+        prefix=tail.prefix,
+        first_line=tail.first_line,
+        generation=tail.generation,
+        modified_ns=tail.modified_ns,
+    )
+
+
+def apply(tail: Tail, position: Position) -> None:
+    """Give a tail the identity and place of a checkpoint's position."""
+    tail.path, tail.head, tail.prefix = position.path, position.head, position.prefix
+    tail.first_line, tail.generation = position.first_line, position.generation
+    tail.start_at(position.mark)
+
+
+def resume(tail: Tail, position: Position) -> bool:
+    """Go on from `position` if the open file is the one it was taken of; else the tail stays new."""
+    path = tail.path
+    apply(tail, position)
+    if tail.resumes():
+        return True
+    opened = Tail(path)
+    tail.path, tail.head, tail.prefix = path, opened.head, opened.prefix
+    tail.first_line, tail.generation = opened.first_line, opened.generation
+    tail.start_at(opened.ledger.read)
+    return False
