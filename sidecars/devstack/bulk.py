@@ -157,6 +157,8 @@ class BulkRun:
             reason = f"[{document_id}]: version conflict, document already exists (current version [{version}])"
             raise Problem(409, "version_conflict_engine_exception", reason, {"index": index.name, "shard": "0"})
         _check(index, document_id, source)
+        if self._dice is not None and self._dice.strikes("swallow_odds"):  # the lie that a count at the end must notice
+            return 201, _success(index.name, document_id, (0, 1), (201, "created"))
         sequence, version = documents.put(document_id, source)
         status, word = (201, "created") if version == 1 else (200, "updated")
         return status, _success(index.name, document_id, (sequence, version), (status, word))

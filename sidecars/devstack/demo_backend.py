@@ -18,6 +18,7 @@ from sidecars.devstack.demo_stage import DemoError
 from sidecars.devstack.problem import JsonObject
 
 _PAGE = 10_000
+_LATE_REQUEST_SECONDS = 0.5
 _TIMEOUT = aiohttp.ClientTimeout(total=60, connect=10)
 # One shard, so that a document's sequence number is its own, and the whole index can be read in its order.
 _INDEX: JsonObject = {
@@ -94,13 +95,19 @@ class Backend:
     async def open(cls, address: Address, index: str) -> AsyncIterator[Self]:
         """Makes the index, and deletes it when the block ends. Raises: DemoError."""
         connector = aiohttp.TCPConnector(ssl=address.tls or True)
-        async with aiohttp.ClientSession(connector=connector, headers=address.authorization, timeout=_TIMEOUT) as session:
+        async with aiohttp.ClientSession(
+            connector=connector, headers=address.authorization, timeout=_TIMEOUT
+        ) as session:
             backend = cls(address, index, session)
             await backend._ask("PUT", f"/{index}", _INDEX)
             try:
                 yield backend
-            finally:
+            except BaseException:  # the shipper was cut off: a request still under way could make the index anew
                 await backend._delete()
+                await asyncio.sleep(_LATE_REQUEST_SECONDS)
+                await backend._delete()
+                raise
+            await backend._delete()
 
     async def count(self) -> int:
         """How many documents can be found at this moment."""
@@ -132,7 +139,9 @@ class Backend:
             async with self._session.request(method, url + path, json=body) as reply:
                 text = await reply.text()
                 if reply.status >= 300:
-                    raise DemoError(f"cannot use Elasticsearch at {url}: {method} {path} gave {reply.status}: {text[:300]}")
+                    raise DemoError(
+                        f"cannot use Elasticsearch at {url}: {method} {path} gave {reply.status}: {text[:300]}"
+                    )
                 answer: JsonObject = await reply.json(content_type=None)
                 return answer
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
@@ -141,10 +150,10 @@ class Backend:
             raise DemoError(f"cannot reach Elasticsearch at {url}: {reason}; {remedy}") from None
 
     async def _delete(self) -> None:
-        """Twice: a request that was under way when the shipper was killed could make the index anew."""
         try:
-            await self._ask("DELETE", f"/{self.index}?ignore_unavailable=true")
-            await asyncio.sleep(0.5)
-            await self._ask("DELETE", f"/{self.index}?ignore_unavailable=true")
-        except DemoError as error:
-            print(f"cannot delete the index {self.index}, please do it by hand: {error}")
+            async with self._session.delete(f"{self._address.url}/{self.index}") as reply:
+                done, reason = reply.status in (200, 404), await reply.text()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            done, reason = False, str(error) or type(error).__name__
+        if not done:
+            print(f"cannot delete the index {self.index} at {self._address.url}, delete it by hand: {reason[:300]}")

@@ -42,7 +42,9 @@ class Child:
                 await self._reading
                 return await self.process.wait()
         except TimeoutError:
-            raise DemoError(f"cannot wait any longer for {self.name}: still there after {deadline_seconds:.0f} s") from None
+            raise DemoError(
+                f"cannot wait any longer for {self.name}: still there after {deadline_seconds:.0f} s"
+            ) from None
 
     async def kill(self) -> None:
         """SIGKILL, and wait until it is gone."""

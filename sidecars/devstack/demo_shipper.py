@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import time
 from contextlib import AsyncExitStack
 
 import aiohttp
@@ -20,7 +21,9 @@ _START_SECONDS = 60.0
 _GRACE_SECONDS = 120.0
 _PACE_SECONDS = 0.05
 _SCRAPE = aiohttp.ClientTimeout(total=2)
-_SAMPLE = re.compile(r'^sidecar_log_shipper_(records|retried_records)_total\{(?:outcome|reason)="(\w+)"\} (\S+)$', re.MULTILINE)
+_SAMPLE = re.compile(
+    r'^sidecar_log_shipper_(records|retried_records)_total\{(?:outcome|reason)="(\w+)"\} (\S+)$', re.MULTILINE
+)
 
 
 class Shipper:
@@ -29,6 +32,8 @@ class Shipper:
     def __init__(self, stage: Stage, folder: str, environment: dict[str, str], lives: AsyncExitStack) -> None:
         self._stage = stage
         self._lives = lives
+        self._session = aiohttp.ClientSession(timeout=_SCRAPE)
+        lives.push_async_callback(self._session.close)
         self._past = self._present = Shipped()
         self._port = 0
         self._child: Child | None = None
@@ -51,10 +56,12 @@ class Shipper:
         self._child = await self._lives.enter_async_context(running)
         stage.shipper_pid = self._child.process.pid
         stage.shipper_lives += 1
-        async with asyncio.timeout(_START_SECONDS):
-            while not self._port:
-                await self._child.check()
-                await asyncio.sleep(_PACE_SECONDS)
+        deadline = time.monotonic() + _START_SECONDS
+        while not self._port:
+            await self._child.check()
+            if time.monotonic() > deadline:
+                raise DemoError(f"cannot start the shipper: no admin endpoint after {_START_SECONDS:.0f} s")
+            await asyncio.sleep(_PACE_SECONDS)
         stage.shipper = State.SHIPPING
 
     async def kill(self) -> None:
@@ -62,7 +69,7 @@ class Shipper:
         await self.scrape()
         if self._child is not None:
             await self._child.kill()
-            self._child = None
+        self._child, self._port = None, 0
         self._stage.shipper = State.KILLED
 
     async def drain(self) -> int:
@@ -73,12 +80,12 @@ class Shipper:
         draining, self._child = self._child, None
         draining.send(signal.SIGTERM)
         status = await draining.wait(_GRACE_SECONDS)
+        self._port = 0
         self._stage.shipper = State.ENDED
         return status
 
-    async def watch(self, session: aiohttp.ClientSession) -> None:
+    async def watch(self) -> None:
         """Looks after it for ever. Raises: DemoError when it ends by itself."""
-        self._session = session
         while True:
             if self._child is not None:
                 await self._child.check()
@@ -91,7 +98,7 @@ class Shipper:
         if not port:
             return
         try:
-            async with self._session.get(f"http://127.0.0.1:{port}/metrics", timeout=_SCRAPE) as reply:
+            async with self._session.get(f"http://127.0.0.1:{port}/metrics") as reply:
                 text = await reply.text()
         except (aiohttp.ClientError, TimeoutError, OSError):
             return

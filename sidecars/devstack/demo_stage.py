@@ -44,9 +44,7 @@ class Shipped:
     retried: int = 0
 
     def __add__(self, other: "Shipped") -> "Shipped":
-        return Shipped(
-            self.indexed + other.indexed, self.duplicates + other.duplicates, self.retried + other.retried
-        )
+        return Shipped(self.indexed + other.indexed, self.duplicates + other.duplicates, self.retried + other.retried)
 
     @property
     def acknowledged(self) -> int:

@@ -24,7 +24,7 @@ class ItemRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Everything that can be made to go wrong. Odds are per request (`item_429_odds`: per item), from 0 to 1.
+    """Everything that can be made to go wrong. Odds are per request (`item_429_odds` and `swallow_odds`: per item), from 0 to 1.
 
     `scope` says which requests the request faults strike: only bulk requests (so a test can still count what arrived),
     or all of them. `blocked` and `down_seconds` always strike all.
@@ -33,6 +33,7 @@ class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     seed: int = 0
     scope: Literal["bulk", "all"] = "bulk"
     item_429_odds: float = 0.0
+    swallow_odds: float = 0.0
     item_rules: tuple[ItemRule, ...] = ()
     request_status: int | None = None
     request_times: int | None = None
@@ -81,7 +82,7 @@ class Dice:
     @property
     def has_item_faults(self) -> bool:
         """Whether any item could be refused; lets the bulk path skip the question."""
-        return bool(self._rules) or self.faults.item_429_odds > 0
+        return bool(self._rules) or self.faults.item_429_odds > 0 or self.faults.swallow_odds > 0
 
     def refuse_item(self, source: bytes) -> None:
         """Raises the Problem this bulk item shall end with, if any."""

@@ -225,6 +225,7 @@ SIDECAR = Sidecar(
         Flag(
             "setup",
             "create or update the index template of the data stream in Elasticsearch, say what changed, and exit",
+            unneeded=("paths",),
         ),
     ),
     oneshots={"setup": setup},

@@ -5,6 +5,7 @@ and tries it again later. Its serializers are left out, because a reply that is 
 is not done here: `delivery` decides, with the data in hand.
 """
 
+import logging
 import sys
 from typing import cast
 from urllib.parse import urlsplit
@@ -36,6 +37,8 @@ from elastic_transport.client_utils import url_to_node_config  # noqa: E402
 
 for _name in _HIDDEN:
     del sys.modules[_name]
+
+logging.getLogger("elastic_transport").setLevel(logging.ERROR)  # it warns at every attempt; `delivery` says it once
 
 _DEAD_NODE_CAP_SECONDS = 10.0
 

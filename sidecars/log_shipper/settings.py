@@ -55,9 +55,7 @@ class LogShipperSettings(Settings, frozen=True, kw_only=True):
     ] = IdMode.DERIVED
     parse: Annotated[
         Parse,
-        Meta(
-            description="`none`: a line is the message. `json`: fields of JSON objects. `cri`: container runtime format."
-        ),
+        Meta(description="`none`: a line is the message. `json`: fields of JSON objects. `cri`: container runtime."),
     ] = Parse.NONE
     state_dir: Annotated[
         str,

@@ -51,9 +51,7 @@ async def set_up(settings: LogShipperSettings) -> int:
     if settings.destination is not Output.ELASTICSEARCH or settings.index:
         print("nothing to set up: --setup makes the template of a data stream (elasticsearch_url and data_stream)")
         return 0
-    client = AsyncElasticsearch(
-        node_configs(settings), headers=_headers(settings), retry_on_timeout=True, max_retries=5
-    )
+    client = AsyncElasticsearch(node_configs(settings), headers=_headers(settings), max_retries=0)
     try:
         for line in await _apply(client, settings):
             print(line)

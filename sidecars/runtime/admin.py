@@ -197,6 +197,4 @@ def is_loopback(transport: asyncio.BaseTransport | None) -> bool:
 
 
 def _json(value: Mapping[str, Any], status: int, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(
-        body=encode_json(value) + b"\n", status=status, content_type="application/json", headers=headers
-    )
+    return Response(body=encode_json(value) + b"\n", status=status, content_type="application/json", headers=headers)

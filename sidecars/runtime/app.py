@@ -70,7 +70,8 @@ def read_settings(chosen: Sequence[Sidecar], line: CommandLine) -> list[Settings
     problems = list(line.problems)
     for sidecar in chosen:
         try:
-            found.append(load(sidecar.settings, sidecar.prefix, process_environment(), line.flags))
+            unneeded = next((flag.unneeded for flag in sidecar.flags if flag.name == line.oneshot), ())
+            found.append(load(sidecar.settings, sidecar.prefix, process_environment(), line.flags, unneeded))
         except SettingsError as error:
             problems += error.problems
     if problems:

@@ -7,7 +7,7 @@ the default. Every problem is reported at once: whoever edits a manifest should 
 import difflib
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -86,11 +86,17 @@ def process_environment() -> Mapping[str, str]:
     return os.environ
 
 
-def load(settings: type[S], prefix: str, environ: Mapping[str, str], flags: Mapping[str, str] = _NOTHING) -> S:
+def load(
+    settings: type[S],
+    prefix: str,
+    environ: Mapping[str, str],
+    flags: Mapping[str, str] = _NOTHING,
+    unneeded: Container[str] = (),
+) -> S:
     """Read the settings of a sidecar whose variables start with `prefix` (such as `LOG_SHIPPER_`).
 
-    `flags` are texts by field name, plus `config` (also a variable): the path of the YAML file. Raises SettingsError
-    with every problem.
+    `flags` are texts by field name, plus `config` (also a variable): the path of the YAML file. `unneeded` fields may
+    be missing (a one-shot does not use them). Raises SettingsError with every problem.
     """
     fields = {field.name: field for field in fields_of(settings)}
     problems: list[Problem] = []
@@ -105,9 +111,11 @@ def load(settings: type[S], prefix: str, environ: Mapping[str, str], flags: Mapp
     given |= _from_environment(variables, prefix, fields, problems)
     given |= {name: _Given(text, f"--{name.replace('_', '-')}") for name, text in flags.items() if name != "config"}
     values = dict(_parsed(fields, given, problems))
-    if not problems:
-        made = settings(**values)
-        problems += [_sourced(problem, given) for problem in made.problems()]
+    wrong = {problem.field for problem in problems}
+    if not any(field.default is msgspec.NODEFAULT and name not in values for name, field in fields.items()):
+        made = settings(**values)  # what is wrong has its default here, and its own problem already
+        between = [problem for problem in made.problems() if problem.field not in wrong]
+        problems += [_sourced(problem, given) for problem in between if problem.field not in unneeded]
         if not problems:
             return made
     raise SettingsError(problems)

@@ -32,10 +32,13 @@ Main = Callable[[Any, Context], Awaitable[int | None]]
 
 @dataclass(frozen=True)
 class Flag:
-    """A flag that runs a one-shot instead of the sidecar; `name` without dashes, as in `Sidecar.oneshots`."""
+    """A flag that runs a one-shot instead of the sidecar; `name` without dashes, as in `Sidecar.oneshots`. `unneeded`
+    names settings that the one-shot can do without.
+    """
 
     name: str
     help: str
+    unneeded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
