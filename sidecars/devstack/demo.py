@@ -1,4 +1,4 @@
-"""`python -m sidecars.devstack demo`: half a minute in which an app's log is shipped, things break, and nothing is lost.
+"""`python -m sidecars.devstack demo`: an app's log is shipped, things break, and nothing is lost.
 
 Exit status: 0 when every line arrived exactly once, 1 when any is lost or doubled, 2 when the demo cannot be shown.
 """
@@ -12,8 +12,9 @@ from contextlib import AsyncExitStack, suppress
 
 import msgspec
 
+from sidecars.devstack.demo_app import lines_until
 from sidecars.devstack.demo_backend import Address
-from sidecars.devstack.demo_play import Ending, Play, Script
+from sidecars.devstack.demo_play import WRITING_SHARE, Ending, Play, Script
 from sidecars.devstack.demo_stage import DemoError, Stage
 from sidecars.devstack.demo_verdict import found_line, sentence, table
 from sidecars.devstack.demo_view import ink_for, view_for
@@ -21,7 +22,6 @@ from sidecars.devstack.faults import Faults
 
 _CANNOT = 2
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_WRITING_SHARE = 0.86
 _EPILOG = """
 environment:
   ELASTICSEARCH_URL       show it on this server, in an index of its own that is deleted at the end; else on the
@@ -101,7 +101,7 @@ async def _show(script: Script) -> int:
 
 async def _play(script: Script) -> Ending:
     name = f"Elasticsearch at {script.address.url}" if script.address else "embedded stand-in"
-    expected = round(script.seconds * _WRITING_SHARE * script.lines_per_second)
+    expected = lines_until(script.seconds * WRITING_SHARE, script.lines_per_second)
     stage = Stage(script.seconds, expected, name)
     view = view_for(stage, sys.stdout)
     async with AsyncExitStack() as props:

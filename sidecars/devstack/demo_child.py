@@ -62,7 +62,8 @@ class Child:
 
     async def _read(self, hear: Callable[[str], None]) -> None:
         output = self.process.stdout
-        assert output is not None  # started with a pipe, below
+        if output is None:
+            raise RuntimeError(f"cannot hear {self.name}: it was started without a pipe")
         async for raw in output:
             line = raw.decode(errors="replace").rstrip("\n")
             self._last_lines.append(line)

@@ -19,6 +19,8 @@ from sidecars.devstack.demo_verdict import Verdict, count_numbers, judge
 from sidecars.devstack.demo_view import View
 from sidecars.devstack.problem import JsonObject
 
+WRITING_SHARE = 0.93
+"""The app ends after this part of the time; the rest is for draining and reading back."""
 _PACE_SECONDS = 0.05
 _FRAME_SECONDS = 0.2
 _COUNT_SECONDS = 0.4
@@ -91,21 +93,21 @@ class Play:
         app = await self._open_shop()
         await self._at(0.12)
         await self._rotate(app, "app.log is rotated (renamed); the app opens a new one")
-        await self._at(0.24)
+        await self._at(0.25)
         self._take_backend_away()
-        await self._at(0.33)
+        await self._at(0.34)
         await self._rotate(app, "app.log is rotated while nothing can be shipped")
-        await self._at(0.41)
+        await self._at(0.42)
         await self._bring_backend_back()
-        await self._at(0.60)
+        await self._at(0.64)
         await self._until(lambda: self._stage.shipper is State.SHIPPING, "the shipper to ship again")
         await self._kill_shipper()
-        await self._at(0.66)
+        await self._at(0.70)
         await self._rotate(app, "app.log is rotated while nobody reads it")
         self._witness = self._stage.written
-        await self._at(0.72)
+        await self._at(0.76)
         await self._start_shipper_again()
-        await self._at(0.86)
+        await self._at(WRITING_SHARE)
         await self._close_shop(app)
 
     async def _open_shop(self) -> Child:

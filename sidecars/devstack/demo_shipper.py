@@ -74,10 +74,11 @@ class Shipper:
 
     async def drain(self) -> int:
         """SIGTERM; returns the exit status when all is delivered. Raises: DemoError when that never happens."""
-        assert self._child is not None
+        draining, self._child = self._child, None
+        if draining is None:
+            raise RuntimeError("cannot drain the shipper: it is not running")
         await self.scrape()
         self._stage.shipper = State.DRAINING
-        draining, self._child = self._child, None
         draining.send(signal.SIGTERM)
         status = await draining.wait(_GRACE_SECONDS)
         self._port = 0

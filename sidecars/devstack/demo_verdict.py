@@ -89,11 +89,10 @@ def sentence(verdict: Verdict, ink: Ink) -> str:
 
 def found_line(words: str, document: JsonObject | None, ink: Ink) -> list[str]:
     """One search result, for people."""
-    asked = f'written while the shipper was dead, and found by searching for "{words}":'
     if document is None:
-        return [f'  No document is found by searching for "{words}".']
+        return [f'  A search for "{words}", a line written while the shipper was dead, finds nothing.']
     pretty = msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
-    return [f"  A line {asked}", "", *(ink(_DIM, f"    {line}") for line in pretty.splitlines())]
+    return [f'  A search for "{words}", a line written while the shipper was dead, finds:', "", *(ink(_DIM, f"    {line}") for line in pretty.splitlines())]
 
 
 def _named(numbers: tuple[int, ...]) -> str:

@@ -24,6 +24,7 @@ _COLORS = {
     State.AWAY: _RED,
     State.ENDED: _DIM,
 }  # every other state is as it should be
+_MOVING = (State.WRITING, State.SHIPPING, State.DRAINING)
 
 
 class View(Protocol):
@@ -118,8 +119,10 @@ def frame(stage: Stage, ink: Ink, most_events: int) -> list[str]:
     writing, shipping = stage.rates()
     lives = {0: "", 1: f"process {stage.shipper_pid}"}
     life = lives.get(stage.shipper_lives, f"process {stage.shipper_pid}, after kill -9")
-    rotated = f"app.log, rotated {stage.rotations} times" if stage.rotations != 1 else "app.log, rotated once"
-    again = f"{stage.shipped.duplicates:,} twice, recognised" if stage.shipped.duplicates else ""
+    rotated = ("app.log", "app.log, rotated once", "app.log, rotated twice", "app.log, rotated 3 times")[
+        stage.rotations
+    ]
+    again = f"{stage.shipped.duplicates:,} twice" if stage.shipped.duplicates else ""
     title = f"  {ink(_BOLD, 'sidecars demo')}  {ink(_DIM, 'an app, its log, and the log shipper')}"
     time = f"{clock(stage.seconds)} / {clock(stage.planned_seconds)}"
     return [
@@ -150,13 +153,14 @@ def _rate(lines_per_second: float) -> str:
 
 
 def _actor(ink: Ink, name: str, state: State, rate: str, about: str) -> str:
-    color = _COLORS.get(state, _GREEN)
-    return f"  {ink(_DIM, name.ljust(9))}{ink(color, f'● {state}'.ljust(16))}{rate.rjust(14)}   {ink(_DIM, about)}".rstrip()
+    shown_rate = rate if state in _MOVING else ""
+    doing = ink(_COLORS.get(state, _GREEN), f"● {state}".ljust(16))
+    return f"  {ink(_DIM, name.ljust(9))}{doing}{shown_rate.rjust(14)}   {ink(_DIM, about)}"
 
 
 def _bar(stage: Stage, label: str, ink: Ink, value: tuple[int, str]) -> str:
     count, color = value
-    most = max(stage.planned_lines, stage.written, stage.shipped.acknowledged, 1)
+    most = max(stage.written, 1) if stage.app is State.ENDED else max(stage.planned_lines, stage.written)
     filled = min(_BAR_COLUMNS, round(count / most * _BAR_COLUMNS))
     return f"  {label}  {ink(color, '█' * filled)}{ink(_DIM, '░' * (_BAR_COLUMNS - filled))} {count:>8,}"
 
@@ -172,7 +176,7 @@ def _curve(stage: Stage, ink: Ink) -> list[str]:
     for sample in stage.samples:
         place = column(sample.seconds)
         heights[place] = max(heights.get(place, 0), sample.behind)
-    top = max(*heights.values(), stage.planned_lines // 20, 1) if heights else 1
+    top = max(*heights.values(), stage.planned_lines // 8, 1) if heights else 1
     curve, last = "", 0
     for place in range(max(heights, default=-1) + 1):
         last = heights.get(place, last)  # a column between two samples shows the one before

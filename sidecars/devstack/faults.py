@@ -24,8 +24,10 @@ class ItemRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Everything that can be made to go wrong. Odds are per request (`item_429_odds` and `swallow_odds`: per item), from 0 to 1.
+    """Everything that can be made to go wrong. Odds are from 0 to 1 and per request; those of `item_429_odds` and
+    `swallow_odds` per item.
 
+    `swallow_odds`: the item is answered as created and not stored, a loss that only a count at the end can see.
     `scope` says which requests the request faults strike: only bulk requests (so a test can still count what arrived),
     or all of them. `blocked` and `down_seconds` always strike all.
     """

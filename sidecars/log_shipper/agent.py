@@ -12,6 +12,7 @@ from .core.checkpoint import Checkpoint
 from .core.choices import IdMode, Lifecycle, Output
 from .core.documents import Shape, nested
 from .delivery import Delivery, Transport
+from .descriptors import allowed
 from .discovery import Globs
 from .elastic import Elastic
 from .follow import Following
@@ -19,7 +20,7 @@ from .metrics import ShipperMetrics
 from .outputs import NdjsonFile, Stdout
 from .read import Reader
 from .settings import LogShipperSettings
-from .shipping import Tailing, descriptors, host_name
+from .shipping import Tailing, host_name
 from .state import StateFolder
 
 _LEFT_OF_GRACE_SECONDS = 2.0
@@ -62,7 +63,7 @@ class Shipper:
         """Take up the work where the checkpoint left it."""
         settings = self._settings
         checkpoint = self._state.load()
-        self._following = Following(Globs(settings.paths, settings.exclude), checkpoint, descriptors())
+        self._following = Following(Globs(settings.paths, settings.exclude), checkpoint, allowed())
         shape = Shape(
             fields=_fields(settings),
             action=settings.destination is Output.ELASTICSEARCH,

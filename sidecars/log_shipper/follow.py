@@ -4,14 +4,17 @@ One scan compares what the globs find with what is followed: new files, renamed,
 generations that came and went between two scans. Content and inode decide; names only say where to look.
 """
 
+import errno
 import os
 
 from .copies import alike, find_copy
 from .core.checkpoint import Checkpoint, Position
 from .core.ended import EndedFiles
 from .core.identity import FileKey, first_line_digest
+from .core.names import Names
 from .core.notices import Notice
 from .core.rotation import is_generation
+from .descriptors import Descriptors
 from .discovery import Found, Globs, look, siblings
 from .positions import apply, position_of, resume
 from .tail import LINGER_SECONDS, Tail, Truncated
@@ -35,17 +38,18 @@ class Following:
         """Files that the last scan could not follow yet: no descriptor left, or perhaps a copy in the making."""
         self._globs = globs
         self._positions = {position.key: position for position in checkpoint.positions}
-        self._descriptors = descriptors
+        self._descriptors = Descriptors(descriptors)
+        self._folders_read: dict[str, list[Found]] = {}
         self._suspects: dict[FileKey, tuple[int, float]] = {}
         self._unreadable: set[str] = set()
-        self._paths: dict[str, FileKey] = {position.path: position.key for position in checkpoint.positions}
+        self._names = Names({position.path: position.key for position in checkpoint.positions})
 
     def scan(self, now: float) -> None:
         """Bring the followed files in line with what is there; `now` is loop time."""
         self.found = self._globs.find()
         self.postponed = 0
-        self._held = sum(tail.fd is not None for tail in self.tails.values())
-        self._idle: list[Tail] | None = None
+        self._folders_read.clear()
+        self._descriptors.count(self.tails.values())
         for tail in list(self.tails.values()):
             self.refresh(tail, now)
         rotated = self._note_names()
@@ -96,27 +100,20 @@ class Following:
         self.ended.note(tail.key, tail.first_line, tail.generation)
 
     def _note_names(self) -> dict[str, int]:
-        """Update which followed files have a matching name; returns the paths that lead to another file than before,
-        with the modification time of that earlier file.
+        """Update which followed files have a matching name; returns the rotated paths with the modification time of
+        what they led to before.
         """
-        rotated: dict[str, int] = {}
         for key, tail in self.tails.items():
             item = self.found.get(key)
             if item is not None:
-                tail.place, tail.listed = item.path, True
-            elif tail.fd is not None and not tail.deleted:
-                tail.place, tail.listed = tail.where(), False
+                tail.listed_as(item.path)
             else:
-                tail.listed = False
-        now_at = {item.path: key for key, item in self.found.items()}
-        for path, key in now_at.items():
-            before = self._paths.get(path, key)
-            if before != key:
-                earlier = self.tails.get(before) or self._positions.get(before)
-                rotated[path] = earlier.modified_ns if earlier is not None else -1
-                self._notice(Notice.ROTATED, path)
-        kept = {path: key for path, key in self._paths.items() if key in self.tails or key in self._positions}
-        self._paths = {**kept, **now_at}  # a path may be missing for the moment between rename and create
+                tail.unlisted()
+        earlier = {key: tail.modified_ns for key, tail in self.tails.items()}
+        earlier |= {key: position.modified_ns for key, position in self._positions.items()}
+        rotated = self._names.changed({item.path: key for key, item in self.found.items()}, earlier)
+        for path in rotated:
+            self._notice(Notice.ROTATED, path)
         return rotated
 
     def _meet(self, item: Found, now: float) -> None:
@@ -186,7 +183,7 @@ class Following:
     def _recover(self, position: Position, now: float) -> None:
         """A file of the checkpoint that no name led to: renamed out of the globs, or copied, or gone."""
         del self._positions[position.key]
-        for item in siblings(position.place):
+        for item in self._siblings(position.place):
             if item.key.inode != position.key.inode or item.key in self.tails:
                 continue
             tail = self._opened(Tail(item.path), now)
@@ -206,9 +203,7 @@ class Following:
 
     def _look_for_missed(self, path: str, newest_ns: int, now: float) -> None:
         """Generations of `path` younger than the one that was followed: created and renamed between two scans."""
-        if newest_ns < 0:
-            return
-        for item in siblings(path):
+        for item in self._siblings(path):
             if item.key in self.tails or item.modified_ns < newest_ns:
                 continue
             if not is_generation(os.path.basename(item.path), os.path.basename(path)):
@@ -225,7 +220,7 @@ class Following:
 
     def _reopen(self, tail: Tail, now: float) -> None:
         """A file that was closed for want of descriptors has changed."""
-        if not self._room_for_one():
+        if not self._descriptors.room():
             self.postponed += 1
             return
         try:
@@ -238,48 +233,50 @@ class Following:
 
     def _opened(self, tail: Tail, now: float) -> Tail | None:
         """`tail` with its file open, or None (noted once) when it cannot be opened now; the next scan tries again."""
-        if not self._room_for_one():
+        if not self._descriptors.room():
             self.postponed += 1
             self._notice(Notice.DESCRIPTORS, tail.place)
             return None
         try:
             tail.open()
         except OSError as error:
+            self.postponed += error.errno in (errno.EMFILE, errno.ENFILE)
             if tail.place not in self._unreadable:
                 self._unreadable.add(tail.place)
                 self._notice(Notice.UNREADABLE, f"{tail.place}: {error.strerror}")
             return None
         self._unreadable.discard(tail.place)
-        tail.place = os.path.realpath(tail.place)
+        tail.listed_as(tail.place)
         tail.grown_at = now
         return tail
 
-    def _room_for_one(self) -> bool:
-        """Whether one more file may be opened; closes the one that was still for longest, if there is one."""
-        if self._held < self._descriptors:
-            self._held += 1
-            return True
-        if self._idle is None:
-            held = [tail for tail in self.tails.values() if tail.fd is not None]
-            self._idle = [
-                tail for tail in held if not tail.unread_bytes and not tail.ledger.in_flight_bytes and not tail.deleted
-            ]
-            self._idle.sort(key=lambda tail: tail.grown_at, reverse=True)
-        if not self._idle:
-            return False
-        self._idle.pop().close()
-        return True
+    def _siblings(self, path: str) -> list[Found]:
+        """The files beside `path`, read once in a scan: after a long time down, thousands may be looked for."""
+        folder = os.path.dirname(path)
+        if folder not in self._folders_read:
+            self._folders_read[folder] = siblings(path)
+        return self._folders_read[folder]
 
     def _let_go(self, now: float) -> None:
         """Forget files without a name that are read to their end and acknowledged."""
         for tail in list(self.tails.values()):
-            if tail.ledger.in_flight_bytes or tail.listed:
+            if tail.listed or not tail.is_done:
                 continue
             if tail.fd is None:
-                gone = look(tail.place) is None
+                gone = not self._found_again(tail, now)
             else:
-                gone = tail.deleted and not tail.unread_bytes and now - tail.grown_at >= LINGER_SECONDS
+                gone = tail.deleted and now - tail.grown_at >= LINGER_SECONDS
             if gone:
                 self._end(tail)
                 tail.close()
                 self._notice(Notice.LET_GO, tail.place)
+
+    def _found_again(self, tail: Tail, now: float) -> bool:
+        """Whether a file that was closed and then renamed is still there; reopens it if it changed."""
+        item = next((item for item in self._siblings(tail.place) if item.key == tail.key), None)
+        if item is None:
+            return False
+        tail.place = item.path
+        if (tail.size_bytes, tail.modified_ns) != (item.size_bytes, item.modified_ns):
+            self._reopen(tail, now)
+        return True

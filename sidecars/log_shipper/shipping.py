@@ -3,7 +3,6 @@
 import asyncio
 import math
 import os
-import resource
 from collections.abc import Callable
 
 from sidecars.kit.watch import FolderWatch
@@ -22,13 +21,12 @@ _POLL_SECONDS = 0.1
 """How often a file that is being written is looked at; inotify would tell of every single write."""
 _HOT_SECONDS = 1.0
 """A file that did not grow for so long is left to inotify."""
+_SLICE_SECONDS = 0.2
+"""So long at a time a backlog is read before names, new files and a request to stop are looked at."""
 _SCAN_SECONDS = 2.0
 _BUSY_SCAN_SECONDS = 0.5
 _SCAN_SHARE = 10
 """A scan is followed by a pause of at least so many times its own duration, whatever happens."""
-_RESERVED_DESCRIPTORS = 40
-"""For connections, the admin endpoint, the checkpoint and the interpreter."""
-_MOST_DESCRIPTORS = 65536
 
 
 class Tailing:
@@ -49,6 +47,8 @@ class Tailing:
         self._batch_due = 0.0
         self._scan_due = 0.0
         self._scan_after = 0.0
+        self._has_more = False
+        self._contents_watched = True
         self.last_growth = monotonic()
 
     def begin(self, following: Following, reader: Reader) -> None:
@@ -65,11 +65,11 @@ class Tailing:
         if final or at >= self._scan_due or (self._watch.names_changed and at >= self._scan_after):
             self._scan(at)
         else:
-            self._refresh(at)
+            self._refresh(at, everything=self._contents_watched)
         any_read = await self._read_all(final=final)
         postponed = self.following.postponed > 0
         if postponed:
-            self._scan_due = min(self._scan_due, monotonic() + _POLL_SECONDS)
+            self._scan_due = min(self._scan_due, max(self._scan_after, monotonic() + _POLL_SECONDS))
         if final or postponed or (self._batch.parts and monotonic() >= self._batch_due):
             self.flush()
         return any_read
@@ -78,8 +78,11 @@ class Tailing:
         """Until there is reason for the next step."""
         at = monotonic()
         hot = self._is_hot(at)
+        self._contents_watched = not hot
         if self._watch.watch(self.following.folders, contents=not hot):
             return  # what was written before the watch was set is seen by looking once more
+        if self.has_room and self._has_more:
+            return
         self._metrics.polling.set(self._watch.polling)
         due = [self._scan_due, at + at_most_seconds]
         if self._batch.parts:
@@ -124,15 +127,20 @@ class Tailing:
         self._scan_due = at + max(_BUSY_SCAN_SECONDS if busy else _SCAN_SECONDS, took * _SCAN_SHARE)
         self._scan_after = at + took * _SCAN_SHARE
 
-    def _refresh(self, at: float) -> None:
+    def _refresh(self, at: float, *, everything: bool) -> None:
+        """Look again at the files that are being written, or at all when inotify told of a write somewhere."""
         for tail in list(self.following.tails.values()):
-            if tail.fd is not None:
+            if tail.fd is not None and (everything or at - tail.grown_at < _HOT_SECONDS):
                 self.following.refresh(tail, at)
         self._report()
 
     async def _read_all(self, *, final: bool) -> bool:
-        """Round and round, a block of each file, until there is nothing to read or no room; whether any was read."""
+        """Round and round, a block of each file, until there is nothing to read, no room, or it is time to look
+        around again; whether any was read.
+        """
         any_read, progress = False, True
+        until = monotonic() + _SLICE_SECONDS
+        self._has_more = False
         while progress:
             progress = False
             for tail in list(self.following.tails.values()):
@@ -144,6 +152,9 @@ class Tailing:
                 progress = self._read_one(tail, final=last) or progress
                 await self._ctx.stop.pause(0)  # let replies in
             any_read = any_read or progress
+            if monotonic() >= until:
+                self._has_more = progress
+                break
         return any_read
 
     def _read_one(self, tail: Tail, *, final: bool) -> bool:
@@ -179,15 +190,6 @@ class Tailing:
             say = self._ctx.log.warning if notice in WORTH_A_WARNING else self._ctx.log.info
             every_seconds = 30.0 if notice is Notice.DESCRIPTORS else 0.0
             say(SAID[notice].format(path), action=f"file.{notice.value}", every_seconds=every_seconds, file=path)
-
-
-def descriptors() -> int:
-    """How many files may be held open; raises the soft limit to the hard one first."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = min(hard, _MOST_DESCRIPTORS) if hard != resource.RLIM_INFINITY else _MOST_DESCRIPTORS
-    if soft < most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-    return max(4, max(soft, most) - _RESERVED_DESCRIPTORS)
 
 
 def host_name() -> str:

@@ -55,6 +55,7 @@ class Tail:
         self.stuck_at = (-1, 0)
         """Size and modification time at which the rest of the file was half a line: no use reading it again."""
         self.history: deque[Mark] = deque(maxlen=_HISTORY)
+        self._listed_path = ""
         self._marker = b""
 
     def open(self) -> None:
@@ -188,6 +189,22 @@ class Tail:
     def lag_bytes(self) -> int:
         """Bytes in the file beyond what is acknowledged."""
         return max(0, self.size_bytes - self.ledger.committed.offset)
+
+    def listed_as(self, path: str) -> None:
+        """It is found under `path`; a link is followed to where the file really is, for later searches beside it."""
+        if not self.listed or path != self._listed_path:
+            self._listed_path, self.place, self.listed = path, os.path.realpath(path), True
+
+    def unlisted(self) -> None:
+        """No matching name leads to it any more; an open file can still be asked where it went."""
+        self.listed = False
+        if self.fd is not None and not self.deleted:
+            self.place = self.where()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all that is there is read and acknowledged."""
+        return not self.unread_bytes and not self.ledger.in_flight_bytes
 
     def is_finished(self, now: float) -> bool:
         """Whether nothing more is to be expected, so that an unterminated last line is a line."""

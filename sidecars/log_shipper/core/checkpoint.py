@@ -4,6 +4,7 @@ Positions are kilobytes, so the whole is written anew each time; anything but a 
 treated as absent. Reading again from the start is harmless: the ids are made of positions.
 """
 
+import json
 from hashlib import blake2b
 
 import msgspec
@@ -57,7 +58,7 @@ class Damaged(ValueError):
 
 def dump(checkpoint: Checkpoint) -> bytes:
     """A line of header, a line of content."""
-    content = msgspec.json.encode(checkpoint)
+    content = _encoded(checkpoint)
     return msgspec.json.encode(_Header(SCHEMA, _checksum(content))) + b"\n" + content + b"\n"
 
 
@@ -66,7 +67,7 @@ def load(data: bytes) -> Checkpoint:
     first, _, rest = data.partition(b"\n")
     try:
         header = msgspec.json.decode(first, type=_Header)
-    except (msgspec.DecodeError, UnicodeError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         reason = "garbage"
         raise Damaged(reason) from None
     if header.schema != SCHEMA:
@@ -80,10 +81,26 @@ def load(data: bytes) -> Checkpoint:
         reason = "garbage"
         raise Damaged(reason)
     try:
-        return msgspec.json.decode(content, type=Checkpoint)
-    except (msgspec.DecodeError, UnicodeError):
+        return _decoded(content)
+    except (msgspec.DecodeError, ValueError):
         reason = "garbage"
         raise Damaged(reason) from None
+
+
+def _encoded(checkpoint: Checkpoint) -> bytes:
+    """JSON. A file name that is not UTF-8 holds lone surrogates (PEP 383); only the standard library writes those."""
+    try:
+        return msgspec.json.encode(checkpoint)
+    except UnicodeEncodeError:
+        return json.dumps(msgspec.to_builtins(checkpoint), separators=(",", ":")).encode()
+
+
+def _decoded(content: bytes) -> Checkpoint:
+    """Raises msgspec.DecodeError, ValueError."""
+    try:
+        return msgspec.json.decode(content, type=Checkpoint)
+    except msgspec.DecodeError:
+        return msgspec.convert(json.loads(content), Checkpoint)
 
 
 def _checksum(content: bytes) -> str:

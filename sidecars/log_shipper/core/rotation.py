@@ -6,7 +6,8 @@ do much the same. Used only to look for generations that came and went between t
 
 import re
 
-_TAIL = re.compile(r"[._-]?(?:\d[\d._T:Z+-]*|old|bak|prev)$")
+_TAIL = re.compile(r"[._-](?:\d[\d._T:Z+-]*|old|bak|prev)|\d{8}[\d._T:Z+-]*")
+"""Without a separator only a date will do: `app2.log` is another log, not a generation of `app.log`."""
 COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".zip")
 """Endings of archives. An archive holds lines that were read before it was made; it is never read."""
 
