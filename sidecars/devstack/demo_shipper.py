@@ -20,6 +20,7 @@ from sidecars.devstack.demo_stage import DemoError, Shipped, Stage, State
 _START_SECONDS = 60.0
 _GRACE_SECONDS = 120.0
 _PACE_SECONDS = 0.05
+_LAST_LOOKS_SECONDS = 0.01
 _SCRAPE = aiohttp.ClientTimeout(total=2)
 _SAMPLE = re.compile(
     r'^sidecar_log_shipper_(records|retried_records)_total\{(?:outcome|reason)="(\w+)"\} (\S+)$', re.MULTILINE
@@ -80,7 +81,11 @@ class Shipper:
         await self.scrape()
         self._stage.shipper = State.DRAINING
         draining.send(signal.SIGTERM)
-        status = await draining.wait(_GRACE_SECONDS)
+        waiting = asyncio.create_task(draining.wait(_GRACE_SECONDS), name="wait for the shipper")
+        while not waiting.done():  # often, to see its last counts before they go with it
+            await self.scrape()
+            await asyncio.wait({waiting}, timeout=_LAST_LOOKS_SECONDS)
+        status = await waiting
         self._port = 0
         self._stage.shipper = State.ENDED
         return status

@@ -184,7 +184,8 @@ def _curve(stage: Stage, ink: Ink) -> list[str]:
     marks = [" "] * _CURVE_COLUMNS
     for number, event in enumerate(stage.events):
         if number:
-            marks[column(event.seconds)] = _mark(number)
+            free = [place for place in range(column(event.seconds), _CURVE_COLUMNS) if marks[place] == " "]
+            marks[free[0] if free else -1] = _mark(number)
     behind = stage.samples[-1].behind if stage.samples else 0
     return [
         f"  {ink(_DIM, 'behind ')}  {ink(_YELLOW, curve.ljust(_CURVE_COLUMNS))} {behind:>8,}",

@@ -5,12 +5,15 @@ file of its own it would double everything, ignored it would lose what had not b
 """
 
 import os
-from collections.abc import Container
+from collections.abc import Container, Iterable
 
-from .core.identity import HEAD_BYTES, FileKey, Mark, digest, marker_length
+from .core.identity import HEAD_BYTES, FileKey, Mark, digest, first_line_digest, marker_length
 from .discovery import Found, siblings
 from .tail import Tail
 
+_COPY_SECONDS = 1.0
+"""A new file that holds the same as a followed one is taken for a copy in the making until it was still for so long;
+logrotate truncates the original within milliseconds of the last byte."""
 _CANDIDATES = 200
 """Files of a folder that are compared at most, newest first: a copy was made just now."""
 
@@ -46,6 +49,28 @@ def alike(original: Tail, other: Tail) -> bool:
     return os.pread(original.fd, start, 0) == os.pread(other.fd, start, 0) and os.pread(
         original.fd, length, common - length
     ) == os.pread(other.fd, length, common - length)
+
+
+class Suspects:
+    """New files that hold the same as a followed one, so that they may be its copy in the making."""
+
+    def __init__(self) -> None:
+        self._seen: dict[FileKey, tuple[int, float]] = {}
+
+    def may_be_copy(self, tail: Tail, followed: Iterable[Tail], now: float) -> bool:
+        """Whether to wait with this file. Once it was still for _COPY_SECONDS, it is a file of its own."""
+        first_line = first_line_digest(tail.start_bytes())
+        likely = any(other.first_line == first_line and alike(other, tail) for other in followed)
+        size, since = self._seen.get(tail.key, (-1, now))
+        if likely and (size != tail.size_bytes or now - since < _COPY_SECONDS):
+            self._seen[tail.key] = (tail.size_bytes, since if size == tail.size_bytes else now)
+            return True
+        self.clear(tail.key)
+        return False
+
+    def clear(self, key: FileKey) -> None:
+        """The file is no longer in doubt."""
+        self._seen.pop(key, None)
 
 
 def _common_mark(item: Found, original: Tail, marks: list[Mark]) -> Mark | None:

@@ -87,6 +87,24 @@ def siblings(path: str) -> list[Found]:
     return sorted(found, key=lambda item: item.modified_ns, reverse=True)
 
 
+class Folders:
+    """Remembers `siblings` for one scan: after a long time down, thousands of files may be looked for in a folder."""
+
+    def __init__(self) -> None:
+        self._read: dict[str, list[Found]] = {}
+
+    def forget(self) -> None:
+        """A new scan begins."""
+        self._read.clear()
+
+    def beside(self, path: str) -> list[Found]:
+        """As `siblings`."""
+        folder = os.path.dirname(path)
+        if folder not in self._read:
+            self._read[folder] = siblings(path)
+        return self._read[folder]
+
+
 def _fixed_part(pattern: str) -> str:
     """The part of a pattern before its first wildcard."""
     while glob.has_magic(pattern):

@@ -7,21 +7,17 @@ generations that came and went between two scans. Content and inode decide; name
 import errno
 import os
 
-from .copies import alike, find_copy
+from .copies import Suspects, alike, find_copy
 from .core.checkpoint import Checkpoint, Position
 from .core.ended import EndedFiles
-from .core.identity import FileKey, first_line_digest
+from .core.identity import FileKey
 from .core.names import Names
 from .core.notices import Notice
 from .core.rotation import is_generation
 from .descriptors import Descriptors
-from .discovery import Found, Globs, look, siblings
+from .discovery import Folders, Found, Globs, look
 from .positions import apply, position_of, resume
 from .tail import LINGER_SECONDS, Tail, Truncated
-
-_COPY_SECONDS = 1.0
-"""A new file that holds the same as a followed one is taken for a copy in the making until it was still for so long;
-logrotate truncates the original within milliseconds of the last byte."""
 
 
 class Following:
@@ -39,8 +35,8 @@ class Following:
         self._globs = globs
         self._positions = {position.key: position for position in checkpoint.positions}
         self._descriptors = Descriptors(descriptors)
-        self._folders_read: dict[str, list[Found]] = {}
-        self._suspects: dict[FileKey, tuple[int, float]] = {}
+        self._folders = Folders()
+        self._suspects = Suspects()
         self._unreadable: set[str] = set()
         self._names = Names({position.path: position.key for position in checkpoint.positions})
 
@@ -48,7 +44,7 @@ class Following:
         """Bring the followed files in line with what is there; `now` is loop time."""
         self.found = self._globs.find()
         self.postponed = 0
-        self._folders_read.clear()
+        self._folders.forget()
         self._descriptors.count(self.tails.values())
         for tail in list(self.tails.values()):
             self.refresh(tail, now)
@@ -126,7 +122,8 @@ class Following:
             self._notice(Notice.RESUMED, item.path)
         elif position is not None:
             self._replaced(tail, position, now)
-        elif self._may_be_copy(tail, now):
+        elif self._suspects.may_be_copy(tail, self.tails.values(), now):
+            self.postponed += 1
             tail.close()
             return
         else:
@@ -165,25 +162,13 @@ class Following:
         heir.inherit(tail, mark)
         tail.close()
         self.tails[heir.key] = heir
-        self._suspects.pop(heir.key, None)
+        self._suspects.clear(heir.key)
         self._notice(Notice.COPY, item.path)
-
-    def _may_be_copy(self, tail: Tail, now: float) -> bool:
-        """Whether to wait with this file because it looks like a copy of a followed one in the making."""
-        first_line = first_line_digest(tail.start_bytes())
-        likely = any(other.first_line == first_line and alike(other, tail) for other in self.tails.values())
-        size, since = self._suspects.get(tail.key, (-1, now))
-        if likely and (size != tail.size_bytes or now - since < _COPY_SECONDS):
-            self.postponed += 1
-            self._suspects[tail.key] = (tail.size_bytes, since if size == tail.size_bytes else now)
-            return True
-        self._suspects.pop(tail.key, None)
-        return False
 
     def _recover(self, position: Position, now: float) -> None:
         """A file of the checkpoint that no name led to: renamed out of the globs, or copied, or gone."""
         del self._positions[position.key]
-        for item in self._siblings(position.place):
+        for item in self._folders.beside(position.place):
             if item.key.inode != position.key.inode or item.key in self.tails:
                 continue
             tail = self._opened(Tail(item.path), now)
@@ -203,7 +188,7 @@ class Following:
 
     def _look_for_missed(self, path: str, newest_ns: int, now: float) -> None:
         """Generations of `path` younger than the one that was followed: created and renamed between two scans."""
-        for item in self._siblings(path):
+        for item in self._folders.beside(path):
             if item.key in self.tails or item.modified_ns < newest_ns:
                 continue
             if not is_generation(os.path.basename(item.path), os.path.basename(path)):
@@ -250,13 +235,6 @@ class Following:
         tail.grown_at = now
         return tail
 
-    def _siblings(self, path: str) -> list[Found]:
-        """The files beside `path`, read once in a scan: after a long time down, thousands may be looked for."""
-        folder = os.path.dirname(path)
-        if folder not in self._folders_read:
-            self._folders_read[folder] = siblings(path)
-        return self._folders_read[folder]
-
     def _let_go(self, now: float) -> None:
         """Forget files without a name that are read to their end and acknowledged."""
         for tail in list(self.tails.values()):
@@ -273,7 +251,7 @@ class Following:
 
     def _found_again(self, tail: Tail, now: float) -> bool:
         """Whether a file that was closed and then renamed is still there; reopens it if it changed."""
-        item = next((item for item in self._siblings(tail.place) if item.key == tail.key), None)
+        item = next((item for item in self._folders.beside(tail.place) if item.key == tail.key), None)
         if item is None:
             return False
         tail.place = item.path

@@ -31,7 +31,7 @@ class Payload(msgspec.Struct):
 class Batch(msgspec.Struct):
     """Documents that go out together and the stretches of files that they stand for."""
 
-    texts: list[str] = []
+    texts: list[bytes] = []
     spans: "array[int]" = msgspec.field(default_factory=lambda: array("Q"))
     parts: list[Part] = []
     body_bytes: int = 0
@@ -40,7 +40,7 @@ class Batch(msgspec.Struct):
     def add(self, texts: Sequence[str], spans: Sequence[int], part: Part) -> None:
         """Append a stretch; a stretch without records (holes, the rest of a cut line) rides along."""
         if texts:
-            joined = "".join(texts)
+            joined = "".join(texts).encode()
             self.texts.append(joined)
             self.body_bytes += len(joined)
         self.spans.extend(spans)
@@ -49,7 +49,7 @@ class Batch(msgspec.Struct):
 
     def payload(self) -> Payload:
         """The whole body, not yet compressed."""
-        return Payload("".join(self.texts).encode(), len(self.spans), self.spans)
+        return Payload(b"".join(self.texts), len(self.spans), self.spans)
 
 
 def records_of(body: bytes, lines_each: int) -> list[bytes]:
