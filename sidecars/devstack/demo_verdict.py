@@ -92,7 +92,11 @@ def found_line(words: str, document: JsonObject | None, ink: Ink) -> list[str]:
     if document is None:
         return [f'  A search for "{words}", a line written while the shipper was dead, finds nothing.']
     pretty = msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
-    return [f'  A search for "{words}", a line written while the shipper was dead, finds:', "", *(ink(_DIM, f"    {line}") for line in pretty.splitlines())]
+    return [
+        f'  A search for "{words}", a line written while the shipper was dead, finds:',
+        "",
+        *(ink(_DIM, f"    {line}") for line in pretty.splitlines()),
+    ]
 
 
 def _named(numbers: tuple[int, ...]) -> str:

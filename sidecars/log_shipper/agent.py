@@ -71,7 +71,7 @@ class Shipper:
         )
         scope = settings.pod_uid or f"{settings.pod_namespace}/{settings.pod_name or host_name()}"
         self._tailing.begin(self._following, Reader(settings, shape, scope, self._following.ended))
-        self._metrics.watch(self._following.tails.values, lambda: self._state.saved_at)
+        self._metrics.watch(self._following.tails.values, self._state.age_seconds)
         self._ctx.admin.status(self._status)
 
     def _hand_on(self, batch: Batch) -> None:

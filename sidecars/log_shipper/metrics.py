@@ -83,7 +83,7 @@ class ShipperMetrics:
         for reason in judgement.retry.values():
             self.retries.labels(reason).inc()
 
-    def watch(self, tails: Callable[[], Iterable[Tail]], saved_at: Callable[[], float]) -> None:
+    def watch(self, tails: Callable[[], Iterable[Tail]], checkpoint_age: Callable[[], float]) -> None:
         """Look the per-file values up at each scrape."""
 
         def collect() -> Iterable[Metric]:
@@ -108,7 +108,7 @@ class ShipperMetrics:
                 sum(tail.size_bytes for tail in pinned),
             )
             yield GaugeMetricFamily(
-                name("checkpoint_age_seconds"), "Since the checkpoint was written.", now - saved_at()
+                name("checkpoint_age_seconds"), "Since when a position is not saved.", checkpoint_age()
             )
 
         self._metrics.collector(collect)

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from sidecars.kit.atomic import write_file
 from sidecars.runtime import Context, State
@@ -26,8 +27,8 @@ class StateFolder:
         self._metrics = metrics
         self._moved = asyncio.Event()
         self._moved.set()
-        self.saved_at = monotonic()
-        """Loop time of the last good write."""
+        self._unsaved_since: float | None = None
+        self._writer = ThreadPoolExecutor(1, "checkpoint")  # one thread: the last write stands last
 
     def load(self) -> Checkpoint:
         """The last checkpoint; an empty one when there is none or it cannot be used (counted, and said)."""
@@ -48,7 +49,13 @@ class StateFolder:
 
     def moved(self) -> None:
         """Positions changed: write soon."""
+        if self._unsaved_since is None:
+            self._unsaved_since = monotonic()
         self._moved.set()
+
+    def age_seconds(self) -> float:
+        """Since when a position is not saved; 0 when the checkpoint is up to date."""
+        return 0.0 if self._unsaved_since is None else monotonic() - self._unsaved_since
 
     async def keep_saving(self, checkpoint: Callable[[], Checkpoint]) -> None:
         """Write whenever positions moved, at most once a second; runs until cancelled."""
@@ -61,16 +68,17 @@ class StateFolder:
 
     async def save(self, checkpoint: Checkpoint) -> bool:
         """Write now; False (counted, shown) when the folder cannot be written."""
+        unsaved_since, self._unsaved_since = self._unsaved_since, None
         try:
-            await asyncio.to_thread(self._write, dump(checkpoint))
+            await asyncio.get_running_loop().run_in_executor(self._writer, self._write, dump(checkpoint))
         except OSError as error:
             text = f"cannot write {self._path} (state_dir): {error.strerror}; going on without, nothing is lost"
+            self._unsaved_since = unsaved_since
             self._metrics.checkpoints.labels("failed").inc()
             self._metrics.checkpoint_writable.set(0)
             self._ctx.health.set("state", State.DEGRADED, text)
             self._ctx.log.error(text, action="checkpoint.failed", every_seconds=60)
             return False
-        self.saved_at = monotonic()
         self._metrics.checkpoints.labels("ok").inc()
         self._metrics.checkpoint_writable.set(1)
         self._ctx.health.set("state", State.OK)

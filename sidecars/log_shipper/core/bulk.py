@@ -109,6 +109,8 @@ class _Error(msgspec.Struct):
 
 
 _DECODER = msgspec.json.Decoder(_Reply)
+_CREATED = (b'{"errors":false,"items":[', b'{"create":{"status":201}}', b"]}")
+"""Begin, item and end of what Elasticsearch answers, filtered by FILTER_PATH, when it stored everything."""
 
 
 def advice(status: int) -> Advice:
@@ -151,6 +153,9 @@ def judge(body: bytes, count: int, *, own_ids: bool) -> Judgement | None:
 
     `own_ids`: a 409 means that an earlier attempt stored the record; with ids made by the server it cannot.
     """
+    begin, item, end = _CREATED
+    if count and body == begin + b",".join([item] * count) + end:
+        return Judgement(indexed=count)  # nearly always; comparing costs a fiftieth of parsing
     try:
         items = _DECODER.decode(body).items
     except (msgspec.DecodeError, UnicodeError, RecursionError):
@@ -158,12 +163,13 @@ def judge(body: bytes, count: int, *, own_ids: bool) -> Judgement | None:
     if len(items) != count:
         return None
     result = Judgement()
+    created = int(HTTPStatus.CREATED)  # looking an enum's member up costs more than all else in this loop
     for index, wrapped in enumerate(items):
-        for item in wrapped.values():
-            if item.status == HTTPStatus.CREATED and not item.failure_store:
+        for found in wrapped.values():
+            if found.status == created and not found.failure_store:
                 result.indexed += 1
             else:
-                _judge_item(result, index, item, own_ids=own_ids)
+                _judge_item(result, index, found, own_ids=own_ids)
             break
         else:
             result.retry[index] = "unknown"

@@ -51,7 +51,7 @@ class Template:
 
     def __init__(self, shape: Shape, path: str, prefix: str) -> None:
         self._shape = shape
-        self.fields = merged(shape.fields, {"log": {"file": {"path": path}}})
+        self.fields = merged(shape.fields, {"log": {"file": {"path": printable(path)}}})
         rest = {key: value for key, value in self.fields.items() if key != "log"}
         if not shape.action:
             self._before_id, close = "", ""
@@ -68,8 +68,7 @@ class Template:
 
     def plain(self, taken: Taken, timestamp: str) -> Encoded:
         """Each line as the `message` of a document; `timestamp` is RFC 3339 text."""
-        messages, invalid = texts_of(taken)
-        pieces = _escaped(messages)
+        pieces, invalid = _escaped_texts_of(taken)
         before, middle, message, tail = (
             self._before_id,
             self._after_id + timestamp + self._offset,
@@ -127,6 +126,11 @@ def _decoded(line: bytes) -> tuple[str, bool]:
         return line.decode("utf-8", "replace"), True
 
 
+def printable(path: str) -> str:
+    """A file name as text that can be sent: bytes of it that are not UTF-8 (lone surrogates, PEP 383) are replaced."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def encode(value: object) -> str:
     """Compact JSON text."""
     return _JSON.encode(value).decode()
@@ -150,6 +154,20 @@ def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
             branch = {part: branch}
         result = merged(result, branch)
     return result
+
+
+def _escaped_texts_of(taken: Taken) -> tuple[list[str], int]:
+    """`texts_of` as JSON string bodies. Where nothing has to be repaired and there is no backslash, the lines are
+    escaped as one string, in which `\\n` can only be a newline: no text is made for each line.
+    """
+    whole = b"\n".join(taken.lines)
+    if whole and b"\\" not in whole and b"\r" not in whole and _BYTE_ORDER_MARK not in whole:
+        try:
+            return encode(whole.decode())[1:-1].split("\\n"), 0
+        except UnicodeDecodeError:
+            pass  # texts_of repairs it, line by line
+    texts, invalid = texts_of(taken)
+    return _escaped(texts), invalid
 
 
 def _escaped(texts: list[str]) -> list[str]:

@@ -17,6 +17,10 @@ _CRI = re.compile(rb"(\d{4}-\d\d-\d\dT[0-9:.]+(?:Z|[+-]\d\d:\d\d)) (stdout|stder
 tags may follow, separated by colons."""
 _OURS = ("log", "kubernetes")
 """Objects that hold fields of ours: a scalar of that name would be a mapping conflict, so it moves to `labels`."""
+_DATE = re.compile(r"\d{4}(?:-\d\d(?:-\d\d(?:T\S+)?)?)?|-?\d+")
+"""What Elasticsearch takes for a date by default (strict_date_optional_time, epoch_millis), roughly: a data stream
+refuses a document with any other `@timestamp`, so another one moves to `labels` too.
+"""
 
 
 class _Record(msgspec.Struct):
@@ -68,17 +72,18 @@ def cri_documents(template: Template, taken: Taken, timestamp: str) -> Encoded:
 
 
 def whole_records(lines: Sequence[bytes]) -> int:
-    """How many of the first lines hold only whole CRI records: from the first unfinished partial on, all must wait."""
-    waiting: dict[bytes, int] = {}
+    """How many of the first lines hold only whole CRI records. The rest must wait for more: a record that began before
+    an unfinished one of the other stream may end behind its beginning.
+    """
+    waiting: set[bytes] = set()
+    whole = 0
     for index, line in enumerate(lines):
         match = _CRI.fullmatch(line)
-        if match is None:
-            continue
-        if match[3].startswith(b"F"):
-            waiting.pop(match[2], None)
-        else:
-            waiting.setdefault(match[2], index)
-    return min(waiting.values(), default=len(lines))
+        if match is not None:
+            (waiting.discard if match[3].startswith(b"F") else waiting.add)(match[2])
+        if not waiting:
+            whole = index + 1
+    return whole
 
 
 def _cri_records(matches: Sequence[re.Match[bytes] | None]) -> list[_Record]:
@@ -115,11 +120,20 @@ def _json_object(text: str) -> dict[str, Any] | None:
         # Docker's json-file format: {"log": "text\n", "stream": "stdout", "time": "..."}
         value["message"] = value.pop("log").removesuffix("\n")
         value.setdefault("@timestamp", value.pop("time"))
-    for name in _OURS:
-        if name in value and not isinstance(value[name], dict):
-            labels = value.get("labels")
-            value["labels"] = {**(labels if isinstance(labels, dict) else {}), name: value.pop(name)}
+    aside = [name for name in _OURS if name in value and not isinstance(value[name], dict)]
+    if "@timestamp" in value and not _is_date(value["@timestamp"]):
+        aside.append("@timestamp")
+    if aside:
+        labels = value.get("labels", {})
+        moved = {name: value.pop(name) for name in aside}
+        value["labels"] = {**(labels if isinstance(labels, dict) else {"labels": labels}), **moved}
     return value
+
+
+def _is_date(value: object) -> bool:
+    if isinstance(value, str):
+        return _DATE.fullmatch(value) is not None
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _record(template: Template, taken: Taken, index: int, document: dict[str, Any]) -> str:
