@@ -40,6 +40,8 @@ class Shipper:
         self._delivery = Delivery(settings, ctx, self._metrics, self._transport)
         self._tailing = Tailing(settings, ctx, self._metrics, self._hand_on)
         self._state = StateFolder(settings.state_dir, ctx, self._metrics)
+        self._naming = asyncio.Lock()
+        self._known = 0
         self._queue: asyncio.Queue[tuple[Batch, Payload]] = asyncio.Queue()  # bounded by in_flight_bytes
 
     async def run(self) -> None:
@@ -70,7 +72,8 @@ class Shipper:
             with_id=settings.id_mode is IdMode.DERIVED,
         )
         scope = settings.pod_uid or f"{settings.pod_namespace}/{settings.pod_name or host_name()}"
-        self._tailing.begin(self._following, Reader(settings, shape, scope, self._following.ended))
+        self._reader = Reader(settings, shape, scope, self._following.ended)
+        self._tailing.begin(self._following, self._reader)
         self._metrics.watch(self._following.tails.values, self._state.age_seconds)
         self._ctx.admin.status(self._status)
 
@@ -86,7 +89,18 @@ class Shipper:
         """One of the requests that may be under way at once."""
         while True:
             batch, payload = await self._queue.get()
+            await self._make_known()
             self._settle(batch, await self._delivery.deliver(payload))
+
+    async def _make_known(self) -> None:
+        """Before the first line of a file is sent, who the file is stands in the checkpoint: should we be killed and
+        the file be copied and truncated meanwhile, its lines are recognised in the copy.
+        """
+        async with self._naming:
+            named = self._reader.named
+            if named > self._known:
+                await self._state.save(self._checkpoint())
+                self._known = named
 
     def _settle(self, batch: Batch, dead_bytes: int) -> None:
         """Every record of the batch has its outcome: move the low watermarks."""
@@ -139,6 +153,7 @@ class Shipper:
     async def _end(self) -> None:
         """Write the last checkpoint, and say what was left behind."""
         await self._state.save(self._checkpoint())
+        self._state.close()
         await self._transport.close()
         behind = {tail.place: tail.lag_bytes for tail in self._following.tails.values() if tail.lag_bytes}
         undelivered = sum(behind.values())

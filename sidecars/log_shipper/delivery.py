@@ -6,6 +6,7 @@ full-jitter pauses, and the others wait for it; what was read stays in memory an
 
 import asyncio
 import random
+from http import HTTPStatus
 from typing import Protocol
 
 from sidecars.runtime import Backoff, Context, State
@@ -19,7 +20,7 @@ from .metrics import ShipperMetrics
 from .settings import LogShipperSettings
 
 _BASE_SECONDS = 0.1
-_CAP_SECONDS = 10.0
+_CAP_SECONDS = 5.0
 _HURRIED_SECONDS = 1.0
 """No pause is longer than this once the sidecar is stopping: the backend may come back within the grace."""
 
@@ -112,7 +113,7 @@ class Delivery:
         if _step(answer) is not Advice.JUDGE:
             return answer, None
         judgement = judge(answer.body, payload.count, own_ids=self._own_ids)
-        return answer, judgement or Judgement(retry=dict.fromkeys(range(payload.count), "unknown"))
+        return (answer if judgement else _UNREADABLE), judgement
 
     def _rest(self, payload: Payload, judgement: Judgement) -> Payload:
         """What is to be sent again."""
@@ -179,10 +180,13 @@ def _step(answer: Answer) -> Advice:
     return advice(answer.status) if answer.status else Advice.RETRY
 
 
+_UNREADABLE = Answer(HTTPStatus.OK, reason="unknown", detail="the reply to the bulk request is none")
+"""Cut, garbled, or the page of somebody else: nobody knows what became of the records."""
 _REMEDIES = {
     "forbidden": "Check the credentials (api_key_file, or username and password_file) and their privileges.",
     "credentials": "Check that the file exists and can be read.",
     "status_4xx": "Check elasticsearch_url, and that the target exists (--setup makes the data stream's template).",
     "tls": "Check ca_file, and the host name in elasticsearch_url.",
     "output": "Make room, or correct the path.",
+    "unknown": "Check that elasticsearch_url leads to Elasticsearch.",
 }

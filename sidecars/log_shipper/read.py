@@ -36,6 +36,8 @@ class Reader:
         self._shape = shape
         self._scope = scope
         self._ended = ended
+        self.named = 0
+        """How many files have got their document ids so far."""
 
     def read(self, tail: Tail, batch: Batch, timestamp: str, *, final: bool = False) -> Read:
         """Take what fits from the file into the batch. Raises tail.Truncated and OSError.
@@ -87,6 +89,7 @@ class Reader:
             tail.first_line = first_line_digest(tail.start_bytes())
             tail.generation = self._ended.next_generation(tail.key, tail.first_line)
             tail.prefix = id_prefix(self._scope, tail.key, tail.first_line, tail.generation)
+            self.named += 1
         tail.template = Template(self._shape, tail.path, tail.prefix)
 
     def _encoded(self, tail: Tail, taken: Taken, timestamp: str) -> Encoded:

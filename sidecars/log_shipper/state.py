@@ -84,6 +84,10 @@ class StateFolder:
         self._ctx.health.set("state", State.OK)
         return True
 
+    def close(self) -> None:
+        """No more writes; one that is under way is waited for by nobody."""
+        self._writer.shutdown(wait=False)
+
     def _write(self, data: bytes) -> None:
         os.makedirs(os.path.dirname(self._path), exist_ok=True)
         write_file(self._path, data)
