@@ -5,6 +5,7 @@ Exit status: 0 when every line arrived exactly once, 1 when any is lost or doubl
 
 import argparse
 import asyncio
+import io
 import os
 import signal
 import sys
@@ -34,6 +35,8 @@ Exit status: 0 every line arrived exactly once, 1 lines are lost or doubled, 2 t
 
 def main(arguments: list[str]) -> int:
     """Shows the demo and returns the exit status; 128 + the signal's number when a signal ended it early."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without box characters gets question marks, not a crash
     try:
         return asyncio.run(_show(_script(arguments)))
     except* DemoError as errors:
@@ -100,7 +103,7 @@ async def _show(script: Script) -> int:
 
 
 async def _play(script: Script) -> Ending:
-    name = f"Elasticsearch at {script.address.url}" if script.address else "embedded stand-in"
+    name = script.address.url if script.address else "embedded stand-in"
     expected = lines_until(script.seconds * WRITING_SHARE, script.lines_per_second)
     stage = Stage(script.seconds, expected, name)
     view = view_for(stage, sys.stdout)

@@ -10,6 +10,7 @@ from sidecars.devstack.demo_stage import Event, Stage, State
 
 _BAR_COLUMNS = 44
 _CURVE_COLUMNS = 56
+_ABOUT_COLUMNS = 36
 _LEVELS = "▁▂▃▄▅▆▇█"
 _PLAIN_SECONDS = 3.0
 _FRAME_LINES_BESIDE_EVENTS = 14
@@ -70,6 +71,8 @@ class PlainView:
     def draw(self) -> None:
         """Prints what is new."""
         stage = self._stage
+        if not self._told and stage.events:
+            print(f"sidecars demo, about {stage.planned_seconds:.0f} s, backend: {stage.backend_name}", file=self._out)
         for event in stage.events[self._told :]:
             print(f"{clock(event.seconds)}  {event.text}", file=self._out)
         self._told = len(stage.events)
@@ -154,15 +157,16 @@ def _rate(lines_per_second: float) -> str:
 
 def _actor(ink: Ink, name: str, state: State, rate: str, about: str) -> str:
     shown_rate = rate if state in _MOVING else ""
+    shown = about if len(about) <= _ABOUT_COLUMNS else about[: _ABOUT_COLUMNS - 1] + "…"
     doing = ink(_COLORS.get(state, _GREEN), f"● {state}".ljust(16))
-    return f"  {ink(_DIM, name.ljust(9))}{doing}{shown_rate.rjust(14)}   {ink(_DIM, about)}"
+    return f"  {ink(_DIM, name.ljust(9))}{doing}{shown_rate.rjust(14)}   {ink(_DIM, shown)}"
 
 
 def _bar(stage: Stage, label: str, ink: Ink, value: tuple[int, str]) -> str:
     count, color = value
     most = max(stage.written, 1) if stage.app is State.ENDED else max(stage.planned_lines, stage.written)
     filled = min(_BAR_COLUMNS, round(count / most * _BAR_COLUMNS))
-    return f"  {label}  {ink(color, '█' * filled)}{ink(_DIM, '░' * (_BAR_COLUMNS - filled))} {count:>8,}"
+    return f"  {label}  {ink(color, '█' * filled)}{ink(_DIM, '░' * (_BAR_COLUMNS - filled))} {count:>9,}"
 
 
 def _curve(stage: Stage, ink: Ink) -> list[str]:
@@ -188,7 +192,7 @@ def _curve(stage: Stage, ink: Ink) -> list[str]:
             marks[free[0] if free else -1] = _mark(number)
     behind = stage.samples[-1].behind if stage.samples else 0
     return [
-        f"  {ink(_DIM, 'behind ')}  {ink(_YELLOW, curve.ljust(_CURVE_COLUMNS))} {behind:>8,}",
+        f"  {ink(_DIM, 'behind ')}  {ink(_YELLOW, curve.ljust(_CURVE_COLUMNS))} {behind:>9,}",
         f"  {' ' * 7}  {''.join(marks)}".rstrip(),
     ]
 
