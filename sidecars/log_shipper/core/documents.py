@@ -158,7 +158,7 @@ def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 def _escaped_texts_of(taken: Taken) -> tuple[list[str], int]:
     """`texts_of` as JSON string bodies. Where nothing has to be repaired and there is no backslash, the lines are
-    escaped as one string, in which `\\n` can only be a newline: no text is made for each line.
+    escaped as one string, in which a backslash before an `n` can only be a newline: no text is made for each line.
     """
     whole = b"\n".join(taken.lines)
     if whole and b"\\" not in whole and b"\r" not in whole and _BYTE_ORDER_MARK not in whole:

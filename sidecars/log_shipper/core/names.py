@@ -1,27 +1,51 @@
-"""Which file each path led to, to notice that it leads to another one now."""
+"""Which file each path led to, to notice that it leads to another one now, and what may have been missed meanwhile."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 from .identity import FileKey
+
+_OVERTAKEN_SECONDS = 2.0
+"""So long after a rotation one goes on looking for generations that nobody saw: a folder that is listed while its files
+are being renamed shows some of them under no name at all."""
+
+Led = tuple[FileKey, int]
+"""The file that a path led to, and the modification time that it had then."""
 
 
 class Names:
     """The last known file of each path."""
 
-    def __init__(self, known: Mapping[str, FileKey]) -> None:
+    def __init__(self, known: Mapping[str, Led]) -> None:
         self._known = dict(known)
+        self._searches: dict[str, tuple[int, float]] = {}
 
-    def changed(self, found: Mapping[str, FileKey], modified_ns: Mapping[FileKey, int]) -> dict[str, int]:
-        """Take what the paths lead to now; returns those that led to another file before, with the modification time
-        of that file. `modified_ns` holds the files that are still known.
+    def changed(self, found: Mapping[str, Led], followed: Container[FileKey], now: float) -> list[str]:
+        """Take what the paths lead to now; returns those that led to another file before and lead to one that is not
+        followed yet (the others are former generations that were renamed once more).
 
         A path that leads nowhere for the moment, between rename and create, is remembered as long as its file is.
         """
-        rotated = {
-            path: modified_ns[before]
-            for path, key in found.items()
-            if (before := self._known.get(path, key)) != key and before in modified_ns
-        }
-        kept = {path: key for path, key in self._known.items() if key in modified_ns}
+        rotated: list[str] = []
+        for path, (key, _) in found.items():
+            before, modified_ns = self._known.get(path, (key, 0))
+            if before != key and before in followed and key not in followed:
+                rotated.append(path)
+                self.search(path, modified_ns, now)
+        kept = {path: led for path, led in self._known.items() if led[0] in followed}
         self._known = {**kept, **found}
         return rotated
+
+    def search(self, path: str, since_ns: int, now: float) -> None:
+        """There may be generations of `path` that nobody saw, from this modification time on."""
+        self._searches[path] = (min(since_ns, self._searches.get(path, (since_ns, now))[0]), now)
+
+    def searches(self, now: float) -> dict[str, int]:
+        """The paths rotated a moment ago, with the modification time from which on there may be generations of them
+        that nobody saw.
+        """
+        self._searches = {path: at for path, at in self._searches.items() if now - at[1] < _OVERTAKEN_SECONDS}
+        return {path: since_ns for path, (since_ns, _) in self._searches.items()}
+
+    def search_on(self, path: str, now: float) -> None:
+        """There was one: there may be more."""
+        self._searches[path] = (self._searches[path][0], now)
