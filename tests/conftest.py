@@ -5,6 +5,7 @@ Random tests take `rng`; SIDECARS_SEED repeats a run. A test that needs a real s
 this machine could have it.
 """
 
+import asyncio
 import os
 import random
 from collections import Counter
@@ -35,6 +36,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_report_header(config: pytest.Config) -> str:
     return f"seed: {config.stash[SEED]} (SIDECARS_SEED={config.stash[SEED]} repeats the random parts of this run)"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_loop_by_accident() -> None:
+    """The looptime plugin asks for the current loop before every test; on Python 3.11 that makes one nobody closes."""
+    asyncio.set_event_loop(None)
 
 
 @pytest.fixture(scope="session")

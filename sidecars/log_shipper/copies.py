@@ -24,10 +24,12 @@ def find_copy(original: Tail, taken: Container[FileKey]) -> tuple[Found, Mark] |
     A copy that ends before the read offset (we were quicker than logrotate) is recognised by an earlier mark.
     `taken`: files that are something else already.
     """
-    if original.head.length == 0 or original.ledger.read.offset == 0:
+    if original.head.length == 0:
         return None
     marks = [original.ledger.read, *reversed(original.history)]
     for item in siblings(original.place)[:_CANDIDATES]:
+        if item.modified_ns < original.intact_ns:
+            break  # older than what it would be a copy of, and so are the rest
         if item.key in taken or item.key == original.key or item.size_bytes < original.head.length:
             continue
         try:
@@ -59,8 +61,10 @@ class Suspects:
 
     def may_be_copy(self, tail: Tail, followed: Iterable[Tail], now: float) -> bool:
         """Whether to wait with this file. Once it was still for _COPY_SECONDS, it is a file of its own."""
-        first_line = first_line_digest(tail.start_bytes())
-        likely = any(other.first_line == first_line and alike(other, tail) for other in followed)
+        start = tail.start_bytes()
+        first_line = first_line_digest(start)
+        is_half = len(start) < HEAD_BYTES and b"\n" not in start
+        likely = any((is_half or other.first_line == first_line) and alike(other, tail) for other in followed)
         size, since = self._seen.get(tail.key, (-1, now))
         if likely and (size != tail.size_bytes or now - since < _COPY_SECONDS):
             self._seen[tail.key] = (tail.size_bytes, since if size == tail.size_bytes else now)
@@ -74,15 +78,19 @@ class Suspects:
 
 
 def _common_mark(item: Found, original: Tail, marks: list[Mark]) -> Mark | None:
-    """The furthest of `marks` that the file contains, when it begins as `original` began."""
+    """The furthest of `marks` that lies within the file, when it begins as `original` began and contains that mark: a
+    file that has only an earlier one (a long banner, say) is no copy.
+    """
     fd = os.open(item.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         if not original.head.fits(os.pread(fd, HEAD_BYTES, 0)):
             return None
-        for mark in marks:
-            length = marker_length(mark.offset)
-            if 0 < mark.offset <= item.size_bytes and digest(os.pread(fd, length, mark.offset - length)) == mark.marker:
-                return mark
+        if marks[0].offset == 0:
+            return marks[0] if item.size_bytes >= original.size_bytes else None  # nothing was read: its head must do
+        mark = next((mark for mark in marks if 0 < mark.offset <= item.size_bytes), None)
+        if mark is None:
+            return None
+        length = marker_length(mark.offset)
+        return mark if digest(os.pread(fd, length, mark.offset - length)) == mark.marker else None
     finally:
         os.close(fd)
-    return None

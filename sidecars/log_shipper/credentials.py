@@ -1,6 +1,7 @@
 """Credentials and certificates for Elasticsearch, from files that may be replaced while we run."""
 
 import base64
+import errno
 import os
 import ssl
 from urllib.parse import unquote, urlsplit
@@ -14,17 +15,16 @@ class WatchedFiles:
     def __init__(self, *paths: str) -> None:
         self._paths = [path for path in paths if path]
         self._seen: list[tuple[int, int, int]] | None = None
+        self._taken: list[tuple[int, int, int]] | None = None
 
     def changed(self) -> bool:
         """Whether a file is not what it was when it was last `taken`, or never was. Raises OSError."""
-        return self._now() != self._seen
+        self._seen = [(status.st_ino, status.st_mtime_ns, status.st_size) for status in map(os.stat, self._paths)]
+        return self._seen != self._taken
 
     def taken(self) -> None:
-        """What is there now is in use. Raises OSError."""
-        self._seen = self._now()
-
-    def _now(self) -> list[tuple[int, int, int]]:
-        return [(status.st_ino, status.st_mtime_ns, status.st_size) for status in map(os.stat, self._paths)]
+        """What `changed` saw is in use; what was put in its place since then is a change."""
+        self._taken = self._seen
 
 
 def authorization(settings: LogShipperSettings) -> str:
@@ -32,7 +32,7 @@ def authorization(settings: LogShipperSettings) -> str:
     if settings.api_key_file:
         return f"ApiKey {_content(settings.api_key_file)}"
     if settings.api_key is not None:
-        return f"ApiKey {settings.api_key.reveal()}"
+        return f"ApiKey {settings.api_key.reveal().strip()}"
     user, password = settings.username, settings.password.reveal() if settings.password else ""
     if settings.password_file:
         password = _content(settings.password_file)
@@ -43,8 +43,12 @@ def authorization(settings: LogShipperSettings) -> str:
 
 
 def _content(path: str) -> str:
-    with open(path, encoding="utf-8") as file:
-        return file.read().strip()
+    """The one line in a file. Raises OSError, also when there is something else in it: a header cannot carry that."""
+    with open(path, "rb") as file:
+        text = file.read().decode(errors="replace").strip()
+    if not text.isprintable() or "\ufffd" in text:
+        raise OSError(errno.EINVAL, "it holds something else than one line of text", path)
+    return text
 
 
 def tls_context(settings: LogShipperSettings) -> ssl.SSLContext:

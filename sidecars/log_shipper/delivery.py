@@ -21,6 +21,11 @@ from .settings import LogShipperSettings
 
 _BASE_SECONDS = 0.1
 _CAP_SECONDS = 5.0
+_OVERLOADS = 3
+"""So many 429s for one request, and it goes on in halves: one that is larger than what the server takes in at once
+(indexing_pressure.memory.limit) is refused for ever, however idle the server is."""
+_SMALL_BYTES = 32 << 10
+"""Bytes of log in a request that is not halved for that reason: then it is the load and not the size."""
 _HURRIED_SECONDS = 1.0
 """No pause is longer than this once the sidecar is stopping: the backend may come back within the grace."""
 
@@ -85,6 +90,7 @@ class Delivery:
 
     async def _judged(self, payload: Payload) -> Judgement | None:
         """Send until there is an answer that says something about the records; None asks for smaller requests."""
+        overloads = 0
         while True:
             if not self._trouble:
                 answer, judgement = await self._attempt(payload)
@@ -101,6 +107,9 @@ class Delivery:
                 self._clear()
                 return None if payload.count > 1 else Judgement(rejected={0: whole_refusal(answer)})
             self._note_trouble(answer if judgement is None else Answer(403, answer.body), payload)
+            overloads += answer.status == HTTPStatus.TOO_MANY_REQUESTS
+            if overloads >= _OVERLOADS and payload.count > 1 and sum(payload.spans) > _SMALL_BYTES:
+                return None
 
     async def _attempt(self, payload: Payload) -> tuple[Answer, Judgement | None]:
         """One request, and what it says of each record if it does."""

@@ -34,10 +34,16 @@ class Descriptors:
         if self._idle is None:
             self._idle = [tail for tail in self._tails if tail.fd is not None and tail.is_done and not tail.deleted]
             self._idle.sort(key=lambda tail: tail.grown_at, reverse=True)
-        if not self._idle:
-            return False
-        self._idle.pop().close()
-        return True
+        while self._idle:
+            tail = self._idle.pop()
+            if tail.fd is not None and tail.is_done and not tail.deleted:  # it may have grown since
+                tail.close()
+                return True
+        return False
+
+    def give_back(self) -> None:
+        """What `room` was asked for is not held after all."""
+        self._held -= 1
 
 
 def allowed() -> int:

@@ -87,6 +87,17 @@ def siblings(path: str) -> list[Found]:
     return sorted(found, key=lambda item: item.modified_ns, reverse=True)
 
 
+def is_hidden(folder: str) -> bool:
+    """Whether the folder cannot be looked into now (no permission, no descriptor left): what is in it is unknown."""
+    try:
+        os.scandir(folder).close()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return False
+
+
 class Folders:
     """Remembers `siblings` for one scan: after a long time down, thousands of files may be looked for in a folder."""
 

@@ -77,8 +77,7 @@ class Elastic:
     async def close(self) -> None:
         """Close all connections."""
         pool, self._pool = self._pool, None
-        for node in cast("list[AiohttpHttpNode]", pool.all() if pool else []):
-            await node.close()
+        await _close(pool)
 
     def _headers(self, payload: Payload) -> HttpHeaders:
         headers = HttpHeaders({"content-type": "application/x-ndjson", "accept": "application/json"})
@@ -97,15 +96,21 @@ class Elastic:
         replaced one after the other), the former ones stay in use.
         """
         try:
-            if self._pool is None or self._certificates.changed():
+            if self._certificates.changed() or self._pool is None:
                 configs = node_configs(self._settings)
-                await self.close()
-                self._pool = NodePool(configs, node_class=AiohttpHttpNode, max_dead_node_backoff=_DEAD_NODE_CAP_SECONDS)
                 self._certificates.taken()
+                pool = NodePool(configs, node_class=AiohttpHttpNode, max_dead_node_backoff=_DEAD_NODE_CAP_SECONDS)
+                former, self._pool = self._pool, pool  # before any await: another request may come here meanwhile
+                await _close(former)
         except OSError:
             if self._pool is None:
                 raise
         return self._pool
+
+
+async def _close(pool: NodePool | None) -> None:
+    for node in cast("list[AiohttpHttpNode]", pool.all() if pool else []):
+        await node.close()
 
 
 def node_configs(settings: LogShipperSettings) -> list[NodeConfig]:

@@ -7,16 +7,16 @@ generations that came and went between two scans. Content and inode decide; name
 import errno
 import os
 
-from .copies import Suspects, alike, find_copy
+from .copies import Suspects, find_copy
 from .core.checkpoint import Checkpoint, Position
 from .core.ended import EndedFiles
-from .core.identity import FileKey
+from .core.identity import FileKey, first_line_digest
 from .core.names import Names
 from .core.notices import Notice
 from .core.rotation import is_generation
 from .descriptors import Descriptors
-from .discovery import Folders, Found, Globs, look
-from .positions import apply, position_of, resume
+from .discovery import Folders, Found, Globs, is_hidden
+from .positions import apply, moved_device, position_of, resume
 from .tail import LINGER_SECONDS, Tail, Truncated
 
 
@@ -38,7 +38,7 @@ class Following:
         self._folders = Folders()
         self._suspects = Suspects()
         self._unreadable: set[str] = set()
-        self._names = Names({position.path: position.key for position in checkpoint.positions})
+        self._names = Names({each.path: (each.key, each.modified_ns) for each in checkpoint.positions})
 
     def scan(self, now: float) -> None:
         """Bring the followed files in line with what is there; `now` is loop time."""
@@ -48,17 +48,17 @@ class Following:
         self._descriptors.count(self.tails.values())
         for tail in list(self.tails.values()):
             self.refresh(tail, now)
-        rotated = self._note_names()
-        for key, item in self.found.items():
-            known = self.tails.get(key)
+        self._note_names(now)
+        for key, item in sorted(self.found.items(), key=lambda pair: pair[0] not in self._positions):
+            known = self.tails.get(key)  # those of the checkpoint came first: a new file may be the copy of one of them
             if known is None:
                 self._meet(item, now)
             elif known.fd is None and (known.size_bytes, known.modified_ns) != (item.size_bytes, item.modified_ns):
                 self._reopen(known, now)
         for position in list(self._positions.values()):
             self._recover(position, now)
-        for path, newest_ns in rotated.items():
-            self._look_for_missed(path, newest_ns, now)
+        for path, since_ns in self._names.searches(now).items():
+            self._look_for_missed(path, since_ns, now)
         self._let_go(now)
         self.folders = self._globs.folders(self.found)
 
@@ -68,6 +68,8 @@ class Following:
             if tail.refresh():
                 tail.grown_at = now
                 tail.check()
+                if not tail.first_line and self._suspects.may_be_copy(tail, self.tails.values(), now):
+                    self._put_off(tail)  # seen when it was empty, or held half a line
         except Truncated:
             self.truncated(tail, now)
         except OSError as error:
@@ -81,6 +83,7 @@ class Following:
         fresh.place, fresh.listed, fresh.grown_at = tail.place, tail.listed, now
         if tail.fd is not None:
             fresh.hold(os.dup(tail.fd))
+            fresh.know_head()
         self._follow_copy(tail, now)
         self.tails[fresh.key] = fresh
 
@@ -95,47 +98,57 @@ class Following:
         self.tails.pop(tail.key, None)
         self.ended.note(tail.key, tail.first_line, tail.generation)
 
-    def _note_names(self) -> dict[str, int]:
-        """Update which followed files have a matching name; returns the rotated paths with the modification time of
-        what they led to before.
-        """
+    def _note_names(self, now: float) -> None:
+        """Update which followed files have a matching name, and which paths were rotated."""
         for key, tail in self.tails.items():
             item = self.found.get(key)
             if item is not None:
                 tail.listed_as(item.path)
             else:
                 tail.unlisted()
-        earlier = {key: tail.modified_ns for key, tail in self.tails.items()}
-        earlier |= {key: position.modified_ns for key, position in self._positions.items()}
-        rotated = self._names.changed({item.path: key for key, item in self.found.items()}, earlier)
-        for path in rotated:
+        led = {item.path: (key, item.modified_ns) for key, item in self.found.items()}
+        for path in self._names.changed(led, {*self.tails, *self._positions}, now):
             self._notice(Notice.ROTATED, path)
-        return rotated
 
     def _meet(self, item: Found, now: float) -> None:
         """A file under a matching name that is not followed yet."""
         tail = self._opened(Tail(item.path), now)
         if tail is None:
             return
-        position = self._positions.pop(tail.key, None) or self._moved_device(tail.key)
+        if tail.key in self.tails:  # the name leads elsewhere since it was found
+            self._put_off(tail)
+            return
+        position = self._positions.pop(tail.key, None) or moved_device(tail, self._positions)
         if position is not None and resume(tail, position):
             self._notice(Notice.RESUMED, item.path)
         elif position is not None:
             self._replaced(tail, position, now)
-        elif self._suspects.may_be_copy(tail, self.tails.values(), now):
-            self.postponed += 1
+        elif self._may_be_copy(tail, now):
             tail.close()
+            self._descriptors.give_back()
             return
         else:
             self._notice(Notice.FOUND, item.path)
+        tail.know_head()
         self.tails[tail.key] = tail
 
-    def _moved_device(self, key: FileKey) -> Position | None:
-        """A position with the same inode whose device is gone: device numbers change when a node restarts."""
-        for other in list(self._positions):
-            if other.inode == key.inode and other.device != key.device and look(self._positions[other].place) is None:
-                return self._positions.pop(other)
-        return None
+    def _may_be_copy(self, tail: Tail, now: float) -> bool:
+        """Whether a new file is the copy of a followed one, or may become it: then it is not to be read as its own."""
+        if self._suspects.may_be_copy(tail, self.tails.values(), now):
+            self.postponed += 1
+            return True
+        first_line = first_line_digest(tail.start_bytes())
+        for other in [other for other in self.tails.values() if other.first_line == first_line]:
+            self.refresh(other, now)  # one truncated since this scan looked at it goes on in its copy: perhaps here
+        return tail.key in self.tails
+
+    def _put_off(self, tail: Tail) -> None:
+        """Do not follow it now; the next scan looks at it again."""
+        if self.tails.get(tail.key) is tail:
+            del self.tails[tail.key]
+        tail.close()
+        self._descriptors.give_back()
+        self.postponed += 1
 
     def _replaced(self, tail: Tail, position: Position, now: float) -> None:
         """While nobody looked, the inode got other content: truncated, or removed and reused."""
@@ -147,7 +160,8 @@ class Following:
         self._follow_copy(former, now)
 
     def _follow_copy(self, tail: Tail, now: float) -> None:
-        """Let `tail` go on in the copy of its former content, if there is one."""
+        """Let `tail` go on in the copy of its former content, if there is one; there may be later copies too."""
+        self._names.search(tail.path, tail.intact_ns, now)
         copy = find_copy(tail, self.tails)
         if copy is None:
             tail.close()
@@ -166,19 +180,27 @@ class Following:
         self._notice(Notice.COPY, item.path)
 
     def _recover(self, position: Position, now: float) -> None:
-        """A file of the checkpoint that no name led to: renamed out of the globs, or copied, or gone."""
-        del self._positions[position.key]
+        """A file of the checkpoint that no name led to: renamed out of the globs, or copied, or gone. One that may be
+        there and cannot be opened now keeps its position.
+        """
+        if position.key in self.found or is_hidden(os.path.dirname(position.place)):
+            self.postponed += 1
+            return
         for item in self._folders.beside(position.place):
             if item.key.inode != position.key.inode or item.key in self.tails:
                 continue
             tail = self._opened(Tail(item.path), now)
-            if tail is not None and resume(tail, position):
+            if tail is None:
+                return
+            if resume(tail, position):
+                del self._positions[position.key]
                 tail.listed = False
                 self.tails[tail.key] = tail
                 self._notice(Notice.RESUMED, item.path)
                 return
-            if tail is not None:
-                tail.close()
+            tail.close()
+            self._descriptors.give_back()
+        del self._positions[position.key]
         former = Tail(position.path)
         apply(former, position)
         former.key, former.place = position.key, position.place
@@ -186,34 +208,44 @@ class Following:
         self._follow_copy(former, now)
         self._notice(Notice.GONE, position.path)
 
-    def _look_for_missed(self, path: str, newest_ns: int, now: float) -> None:
+    def _look_for_missed(self, path: str, since_ns: int, now: float) -> None:
         """Generations of `path` younger than the one that was followed: created and renamed between two scans."""
+        before = (len(self.tails), self.postponed)
         for item in self._folders.beside(path):
-            if item.key in self.tails or item.modified_ns < newest_ns:
+            if item.key in self.tails or item.modified_ns < since_ns:
                 continue
             if not is_generation(os.path.basename(item.path), os.path.basename(path)):
                 continue
             tail = self._opened(Tail(item.path), now)
             if tail is None:
                 continue
-            if any(alike(other, tail) for other in self.tails.values() if other.first_line):
+            if self._may_be_copy(tail, now):
                 tail.close()
+                self._descriptors.give_back()
                 continue
             tail.path, tail.listed = path, item.key in self.found
             self.tails[tail.key] = tail
             self._notice(Notice.MISSED, item.path)
+        if before != (len(self.tails), self.postponed):
+            self._names.search_on(path, now)
 
     def _reopen(self, tail: Tail, now: float) -> None:
         """A file that was closed for want of descriptors has changed."""
         if not self._descriptors.room():
             self.postponed += 1
             return
+        key = tail.key
         try:
             tail.open()
         except OSError:
+            self._descriptors.give_back()
             return
         tail.grown_at = now
-        if not tail.resumes():
+        if tail.key != key:  # the name leads elsewhere since it was found; the next scan knows where
+            tail.close()
+            tail.key = key
+            self.postponed += 1
+        elif not tail.resumes():
             self.truncated(tail, now)
 
     def _opened(self, tail: Tail, now: float) -> Tail | None:
@@ -225,6 +257,7 @@ class Following:
         try:
             tail.open()
         except OSError as error:
+            self._descriptors.give_back()
             self.postponed += error.errno in (errno.EMFILE, errno.ENFILE)
             if tail.place not in self._unreadable:
                 self._unreadable.add(tail.place)
@@ -238,12 +271,12 @@ class Following:
     def _let_go(self, now: float) -> None:
         """Forget files without a name that are read to their end and acknowledged."""
         for tail in list(self.tails.values()):
-            if tail.listed or not tail.is_done:
+            if tail.listed or tail.ledger.in_flight_bytes:
                 continue
             if tail.fd is None:
-                gone = not self._found_again(tail, now)
+                gone = tail.is_done and not self._found_again(tail, now)
             else:
-                gone = tail.deleted and now - tail.grown_at >= LINGER_SECONDS
+                gone = tail.deleted and now - tail.grown_at >= LINGER_SECONDS and (tail.is_done or tail.ends_in_hole())
             if gone:
                 self._end(tail)
                 tail.close()

@@ -12,6 +12,7 @@ from sidecars.runtime import Metrics
 from sidecars.runtime.stop import monotonic
 
 from .core.bulk import OUTCOMES, REJECT_TYPES, RETRY_REASONS, Judgement
+from .core.documents import printable
 from .core.notices import Notice
 from .read import Read
 from .tail import Tail
@@ -117,7 +118,7 @@ class ShipperMetrics:
 def _by_file(name: str, doc: str, values: Mapping[str, float]) -> GaugeMetricFamily:
     family = GaugeMetricFamily(name, doc, labels=["file"])
     for path, value in values.items():
-        family.add_metric([path], value)
+        family.add_metric([printable(path)], value)
     return family
 
 

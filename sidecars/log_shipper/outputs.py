@@ -8,11 +8,12 @@ import os
 import select
 import stat
 
-from .append import append, write_all
+from .append import append
 from .core.batch import Payload
 from .core.bulk import Answer
 
 _STDOUT = 1
+_NEWLINE = ord("\n")
 _PIPE_CHUNK_BYTES = select.PIPE_BUF
 """A pipe that polls as writable takes at least this much without blocking."""
 
@@ -25,14 +26,15 @@ class Stdout:
     def __init__(self, fd: int = _STDOUT) -> None:
         self._fd = fd
         self._blocks = not stat.S_ISREG(os.fstat(fd).st_mode)
+        self._turn = asyncio.Lock()  # several payloads are under way at once, and each is written in pieces
+        self._cut = False
+        """Whether the last write ended within a line."""
 
     async def send(self, payload: Payload) -> Answer:
         """Write the payload; accepted when all of it is written."""
         try:
-            if self._blocks:
-                await self._write_as_it_takes(payload.body)
-            else:
-                write_all(self._fd, payload.body)
+            async with self._turn:
+                await self._write(b"\n" + payload.body if self._cut else payload.body)
         except OSError as error:
             return Answer(0, reason="output", detail=f"cannot write to stdout: {error.strerror}")
         return Answer(200, accepted=True)
@@ -40,12 +42,14 @@ class Stdout:
     async def close(self) -> None:
         """Nothing is held."""
 
-    async def _write_as_it_takes(self, body: bytes) -> None:
+    async def _write(self, body: bytes) -> None:
         view = memoryview(body)
         while view:
-            if not select.select([], [self._fd], [], 0)[1]:
+            if self._blocks and not select.select([], [self._fd], [], 0)[1]:
                 await self._until_writable()
-            view = view[os.write(self._fd, view[:_PIPE_CHUNK_BYTES]) :]
+            size = os.write(self._fd, view[:_PIPE_CHUNK_BYTES] if self._blocks else view)
+            self._cut = view[size - 1] != _NEWLINE
+            view = view[size:]
 
     async def _until_writable(self) -> None:
         loop = asyncio.get_running_loop()

@@ -72,7 +72,11 @@ class Reader:
             block = tail.read(want_bytes)
             last = final and len(block) < want_bytes
             taken = take(block, offset, limits, in_cut_line=in_cut_line, final=last)
-            if self._settings.parse is Parse.CRI and not last:
+            is_cri = self._settings.parse is Parse.CRI
+            if is_cri and len(taken.lines) == limits.lines and not whole_records(taken.lines):
+                limits = Limits(limits.line_bytes)  # one record of more parts than the batch has room for lines
+                taken = take(block, offset, limits, in_cut_line=in_cut_line, final=last)
+            if is_cri and not (last and len(taken.lines) < limits.lines):
                 _leave_unfinished(taken, offset, full=want_bytes > usual_bytes and len(block) == want_bytes)
             if taken.consumed or len(block) < want_bytes or block[0] == 0:
                 break

@@ -47,6 +47,8 @@ class Tail:
         self.template: Template | None = None
         self.size_bytes = 0
         self.modified_ns = 0
+        self.intact_ns = 0
+        """Modification time when the content was last known to be what was read."""
         self.links = 1
         self.listed = True
         self.grown_at = 0.0
@@ -68,6 +70,7 @@ class Tail:
         self.fd = fd
         status = os.fstat(fd)
         self._note(status)
+        self.intact_ns = self.modified_ns
         self.key = FileKey(status.st_dev, status.st_ino)
 
     def start_at(self, mark: Mark) -> None:
@@ -102,13 +105,24 @@ class Tail:
             return False
         before = (self.size_bytes, self.modified_ns)
         self._note(os.fstat(self.fd))
+        changed = before != (self.size_bytes, self.modified_ns)
         if self.size_bytes < self.ledger.read.offset:
             raise Truncated
-        return before != (self.size_bytes, self.modified_ns)
+        if self.ledger.read.offset == 0 and (changed or self.head.length < min(self.size_bytes, HEAD_BYTES)):
+            self._check_unread(before)
+        return changed
+
+    def _check_unread(self, before: tuple[int, int]) -> None:
+        """Nothing was read yet, so there is no marker: what was seen of size and head tells. Raises Truncated."""
+        if self.size_bytes < before[0] or not self.head.fits(self.start_bytes()):
+            self.size_bytes, self.modified_ns = before  # by these its copy can be found
+            raise Truncated
+        self.know_head()
 
     def check(self) -> None:
         """Compare the marker without reading on: for files whose reading is paused. Raises Truncated."""
         self.read(0)
+        self.intact_ns = self.modified_ns
 
     def resumes(self) -> bool:
         """Whether the open file is the one that `ledger` and `head` describe; also prepares reading on."""
@@ -168,6 +182,11 @@ class Tail:
             if not block:
                 break
         return offset
+
+    def ends_in_hole(self) -> bool:
+        """Whether all that is unread is NULs."""
+        offset = self.ledger.read.offset
+        return self.fd is not None and os.pread(self.fd, 1, offset) == b"\0" and self.hole() == offset
 
     def skip_to(self, offset: int) -> Mark:
         """The mark after a hole that ends at `offset`."""

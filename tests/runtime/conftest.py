@@ -1,6 +1,5 @@
 """`start` runs toys as real processes and ends them after the test."""
 
-import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,12 +8,6 @@ import pytest
 from tests.support.toy_runs import ToyRun
 
 Start = Callable[..., ToyRun]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def no_loop_by_accident() -> None:
-    """The looptime plugin asks for the current loop before every test; on Python 3.11 that makes one nobody closes."""
-    asyncio.set_event_loop(None)
 
 
 @pytest.fixture

@@ -1,0 +1,158 @@
+"""Truncated files and their copies: nothing lost, nothing doubled, wherever the copy goes."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from sidecars.log_shipper.core.notices import Notice
+from tests.support.reading import Make, copytruncate, numbered, once, write
+
+
+def test_a_file_that_became_shorter_is_read_from_its_start(reading: Make, log: Path) -> None:
+    one = reading("*.log")
+    write(log, *numbered(0, 50))
+    one.go()
+    os.truncate(log, 0)
+    assert one.go() == []
+    write(log, *numbered(0, 3))
+    assert one.go() == numbered(0, 3)
+    assert all(one.counts()[line] == 2 for line in numbered(0, 3)), "equal lines of two contents have ids of their own"
+
+
+@pytest.mark.parametrize("same_start", [False, True])
+def test_a_file_that_was_replaced_and_grew_past_the_offset_is_read_from_its_start(
+    reading: Make, log: Path, same_start: bool
+) -> None:
+    one = reading("*.log")
+    banner = ["banner " + "=" * 2000] if same_start else []
+    write(log, *banner, *numbered(0, 50))
+    one.go()
+    os.truncate(log, 0)
+    write(log, *banner, *numbered(1000, 1200))
+    assert one.go() == [*banner, *numbered(1000, 1200)]
+    os.truncate(log, 0)
+    write(log, *banner, *numbered(2000, 2300))
+    one.restart()
+    assert one.go() == [*banner, *numbered(2000, 2300)]
+
+
+COPIES = ["app.log.1", "app.log-20261122", "app-20261122.log", "a.log", "elsewhere.old"]
+
+
+@pytest.mark.parametrize("copy", COPIES)
+@pytest.mark.parametrize("globs", [("*.log",), ("*",)])
+@pytest.mark.parametrize("down", [False, True])
+def test_copytruncate_neither_loses_nor_doubles(
+    reading: Make, log: Path, copy: str, globs: tuple[str, ...], down: bool
+) -> None:
+    one = reading(*globs)
+    write(log, *numbered(0, 40))
+    one.go()
+    write(log, *numbered(40, 80))
+    saved = one.stop() if down else None
+    copytruncate(log, log.with_name(copy))
+    write(log, *numbered(80, 90))
+    if down:
+        one.start(saved)
+    one.go()
+    one.go(3)
+    one.go(3)
+    assert one.counts() == once(numbered(0, 90))
+    assert one.said(Notice.COPY) == [copy]
+
+
+@pytest.mark.parametrize("seen_bytes", [0, 3, 300, 5000])
+@pytest.mark.parametrize("copy", ["app.log.1", "app-20261122.log"])
+def test_a_copy_seen_in_the_making_is_not_taken_for_a_file_of_its_own(
+    reading: Make, log: Path, seen_bytes: int, copy: str
+) -> None:
+    """We are woken at the moment in which the copy is created: it is empty then, or holds half a line."""
+    one = reading("*")
+    write(log, *numbered(0, 400))
+    one.go()
+    content = log.read_bytes()
+    with log.with_name(copy).open("wb", buffering=0) as file:
+        file.write(content[:seen_bytes])
+        one.go()
+        one.go(0.1)
+        file.write(content[seen_bytes:])
+        one.go(0.1)
+    os.truncate(log, 0)
+    write(log, *numbered(400, 500))
+    one.go(0.1)
+    one.go(3)
+    one.go(3)
+    assert one.counts() == once(numbered(0, 500))
+
+
+@pytest.mark.parametrize("down", [False, True])
+@pytest.mark.parametrize("globs", [("app.log",), ("*",)])
+def test_several_copies_between_two_looks_are_all_read(
+    reading: Make, log: Path, globs: tuple[str, ...], down: bool
+) -> None:
+    one = reading(*globs)
+    write(log, *numbered(0, 40))
+    one.go()
+    saved = one.stop() if down else None
+    for number in range(1, 4):
+        write(log, *numbered(number * 100, number * 100 + 50))
+        copytruncate(log, log.with_name(f"app.log.{4 - number}"))
+    write(log, *numbered(900, 910))
+    if down:
+        one.start(saved)
+    for _ in range(3):
+        one.go(3)
+    written = [line for start in (100, 200, 300) for line in numbered(start, start + 50)]
+    assert one.counts() == once([*numbered(0, 40), *written, *numbered(900, 910)])
+
+
+@pytest.mark.parametrize("down", [False, True])
+def test_what_was_not_read_at_all_before_a_truncation_is_read_from_the_copy(
+    reading: Make, log: Path, down: bool
+) -> None:
+    """In an outage there is room for the first files only; the others wait unread."""
+    one = reading("app.log")
+    write(log, *numbered(0, 20))
+    one.look()
+    write(log, *numbered(20, 40))
+    one.look()
+    saved = one.stop() if down else None
+    copytruncate(log, log.with_name("app.log.1"))
+    write(log, *numbered(40, 60) if down else ["short"])
+    if down:
+        one.start(saved)
+    one.look()
+    one.go(3)
+    assert one.counts() == once([*numbered(0, 40), *(numbered(40, 60) if down else ["short"])])
+
+
+def test_an_equal_file_that_is_no_copy_is_read(reading: Make, log: Path) -> None:
+    """Nothing tells it from a copy but that the original is not truncated."""
+    one = reading("*.log")
+    write(log, *numbered(0, 100))
+    one.go()
+    shutil.copyfile(log, log.with_name("other.log"))
+    assert one.go() == []
+    assert one.following.postponed
+    one.go(0.6)
+    assert one.go(0.6) == numbered(0, 100)
+
+
+def test_a_file_with_the_same_long_banner_is_not_taken_for_a_copy(reading: Make, log: Path) -> None:
+    """It begins as the truncated one did and goes on otherwise."""
+    banner = [f"banner {number} " + "=" * 300 for number in range(5)]
+    one = reading("*.log")
+    write(log, *banner)
+    one.go()
+    write(log, *numbered(0, 50))
+    one.go()
+    other = log.with_name("sibling.txt")
+    write(other, *banner, *numbered(500, 600))
+    os.truncate(log, 0)
+    one.go()
+    assert one.said(Notice.COPY) == []
+    assert sum(message.startswith("line 5") for message in one.sent) == sum(
+        line.startswith("line 5") for line in numbered(0, 50)
+    )

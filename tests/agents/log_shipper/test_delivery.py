@@ -1,0 +1,295 @@
+"""Delivery against a scripted backend, on virtual time: every record ends once, and trouble is met with patience."""
+
+import asyncio
+import itertools
+import json
+import random
+from array import array
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sidecars.log_shipper.compress import unpack
+from sidecars.log_shipper.core.batch import Payload, records_of
+from sidecars.log_shipper.core.bulk import Answer
+from sidecars.log_shipper.delivery import Delivery
+from sidecars.log_shipper.metrics import ShipperMetrics
+from sidecars.runtime import Context, State
+from tests.support.context import condition, context, metric, passes, settings
+
+pytestmark = pytest.mark.looptime
+
+Script = Callable[[list[str]], Answer]
+DOWN = Answer(0, reason="connection", detail="refused")
+
+
+def clock() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def payload_of(*names: str) -> Payload:
+    """Records called by names; the n-th stands for 10 + n bytes of a file."""
+    body = "".join(f'{{"create":{{"_id":"{name}"}}}}\n{{"message":"{name}"}}\n' for name in names)
+    return Payload(body.encode(), len(names), array("Q", range(10, 10 + len(names))))
+
+
+def reply(statuses: Sequence[int]) -> Answer:
+    items = [{"create": {"status": status, "error": {"type": "t", "reason": "r"}}} for status in statuses]
+    return Answer(200, json.dumps({"items": items}).encode())
+
+
+class Backend:
+    """A Transport that answers by a script and keeps what it was sent, and when."""
+
+    def __init__(self, *script: Answer | Script, seconds: float = 0.0) -> None:
+        self.script = list(script)
+        self.seconds = seconds
+        self.requests: list[list[str]] = []
+        self.times: list[float] = []
+        self.under_way = 0
+        self.most_under_way = 0
+
+    async def send(self, payload: Payload) -> Answer:
+        body = unpack(payload.body) if payload.packed else payload.body
+        names = [json.loads(record.split(b"\n")[1])["message"] for record in records_of(body, lines_each=2)]
+        assert len(names) == payload.count == len(payload.spans)
+        self.requests.append(names)
+        self.times.append(clock())
+        self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
+        await passes(self.seconds)
+        self.under_way -= 1
+        step = self.script.pop(0) if self.script else reply([201] * len(names))
+        return step(names) if callable(step) else step
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+class Stage:
+    """A Delivery with its context and backend."""
+
+    def __init__(self, tmp_path: Path, backend: Backend, **given: object) -> None:
+        self.ctx: Context = context()
+        self.backend = backend
+        self.letters = tmp_path / "letters" / "dead.ndjson"
+        chosen = settings(**{"dead_letter_path": str(self.letters), **given})
+        self.delivery = Delivery(chosen, self.ctx, ShipperMetrics(self.ctx.metrics), backend)
+
+    async def deliver(self, *names: str) -> int:
+        return await self.delivery.deliver(self.delivery.prepare(payload_of(*names)))
+
+    def ended(self) -> dict[str, int]:
+        """Records by outcome, those with any."""
+        outcomes = ("indexed", "duplicate", "failure_store", "written", "rejected")
+        counts = {name: int(metric(self.ctx, "records_total", outcome=name)) for name in outcomes}
+        return {name: count for name, count in counts.items() if count}
+
+    def retried(self, reason: str) -> int:
+        return int(metric(self.ctx, "retried_records_total", reason=reason))
+
+    def dead(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.letters.read_bytes().splitlines()]
+
+
+async def test_an_accepted_batch_is_sent_once(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, Backend())
+    assert await stage.deliver("a", "b") == 0
+    assert stage.backend.requests == [["a", "b"]]
+    assert stage.ended() == {"indexed": 2}
+    assert condition(stage.ctx, "delivery").state is State.OK
+
+
+async def test_nothing_is_not_sent(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, Backend())
+    assert await stage.delivery.deliver(payload_of()) == 0
+    assert stage.backend.requests == []
+
+
+async def test_only_the_records_that_want_it_are_sent_again(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, Backend(reply([201, 429, 409, 503, 400]), reply([429, 201])))
+    assert await stage.deliver("a", "b", "c", "d", "e") == 14
+    assert stage.backend.requests == [["a", "b", "c", "d", "e"], ["b", "d"], ["b"]]
+    assert stage.ended() == {"indexed": 3, "duplicate": 1, "rejected": 1}
+    assert (stage.retried("status_429"), stage.retried("status_5xx")) == (2, 1)
+    (letter,) = stage.dead()
+    assert (letter["id"], letter["document"], letter["error"]["status"]) == ("e", {"message": "e"}, 400)
+
+
+async def test_pauses_grow_are_jittered_and_have_a_limit(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, Backend(*[DOWN] * 60))
+    await stage.deliver("a")
+    times = stage.backend.times
+    pauses = [after - before for before, after in itertools.pairwise(times)]
+    assert len(pauses) == 60
+    for number, pause in enumerate(pauses):
+        assert 0 <= pause <= min(10.0, 0.1 * 2**number) + 0.001
+    assert max(pauses) > 3
+    assert len({round(pause, 2) for pause in pauses[10:]}) > 25
+    assert stage.retried("connection") == 60
+
+
+async def test_the_back_off_begins_anew_after_a_recovery(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, Backend(*[DOWN] * 20))
+    await stage.deliver("a")
+    stage.backend.script, stage.backend.times = [DOWN], []
+    await stage.deliver("b")
+    first, second = stage.backend.times
+    assert second - first <= 0.1 + 0.001
+
+
+async def test_in_trouble_one_request_at_a_time_probes(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, Backend(*[DOWN] * 30, seconds=1.0))
+    async with asyncio.TaskGroup() as tasks:
+        for name in "abcd":
+            tasks.create_task(stage.deliver(name))
+        await passes(1.5)
+        assert stage.backend.most_under_way == 4
+        stage.backend.most_under_way = 0
+        await passes(5.0)
+        assert stage.backend.most_under_way == 1
+    assert stage.ended() == {"indexed": 4}
+
+
+async def test_new_batches_wait_for_the_probe(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, Backend(*[DOWN] * 8, seconds=1.0))
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(stage.deliver("a"))
+        await passes(1.5)
+        for name in "bcd":
+            tasks.create_task(stage.deliver(name))
+        await passes(3.0)
+        assert stage.backend.most_under_way == 1
+    assert stage.ended() == {"indexed": 4}
+
+
+@pytest.mark.parametrize("refusal", [Answer(401), Answer(403), Answer(404), reply([403, 403]), reply([401, 401])])
+async def test_refused_as_such_everything_is_held_and_then_delivered(tmp_path: Path, refusal: Answer) -> None:
+    stage = Stage(tmp_path, Backend(*[refusal] * 200))
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(stage.deliver("a", "b"))
+        await passes(30)
+        assert metric(stage.ctx, "delivery_held") == 1
+        assert condition(stage.ctx, "delivery").state is State.DEGRADED
+        assert stage.ended() == {}
+        assert all(names == ["a", "b"] for names in stage.backend.requests)
+        assert len(stage.backend.requests) < 60
+        stage.backend.script = []
+    assert stage.ended() == {"indexed": 2}
+    assert metric(stage.ctx, "delivery_held") == 0
+    assert condition(stage.ctx, "delivery").state is State.OK
+    assert not stage.letters.exists()
+
+
+async def test_some_refused_items_hold_back_only_themselves(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, Backend(reply([201, 403]), reply([403]), reply([403])))
+    await stage.deliver("a", "b")
+    assert stage.backend.requests == [["a", "b"], ["b"], ["b"], ["b"]]
+    assert stage.ended() == {"indexed": 2}
+
+
+def too_large_with(name: str, status: int = 413) -> Script:
+    return lambda names: Answer(status) if name in names else reply([201] * len(names))
+
+
+@pytest.mark.parametrize("status", [413, 400])
+@pytest.mark.parametrize("compression", ["gzip", "none"])
+async def test_a_request_is_split_down_to_the_record_that_spoils_it(
+    tmp_path: Path, status: int, compression: str
+) -> None:
+    stage = Stage(tmp_path, Backend(*[too_large_with("f", status)] * 20), compression=compression)
+    assert await stage.deliver(*"abcdefg") == 15
+    assert stage.ended() == {"indexed": 6, "rejected": 1}
+    assert sorted(name for names in stage.backend.requests if "f" not in names for name in names) == list("abcdeg")
+    (letter,) = stage.dead()
+    assert (letter["id"], letter["error"]["status"]) == ("f", status)
+    assert metric(stage.ctx, "rejected_records_total", type="request_too_large" if status == 413 else "other") == 1
+
+
+GARBAGE = [b"", b"<html>welcome</html>", b"{}", b'{"items":[]}', b'{"items":[{"create":{"status":201}}', b"\xff", b"7"]
+
+
+@pytest.mark.parametrize("body", GARBAGE)
+async def test_a_reply_that_is_none_is_unknown_and_said(tmp_path: Path, body: bytes) -> None:
+    """A login page that answers 200 to everything must not look healthy."""
+    stage = Stage(tmp_path, Backend(*[Answer(200, body)] * 400))
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(stage.deliver("a", "b"))
+        await passes(30)
+        assert stage.ended() == {}
+        assert condition(stage.ctx, "delivery").state is State.DEGRADED
+        assert 2 < len(stage.backend.requests) < 60
+        stage.backend.script = []
+    assert stage.ended() == {"indexed": 2}
+    assert stage.retried("unknown") == 2 * (len(stage.backend.requests) - 1)
+    assert condition(stage.ctx, "delivery").state is State.OK
+
+
+async def test_a_dead_letter_file_that_cannot_be_written_holds_the_record(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, Backend(reply([201, 400])))
+    stage.letters.parent.write_text("in the way")
+    async with asyncio.TaskGroup() as tasks:
+        delivering = tasks.create_task(stage.deliver("a", "b"))
+        await passes(60)
+        assert not delivering.done()
+        assert condition(stage.ctx, "dead-letters").state is State.DEGRADED
+        assert stage.retried("dead_letter") > 3
+        assert stage.ended() == {}
+        stage.letters.parent.unlink()
+    assert delivering.result() == 11
+    assert [letter["id"] for letter in stage.dead()] == ["b"]
+    assert stage.ended() == {"indexed": 1, "rejected": 1}
+    assert condition(stage.ctx, "dead-letters").state is State.OK
+
+
+async def test_a_hurry_cuts_the_pauses_short(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, Backend(*[DOWN] * 30))
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(stage.deliver("a"))
+        await passes(30)
+        stage.backend.script = [DOWN] * 10
+        stage.delivery.hurry()
+        told, seen = clock(), len(stage.backend.times)
+    times = [told, *stage.backend.times[seen:]]
+    assert len(times) > 2
+    assert all(after - before <= 1.0 + 0.001 for before, after in itertools.pairwise(times))
+
+
+async def test_ids_of_the_servers_making_cannot_be_duplicates(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, Backend(reply([409])), id_mode="auto")
+    assert await stage.deliver("a") == 10
+    assert stage.ended() == {"rejected": 1}
+
+
+async def test_every_record_ends_exactly_once_whatever_the_backend_does(tmp_path: Path, rng: random.Random) -> None:
+    stored: set[str] = set()
+    refused: set[str] = set()
+
+    def answer(names: list[str]) -> Answer:
+        if rng.random() < 0.5:
+            broken = [DOWN, Answer(200, b"garbage"), reply([201]), *map(Answer, (401, 413, 429, 500, 503))]
+            return rng.choice(broken[:2] if len(names) == 1 else broken)
+        statuses = []
+        for name in names:
+            status = rng.choice([201, 201, 429, 503, 403, 409, 400])
+            if name in stored:
+                status = 409
+            elif status in (201, 409):
+                stored.add(name)
+            elif status == 400:
+                refused.add(name)
+            statuses.append(status)
+        return reply(statuses)
+
+    stage = Stage(tmp_path, Backend(*[answer] * 5000))
+    batches = [[f"{batch}-{number}" for number in range(rng.randint(1, 9))] for batch in range(40)]
+    async with asyncio.TaskGroup() as tasks:
+        delivering = [tasks.create_task(stage.deliver(*names)) for names in batches]
+    everything = {name for names in batches for name in names}
+    assert stored | refused == everything
+    assert sum(stage.ended().values()) == len(everything)
+    assert sorted(letter["id"] for letter in stage.dead()) == sorted(refused)
+    spans = {name: 10 + at for names in batches for at, name in enumerate(names)}
+    assert sum(task.result() for task in delivering) == sum(spans[name] for name in refused)

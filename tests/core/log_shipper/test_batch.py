@@ -1,0 +1,92 @@
+"""Batches and what is left of them: every record keeps the bytes that it stands for."""
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecars.log_shipper.core.batch import Batch, Part, chosen, halves, records_of
+from sidecars.log_shipper.core.identity import Mark
+from sidecars.log_shipper.core.position import Ledger
+
+DOCUMENTS = st.lists(
+    st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"]), max_size=12), min_size=1, max_size=12
+)
+
+
+def part(size_bytes: int) -> Part:
+    ledger = Ledger(Mark(5))
+    return Part(ledger, ledger.take(Mark(5 + size_bytes)))
+
+
+def records(documents: Sequence[str]) -> list[str]:
+    """As they stand in a bulk body: an action line and a document line, each telling its number."""
+    return [f'{{"create":{{"_id":"{number}"}}}}\n{text}\n' for number, text in enumerate(documents)]
+
+
+def batch_of(documents: Sequence[str]) -> Batch:
+    batch = Batch()
+    for number, text in enumerate(records(documents)):
+        batch.add([text], [number + 100], part(number + 100))
+    return batch
+
+
+@given(DOCUMENTS)
+def test_a_batch_counts_the_bytes_of_its_body(documents: list[str]) -> None:
+    batch = batch_of(documents)
+    payload = batch.payload()
+    assert batch.body_bytes == len(payload.body)
+    assert batch.file_bytes == sum(payload.spans) == sum(100 + number for number in range(len(documents)))
+    assert payload.count == len(payload.spans) == len(documents)
+    assert not payload.packed
+
+
+@given(DOCUMENTS)
+def test_the_records_of_a_body_are_those_that_went_in(documents: list[str]) -> None:
+    """Also with U+2028, form feeds and other things that only some take for line ends."""
+    body = batch_of(documents).payload().body
+    assert records_of(body, lines_each=2) == [text.encode() for text in records(documents)]
+
+
+@given(DOCUMENTS, st.data())
+def test_chosen_records_keep_their_spans(documents: list[str], data: st.DataObject) -> None:
+    payload = batch_of(documents).payload()
+    parts = records_of(payload.body, lines_each=2)
+    indices = sorted(data.draw(st.sets(st.integers(0, len(documents) - 1))))
+    some = chosen(parts, payload.spans, indices)
+    assert some.count == len(some.spans) == len(indices)
+    assert list(some.spans) == [100 + index for index in indices]
+    assert some.body == b"".join(parts[index] for index in indices)
+
+
+@given(DOCUMENTS.filter(lambda documents: len(documents) > 1))
+def test_halves_are_the_whole_and_each_smaller(documents: list[str]) -> None:
+    payload = batch_of(documents).payload()
+    first, second = halves(records_of(payload.body, lines_each=2), payload.spans)
+    assert first.body + second.body == payload.body
+    assert [*first.spans, *second.spans] == list(payload.spans)
+    assert first.count + second.count == payload.count
+    assert 0 < first.count < payload.count
+    for half in (first, second):
+        assert len(records_of(half.body, lines_each=2)) == half.count
+
+
+def test_a_stretch_without_records_rides_along() -> None:
+    batch = Batch()
+    batch.add((), (), part(70))
+    batch.add(["x\n"], [30], part(30))
+    assert batch.file_bytes == 100
+    assert [item.segment.size_bytes for item in batch.parts] == [70, 30]
+    assert (batch.payload().body, batch.payload().count) == (b"x\n", 1)
+
+
+@pytest.mark.parametrize("lines_each", [1, 2])
+def test_an_empty_body_has_no_records(lines_each: int) -> None:
+    assert records_of(b"", lines_each) == []
+
+
+def test_two_batches_share_nothing() -> None:
+    one, other = Batch(), Batch()
+    one.add(["x\n"], [2], part(2))
+    assert (other.texts, list(other.spans), other.parts) == ([], [], [])

@@ -1,0 +1,270 @@
+"""JSON and CRI lines: what they carry arrives, what they cannot carry does no harm."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecars.log_shipper.core.documents import Encoded, Shape, Template
+from sidecars.log_shipper.core.lines import Taken
+from sidecars.log_shipper.core.structured import cri_documents, json_documents, whole_records
+
+TIME = "2026-11-22T13:45:00.000Z"
+SHAPE = Shape({"kubernetes": {"pod": {"name": "p"}}, "labels": {"team": "t"}})
+TEMPLATE = Template(SHAPE, "/a.log", "P" * 16)
+AT = "2026-11-22T13:45:00.123456789Z"
+
+
+def taken_of(lines: list[bytes], offset: int = 0, cut: frozenset[int] = frozenset()) -> Taken:
+    starts, place = [], offset
+    for line in lines:
+        starts.append(place)
+        place += len(line) + 1
+    return Taken(list(lines), starts, [len(line) + 1 for line in lines], place - offset, cut=cut)
+
+
+def documents(encoded: Encoded) -> list[dict[str, Any]]:
+    """The documents; each record is an action of ours and one line of JSON that Elasticsearch takes."""
+    found = []
+    for text in encoded.texts:
+        action, document, nothing = text.encode().decode("utf-8").split("\n")
+        assert not nothing
+        assert list(json.loads(action)) == ["create"]
+        found.append(json.loads(document))
+    assert len(found) == len(encoded.spans)
+    return found
+
+
+def from_json(line: str | bytes) -> dict[str, Any]:
+    data = line if isinstance(line, bytes) else line.encode()
+    (document,) = documents(json_documents(TEMPLATE, taken_of([data], 7), TIME))
+    assert document["log"]["offset"] == 7
+    assert document["log"]["file"]["path"] == "/a.log"
+    assert document["kubernetes"]["pod"]["name"]
+    return document
+
+
+VALUES = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text()),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=3), inner, max_size=3)),
+    max_leaves=6,
+)
+NAMES = st.one_of(
+    st.sampled_from(["log", "kubernetes", "labels", "@timestamp", "message", "time", "stream", "log.offset"]),
+    st.text(max_size=4),
+)
+
+
+@given(st.dictionaries(NAMES, VALUES, max_size=5), st.booleans())
+def test_any_json_object_becomes_one_document_of_ours(value: dict[str, Any], ascii_only: bool) -> None:
+    document = from_json(json.dumps(value, ensure_ascii=ascii_only).encode("utf-8", "replace"))
+    assert isinstance(document["@timestamp"], str | int | float)
+    assert not isinstance(document["@timestamp"], bool)
+
+
+@given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), max_size=4), VALUES, max_size=4))
+def test_fields_that_clash_with_none_of_ours_arrive_as_they_are(value: dict[str, Any]) -> None:
+    value = {f"x{name}": item for name, item in value.items()}
+    try:
+        line = json.dumps(value).encode()
+        json.loads(line.decode()) and line.decode().encode("utf-8")
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return
+    document = from_json(line)
+    assert {name: document[name] for name in value} == value
+
+
+@given(st.binary(max_size=40).filter(lambda line: b"\n" not in line))
+def test_any_bytes_become_one_document(line: bytes) -> None:
+    for data in (line, b"{" + line, b'{"a":"' + line + b'"}'):
+        from_json(data)
+
+
+PLAIN: dict[str, str] = {
+    "no object": "[1,2]",
+    "a number": "7",
+    "nothing": "",
+    "half an object": '{"a":1',
+    "two objects": '{"a":1}{"b":2}',
+    "something after it": '{"a":1} x',
+    "not a number": '{"a":NaN}',
+    "a number beyond all floats": '{"a":1e999}',
+    "a lone high surrogate": '{"a":"\\ud800"}',
+    "a lone low surrogate": '{"a":"\\udc00x"}',
+    "a lone surrogate for a name": '{"\\ud800":1}',
+    "2,000 arrays in each other": '{"a":' + "[" * 2000 + "]" * 2000 + "}",
+    "100,000 open arrays": '{"a":' + "[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("line", PLAIN.values(), ids=PLAIN.keys())
+def test_what_is_no_object_is_shipped_whole_and_counted(line: str) -> None:
+    encoded = json_documents(TEMPLATE, taken_of([line.encode()]), TIME)
+    assert encoded.unparsed_lines == 1
+    (document,) = documents(encoded)
+    assert (document["message"], document["@timestamp"]) == (line, TIME)
+
+
+def test_any_depth_of_nesting_is_shipped() -> None:
+    """Reading takes one call fewer than writing, so that near the limit what could be read could not be written."""
+    for depth in [*range(1, 60, 7), *range(850, 1010)]:
+        line = '{"a":' + "[" * depth + "]" * depth + "}"
+        text = json_documents(TEMPLATE, taken_of([line.encode()]), TIME).texts[0]
+        assert text.count("[") == depth
+
+
+FIELDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "its time is the document's": (f'{{"@timestamp":"{AT}"}}', {"@timestamp": AT}),
+    "a time in milliseconds too": ('{"@timestamp":1795355100000}', {"@timestamp": 1795355100000}),
+    "no time at all: ours": ('{"a":1}', {"@timestamp": TIME, "a": 1}),
+    "null is no time": ('{"@timestamp":null}', {"@timestamp": TIME}),
+    "an object is no time": ('{"@timestamp":{"a":1}}', {"@timestamp": TIME}),
+    "a list is no time": ('{"@timestamp":[1]}', {"@timestamp": TIME}),
+    "a truth is no time": ('{"@timestamp":true}', {"@timestamp": TIME}),
+    "a word is no time": ('{"@timestamp":"yesterday"}', {"@timestamp": TIME}),
+    "an empty text is no time": ('{"@timestamp":""}', {"@timestamp": TIME}),
+    "the last of a name given twice": ('{"a":1,"a":2}', {"a": 2}),
+    "integers beyond 64 bits": ('{"a":123456789012345678901234567890}', {"a": 123456789012345678901234567890}),
+    "surrogates in pairs": ('{"a":"\\ud83d\\ude00"}', {"a": "😀"}),
+    "a message of its own": ('{"message":"m"}', {"message": "m"}),
+    "space around it": (' {"a":1} ', {"a": 1}),
+    "docker's format": (
+        f'{{"log":"text\\n","stream":"stdout","time":"{AT}"}}',
+        {"message": "text", "stream": "stdout", "@timestamp": AT},
+    ),
+    "docker's format without a newline": (f'{{"log":"te","stream":"x","time":"{AT}"}}', {"message": "te"}),
+    "a text called log": ('{"log":"x"}', {"labels": {"team": "t", "log": "x"}}),
+    "a number called kubernetes": ('{"kubernetes":7}', {"labels": {"team": "t", "kubernetes": 7}}),
+    "null called log": ('{"log":null}', {"labels": {"team": "t", "log": None}}),
+    "labels of its own beside one that clashes": (
+        '{"log":"x","labels":{"a":"b"}}',
+        {"labels": {"team": "t", "a": "b", "log": "x"}},
+    ),
+    "labels that are no object beside one that clashes": (
+        '{"log":"x","labels":"y"}',
+        {"labels": {"team": "t", "labels": "y", "log": "x"}},
+    ),
+}
+
+
+@pytest.mark.parametrize(("line", "expected"), FIELDS.values(), ids=FIELDS.keys())
+def test_an_object_gives_its_fields(line: str, expected: dict[str, Any]) -> None:
+    document = from_json(line)
+    assert {name: document.get(name) for name in expected} == expected
+
+
+def test_an_object_called_log_joins_ours_and_cannot_move_the_place() -> None:
+    log = from_json('{"log":{"level":"info","offset":-1,"file":{"path":"/x","line":3}}}')["log"]
+    assert log == {"level": "info", "offset": 7, "file": {"path": "/a.log", "line": 3}}
+
+
+def test_a_cut_object_is_shipped_whole_and_marked() -> None:
+    encoded = json_documents(TEMPLATE, taken_of([b'{"a":1}'], cut=frozenset({0})), TIME)
+    (document,) = documents(encoded)
+    assert (document["message"], document["log"]["flags"], encoded.unparsed_lines) == ('{"a":1}', ["truncated"], 1)
+
+
+def cri(text: str, tag: str = "F", stream: str = "stdout") -> bytes:
+    return f"{AT} {stream} {tag} {text}".encode()
+
+
+CRI: dict[str, tuple[list[bytes], list[tuple[str, str | None]]]] = {
+    "whole records": ([cri("a"), cri("b", "F", "stderr")], [("a", "stdout"), ("b", "stderr")]),
+    "partial lines are joined": ([cri("a", "P"), cri("b", "P"), cri("c")], [("abc", "stdout")]),
+    "streams are joined each for itself, in the order of their beginnings": (
+        [cri("a", "P"), cri("x", "P", "stderr"), cri("b"), cri("y", "F", "stderr")],
+        [("ab", "stdout"), ("xy", "stderr")],
+    ),
+    "a whole record of one stream amid a partial one": (
+        [cri("a", "P"), cri("x", "F", "stderr"), cri("b")],
+        [("ab", "stdout"), ("x", "stderr")],
+    ),
+    "partial without an end": ([cri("a", "P"), cri("x", "F", "stderr")], [("a", "stdout"), ("x", "stderr")]),
+    "garbage amid a partial one": ([cri("a", "P"), b"garbage", cri("b")], [("ab", "stdout"), ("garbage", None)]),
+    "an empty text": ([cri("")], [("", "stdout")]),
+    "an empty text without the space": ([cri("").rstrip()], [("", "stdout")]),
+    "spaces belong to the text": ([cri("  a ")], [("  a ", "stdout")]),
+    "more tags": ([cri("a", "P:x"), cri("b", "F:x:y")], [("ab", "stdout")]),
+    "another stream is garbage": ([cri("a", "F", "other")], [(cri("a", "F", "other").decode(), None)]),
+    "another tag is garbage": ([cri("a", "X")], [(cri("a", "X").decode(), None)]),
+    "a character across two partial lines": (
+        [cri("", "P") + b"\xe2\x82", cri("") + b"\xac"],
+        [("\u20ac", "stdout")],
+    ),
+    "a record that looks like another within": ([cri(cri("a").decode())], [(cri("a").decode(), "stdout")]),
+    "an offset of hours": ([b"2026-11-22T13:45:00+02:00 stdout F a"], [("a", "stdout")]),
+}
+
+
+@pytest.mark.parametrize(("lines", "expected"), CRI.values(), ids=CRI.keys())
+def test_cri_lines_become_records(lines: list[bytes], expected: list[tuple[str, str | None]]) -> None:
+    taken = taken_of(lines, 7)
+    encoded = cri_documents(TEMPLATE, taken, TIME)
+    found = documents(encoded)
+    assert [(document["message"], document.get("stream")) for document in found] == expected
+    assert sum(encoded.spans) == sum(taken.spans)
+    assert encoded.unparsed_lines == sum(stream is None for _, stream in expected)
+    assert [document["log"]["offset"] for document in found] == sorted({d["log"]["offset"] for d in found})
+
+
+CRI_LINES = st.lists(
+    st.one_of(
+        st.builds(cri, st.text("ab", max_size=2), st.sampled_from("FP"), st.sampled_from(["stdout", "stderr"])),
+        st.just(b"garbage"),
+        st.binary(max_size=10).filter(lambda line: b"\n" not in line),
+    ),
+    max_size=12,
+)
+
+
+@given(CRI_LINES)
+def test_records_account_for_every_line_and_byte(lines: list[bytes]) -> None:
+    taken = taken_of(lines)
+    encoded = cri_documents(TEMPLATE, taken, TIME)
+    assert sum(encoded.spans) == sum(taken.spans)
+    assert len(documents(encoded)) <= len(lines)
+
+
+@given(CRI_LINES)
+def test_taking_whole_records_first_changes_none(lines: list[bytes]) -> None:
+    """What a read leaves for the next one must not change what comes out, nor its ids."""
+    at_once = cri_documents(TEMPLATE, taken_of(lines), TIME).texts
+    count = whole_records(lines)
+    assert 0 <= count <= len(lines)
+    first = taken_of(lines[:count])
+    rest = taken_of(lines[count:], first.consumed)
+    assert whole_records(lines[:count]) == count
+    in_parts = [*cri_documents(TEMPLATE, first, TIME).texts, *cri_documents(TEMPLATE, rest, TIME).texts]
+    assert in_parts == at_once
+
+
+WHOLE: list[tuple[list[bytes], int]] = [
+    ([], 0),
+    ([cri("a")], 1),
+    ([cri("a", "P")], 0),
+    ([cri("a"), cri("b", "P")], 1),
+    ([cri("a", "P"), b"garbage", cri("x", "F", "stderr")], 0),
+    ([cri("a", "P"), cri("x", "P", "stderr"), cri("b")], 0),
+    ([cri("a"), cri("a", "P"), cri("x", "P", "stderr"), cri("b"), cri("y", "F", "stderr")], 5),
+    ([b"garbage", b"garbage"], 2),
+]
+
+
+@pytest.mark.parametrize(("lines", "count"), WHOLE)
+def test_unfinished_records_wait(lines: list[bytes], count: int) -> None:
+    assert whole_records(lines) == count
+
+
+def test_the_first_time_of_a_joined_record_is_its_time() -> None:
+    lines = [b"2026-01-01T00:00:00Z stdout P a", b"2026-01-01T00:00:09Z stdout F b"]
+    (document,) = documents(cri_documents(TEMPLATE, taken_of(lines), TIME))
+    assert document["@timestamp"] == "2026-01-01T00:00:00Z"
+
+
+def test_a_record_with_a_cut_part_is_marked() -> None:
+    taken = taken_of([cri("a", "P"), cri("b"), cri("c")], cut=frozenset({1}))
+    found = documents(cri_documents(TEMPLATE, taken, TIME))
+    assert [document["log"].get("flags") for document in found] == [["truncated"], None]

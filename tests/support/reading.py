@@ -1,0 +1,141 @@
+"""The reading half of the log shipper without a process: real files, a clock that tests set, a memory for a backend."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from sidecars.log_shipper.core.batch import Batch
+from sidecars.log_shipper.core.checkpoint import Checkpoint, dump, load
+from sidecars.log_shipper.core.documents import Shape
+from sidecars.log_shipper.core.notices import Notice
+from sidecars.log_shipper.discovery import Globs
+from sidecars.log_shipper.follow import Following
+from sidecars.log_shipper.read import Reader
+from sidecars.log_shipper.tail import Tail, Truncated
+from tests.support.context import settings
+
+Make = Callable[..., "Reading"]
+TIME = "2026-11-22T13:45:00.000Z"
+
+
+class Reading:
+    """Follows files and takes their lines. What it stored outlives a restart, as in Elasticsearch: by id."""
+
+    def __init__(self, *paths: str, exclude: tuple[str, ...] = (), descriptors: int = 100, **given: object) -> None:
+        self.now = 1000.0
+        self.stored: dict[str, str] = {}
+        self.sent: list[str] = []
+        self.notices: list[tuple[Notice, str]] = []
+        self._settings = settings(**{"paths": paths, "exclude": exclude, **given})
+        self._descriptors = descriptors
+        self._begin(Checkpoint())
+
+    def _begin(self, checkpoint: Checkpoint) -> None:
+        globs = Globs(self._settings.paths, self._settings.exclude)
+        self.following = Following(globs, checkpoint, self._descriptors)
+        self.reader = Reader(self._settings, Shape({}), "pod", self.following.ended)
+        self.unsettled: list[Batch] = []
+
+    def look(self, seconds: float = 0.0) -> None:
+        """Let time pass, then scan."""
+        self.now += seconds
+        self.following.scan(self.now)
+        self._take_notices()
+
+    def take(self, *, final: bool = False, settle: bool = True, blocks: int = 1 << 30) -> list[str]:
+        """Read what there is (at most so many blocks) and store it; returns the messages, repeated ones too."""
+        batch, messages = Batch(), list[str]()
+        for tail in list(self.following.tails.values()):
+            while blocks > 0 and self._read(tail, batch, final=final or tail.is_finished(self.now)):
+                blocks -= 1
+        lines = batch.payload().body.decode().split("\n")
+        for action, document in zip(lines[0:-1:2], lines[1::2], strict=True):
+            message = json.loads(document)["message"]
+            identity = json.loads(action)["create"]["_id"]
+            assert self.stored.setdefault(identity, message) == message, "two lines have one id: one of them is lost"
+            messages.append(message)
+        self.sent += messages
+        self.unsettled.append(batch)
+        if settle:
+            self.settle()
+        self._take_notices()
+        return messages
+
+    def _read(self, tail: Tail, batch: Batch, *, final: bool) -> bool:
+        try:
+            self.following.refresh(tail, self.now)
+            return self.following.tails.get(tail.key) is tail and bool(
+                self.reader.read(tail, batch, TIME, final=final).file_bytes
+            )
+        except Truncated:
+            self.following.truncated(tail, self.now)
+            return False
+
+    def go(self, seconds: float = 0.0) -> list[str]:
+        """Look and take until there is nothing more."""
+        self.look(seconds)
+        messages = self.take()
+        while more := self.take():
+            messages += more
+        return messages
+
+    def settle(self) -> None:
+        """All that is under way is acknowledged."""
+        for batch in self.unsettled:
+            for part in batch.parts:
+                part.ledger.settle(part.segment)
+        self.unsettled.clear()
+
+    def checkpoint(self) -> bytes:
+        """What would be on the disk now."""
+        return dump(Checkpoint(self.following.positions(), self.following.ended.listed()))
+
+    def stop(self) -> bytes:
+        """Killed: all descriptors are gone; returns the last checkpoint."""
+        saved = self.checkpoint()
+        for tail in self.following.tails.values():
+            tail.close()
+        return saved
+
+    def start(self, saved: bytes | None) -> None:
+        """Started anew with a checkpoint, or without one."""
+        self._begin(load(saved) if saved else Checkpoint())
+
+    def restart(self) -> None:
+        self.start(self.stop())
+
+    def counts(self) -> dict[str, int]:
+        """How many documents each message has."""
+        found: dict[str, int] = {}
+        for message in self.stored.values():
+            found[message] = found.get(message, 0) + 1
+        return found
+
+    def said(self, notice: Notice) -> list[str]:
+        """The names of the files of which this was noticed."""
+        return [Path(path).name for found, path in self.notices if found is notice]
+
+    def _take_notices(self) -> None:
+        self.notices += self.following.notices
+        self.following.notices.clear()
+
+
+def write(path: Path, *lines: str, end: str = "\n") -> None:
+    """Append lines."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write("".join(line + "\n" for line in lines[:-1]) + lines[-1] + end)
+
+
+def numbered(start: int, stop: int) -> list[str]:
+    return [f"line {number} {'x' * (number % 60)}" for number in range(start, stop)]
+
+
+def copytruncate(log: Path, copy: Path) -> None:
+    shutil.copyfile(log, copy)
+    os.truncate(log, 0)
+
+
+def once(lines: list[str]) -> dict[str, int]:
+    return dict.fromkeys(lines, 1)
