@@ -43,7 +43,7 @@ def find_copy(original: Tail, taken: Container[FileKey]) -> tuple[Found, Mark] |
 
 def alike(original: Tail, other: Tail) -> bool:
     """Whether `other` may be a copy of `original` in the making: as far as both go, they hold the same."""
-    common = min(original.ledger.read.offset, other.size_bytes)
+    common = min(original.ledger.read.offset or original.size_bytes, other.size_bytes)
     if original.fd is None or other.fd is None or common == 0:
         return False
     length = marker_length(common)
@@ -58,13 +58,17 @@ class Suspects:
 
     def __init__(self) -> None:
         self._seen: dict[FileKey, tuple[int, float]] = {}
+        self._unread: dict[FileKey, tuple[int, str]] = {}
 
     def may_be_copy(self, tail: Tail, followed: Iterable[Tail], now: float) -> bool:
         """Whether to wait with this file. Once it was still for _COPY_SECONDS, it is a file of its own."""
         start = tail.start_bytes()
         first_line = first_line_digest(start)
         is_half = len(start) < HEAD_BYTES and b"\n" not in start
-        likely = any((is_half or other.first_line == first_line) and alike(other, tail) for other in followed)
+        likely = any(
+            other is not tail and (is_half or self._first_line(other) == first_line) and alike(other, tail)
+            for other in followed
+        )
         size, since = self._seen.get(tail.key, (-1, now))
         if likely and (size != tail.size_bytes or now - since < _COPY_SECONDS):
             self._seen[tail.key] = (tail.size_bytes, since if size == tail.size_bytes else now)
@@ -72,8 +76,19 @@ class Suspects:
         self.clear(tail.key)
         return False
 
+    def _first_line(self, tail: Tail) -> str:
+        """What a followed file begins with, also of one that has not been read yet; looked up once per modification."""
+        if tail.first_line or tail.fd is None:
+            return tail.first_line
+        known_at, first_line = self._unread.get(tail.key, (0, ""))
+        if known_at != tail.modified_ns:
+            first_line = first_line_digest(tail.start_bytes())
+            self._unread[tail.key] = (tail.modified_ns, first_line)
+        return first_line
+
     def clear(self, key: FileKey) -> None:
         """The file is no longer in doubt."""
+        self._unread.pop(key, None)
         self._seen.pop(key, None)
 
 

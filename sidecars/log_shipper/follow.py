@@ -162,7 +162,7 @@ class Following:
     def _follow_copy(self, tail: Tail, now: float) -> None:
         """Let `tail` go on in the copy of its former content, if there is one; there may be later copies too."""
         self._names.search(tail.path, tail.intact_ns, now)
-        copy = find_copy(tail, self.tails)
+        copy = find_copy(tail, {key for key, other in self.tails.items() if other.first_line})
         if copy is None:
             tail.close()
             return
@@ -175,6 +175,8 @@ class Following:
         heir.first_line, heir.generation, heir.listed = tail.first_line, tail.generation, item.key in self.found
         heir.inherit(tail, mark)
         tail.close()
+        if (empty := self.tails.get(heir.key)) is not None:  # the copy was met before anything was in it
+            empty.close()
         self.tails[heir.key] = heir
         self._suspects.clear(heir.key)
         self._notice(Notice.COPY, item.path)

@@ -1,0 +1,119 @@
+"""Many files and few resources: two thousand logs, 64 descriptors, no inotify. Slower is allowed, losing is not."""
+
+import ctypes
+import os
+import random
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.logs import LogWriter
+from tests.support.scale import scaled
+from tests.support.scene import Scene
+
+MEMORY_LIMIT_BYTES = 100 << 20
+FEW_DESCRIPTORS = ("prlimit", "--nofile=64:64")
+NO_INOTIFY = ("unshare", "--user", "--map-root-user", "sh", "-c")
+_FORBID = 'echo 0 > /proc/sys/user/max_inotify_instances && exec "$@"'
+
+
+def write_all(folder: Path, count: int, first: int, lines: int) -> list[str]:
+    """Append numbered lines to each of so many files; what was written."""
+    written: list[str] = []
+    for number in range(count):
+        added = [f"file {number} line {line}" for line in range(first, first + lines)]
+        with (folder / f"{number}.log").open("a", encoding="ascii") as file:
+            file.write("".join(line + "\n" for line in added))
+        written += added
+    return written
+
+
+def test_two_thousand_files_are_all_shipped(scene: Scene) -> None:
+    shipper = scene.shipper()
+    count = scaled(2000, 2000)
+    written = write_all(scene.logs, count, 0, 3)
+    shipper.start()
+    scene.wait_for_documents(shipper, len(written))
+    written += write_all(scene.logs, count, 3, 3)
+    scene.wait_for_documents(shipper, len(written))
+    assert shipper.memory_bytes("VmHWM") < MEMORY_LIMIT_BYTES
+    scene.expect(shipper, written)
+
+
+def test_a_descriptor_limit_of_64_abandons_nothing(scene: Scene, rng: random.Random) -> None:
+    """More files than may be open: they take turns, also when all of them grow, and some are renamed or removed."""
+    if shutil.which(FEW_DESCRIPTORS[0]) is None:
+        pytest.skip("needs prlimit (util-linux) to limit a process")
+    shipper = scene.shipper(prefix=FEW_DESCRIPTORS)
+    count = scaled(200, 1000)
+    written = write_all(scene.logs, count, 0, 5)
+    shipper.start()
+    for first in (5, 10):
+        scene.wait_for_documents(shipper, len(written))
+        assert len(os.listdir(f"/proc/{shipper.pid}/fd")) <= 64
+        for number in rng.sample(range(count), 20):
+            (scene.logs / f"{number}.log").rename(scene.logs / f"{number}-{first}.log")
+        written += write_all(scene.logs, count, first, 5)
+    scene.wait_for_documents(shipper, len(written))
+    shipper.wait_until(lambda: not shipper.logged("checkpoint.failed"), "the checkpoint")
+    scene.expect(shipper, written)
+
+
+def test_a_descriptor_limit_of_64_survives_an_outage(scene: Scene) -> None:
+    """While nothing is acknowledged no file may be closed for another; the others wait, and none is forgotten."""
+    if shutil.which(FEW_DESCRIPTORS[0]) is None:
+        pytest.skip("needs prlimit (util-linux) to limit a process")
+    shipper = scene.shipper(prefix=FEW_DESCRIPTORS)
+    count = 100
+    scene.server.faults(blocked=True)
+    written = write_all(scene.logs, count, 0, 20)
+    shipper.start()
+    shipper.wait_until(lambda: shipper.logged("file.descriptors"), "the limit to be reached")
+    assert shipper.ask("/livez")[0] == 200  # the admin endpoint has kept descriptors for itself
+    scene.server.faults()
+    scene.expect(shipper, written)
+
+
+def test_without_inotify_files_are_found_by_looking(scene: Scene) -> None:
+    """All instances of the user are taken (the limit is 128): the shipper polls, says so, and ships."""
+    with no_inotify() as prefix:
+        shipper = scene.shipper({"paths": f"{scene.logs}/**/*.log"}, prefix).start()
+        shipper.wait_until(lambda: shipper.metric("watch_polling") == 1, "the polling to be said")
+        writer = LogWriter(scene.logs / "app.log")
+        writer.write(10)
+        scene.wait_for_documents(shipper, 10)
+        (scene.logs / "new").mkdir()
+        other = LogWriter(scene.logs / "new" / "other.log", "other")
+        other.write(10)
+        scene.wait_for_documents(shipper, 20)
+        writer.write(10)
+        writer.path.rename(scene.logs / "app.log.1")
+        writer.write(10)
+        writer.reopen()
+        writer.write(10)
+        scene.expect(shipper, writer.written + other.written)
+
+
+@contextmanager
+def no_inotify() -> Iterator[tuple[str, ...]]:
+    """A command prefix under which there is no inotify instance to be had.
+
+    In a user namespace of its own where the system allows one; else this process takes all that are left.
+    """
+    prefix = (*NO_INOTIFY, _FORBID, "sh")
+    if shutil.which(prefix[0]) and subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode == 0:
+        yield prefix
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    taken: list[int] = []
+    while (fd := libc.inotify_init1(os.O_CLOEXEC)) >= 0:
+        taken.append(fd)
+    try:
+        yield ()
+    finally:
+        for fd in taken:
+            os.close(fd)

@@ -1,0 +1,154 @@
+"""Outages: what cannot be sent stays in its file, memory stays small, and afterwards everything catches up."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.books import arrived, assert_balanced, messages
+from tests.support.delivery_stage import Paced, Stage
+from tests.support.scale import scaled
+from tests.support.stand_in import StandInProcess
+
+OUTAGE_SECONDS = scaled(6, 60)
+LINES_PER_SECOND = 5000
+GROWTH_LIMIT_BYTES = 10 << 20
+PADDING = " and a hundred characters of what an app says when it has served another request of another user "
+NOWHERE = "http://127.0.0.1:9"
+"""Nothing listens on the discard port of a test machine."""
+
+
+def test_an_outage_is_caught_up_without_loss_and_in_little_memory(
+    tmp_path: Path, table: Callable[[str, str], None]
+) -> None:
+    with Stage(tmp_path) as stage:
+        stage.shipper.start()
+        with Paced(stage, LINES_PER_SECOND, PADDING):
+            stage.shipper.wait_until(lambda: stage.arrived_count() > 2 * LINES_PER_SECOND, "steady work")
+            usual_bytes = stage.shipper.memory_bytes("VmHWM")
+            stage.backend.faults(down_seconds=OUTAGE_SECONDS)
+            began = time.monotonic()
+            stage.shipper.wait_until(lambda: stage.shipper.logged("delivery.failed"), "the outage to be noticed")
+            assert stage.shipper.status()["conditions"], "the outage must show"
+            stage.shipper.wait_until(lambda: stage.shipper.logged("delivery.recovered"), "the end of the outage", 180)
+            behind = len(stage.lines) - stage.arrived_count()
+            back = time.monotonic()
+        stage.wait_until_delivered(180)
+        catch_up_seconds = time.monotonic() - back
+        growth_bytes = stage.shipper.memory_bytes("VmHWM") - usual_bytes
+        stage.assert_all_arrived()
+        assert growth_bytes < GROWTH_LIMIT_BYTES
+        table(
+            "outage",
+            f"{back - began:.0f} s at {LINES_PER_SECOND} lines/s: {behind} lines behind, caught up in "
+            f"{catch_up_seconds:.1f} s ({behind / catch_up_seconds / LINES_PER_SECOND:.1f} times the input rate; "
+            f"bar of bench: 5), most memory {growth_bytes / 2**20:+.1f} MiB (limit 10)",
+        )
+
+
+def test_while_nothing_can_be_sent_reading_stops_at_the_limit(tmp_path: Path) -> None:
+    """Back-pressure is "stop reading, keep the file open"; one more block than the limit may be taken."""
+    limit = 128 << 10
+    with Stage(tmp_path, in_flight_bytes=limit, batch_bytes=16 << 10) as stage:
+        stage.backend.faults(blocked=True)
+        stage.shipper.start()
+        stage.write(50_000)
+        stage.shipper.wait_until(lambda: stage.shipper.metric("in_flight_bytes") >= limit, "the limit to be reached")
+        stage.shipper.wait_until(lambda: stage.shipper.logged("delivery.failed"), "the first failure")
+        seen = {stage.shipper.metric("in_flight_bytes") for _ in range(20)}
+        assert max(seen) < 2 * limit
+        stage.backend.faults()
+        stage.wait_until_delivered()
+        stage.assert_all_arrived()
+
+
+def test_a_rotated_and_deleted_file_is_kept_open_through_an_outage(tmp_path: Path) -> None:
+    with Stage(tmp_path, in_flight_bytes=64 << 10, batch_bytes=16 << 10) as stage:
+        stage.shipper.start()
+        stage.write(100)
+        stage.wait_until_delivered()
+        stage.backend.faults(blocked=True)
+        stage.write(20_000)
+        stage.shipper.wait_until(lambda: stage.shipper.logged("delivery.failed"), "the outage to be noticed")
+        stage.log.unlink()
+        stage.write(10)
+        stage.shipper.wait_until(lambda: stage.shipper.metric("pinned_deleted_files") == 1, "the pinned file to show")
+        assert stage.shipper.metric("pinned_deleted_bytes") > 64 << 10
+        stage.backend.faults()
+        stage.shipper.wait_until(lambda: stage.arrived_count() == len(stage.lines), "everything")
+        stage.shipper.wait_until(lambda: stage.shipper.metric("pinned_deleted_files") == 0, "the file to be let go")
+        stage.assert_all_arrived()
+
+
+@pytest.mark.parametrize("dead_first", [True, False], ids=["dead first", "dead second"])
+def test_with_one_of_two_nodes_dead_everything_arrives(tmp_path: Path, dead_first: bool) -> None:
+    with Stage(tmp_path, batch_bytes=8192) as stage:
+        nodes = [NOWHERE, stage.backend.url] if dead_first else [stage.backend.url, NOWHERE]
+        stage.shipper.settings["elasticsearch_url"] = ",".join(nodes)
+        stage.shipper.start()
+        stage.write(5000)
+        stage.wait_until_delivered()
+        stage.assert_all_arrived()
+        assert stage.shipper.metric('retried_records_total{reason="connection"}') > 0
+
+
+def test_a_node_that_dies_is_replaced_by_the_other_and_taken_again_when_it_is_back(tmp_path: Path) -> None:
+    with Stage(tmp_path, batch_bytes=8192) as stage, StandInProcess() as other:
+        stage.shipper.settings["elasticsearch_url"] = f"{stage.backend.url},{other.url}"
+        stage.shipper.start()
+        stage.write(5000)
+        stage.wait_until_delivered()
+        assert stage.backend.counters()["received_bytes"] > 0
+        assert other.counters()["received_bytes"] > 0
+        first = stage.arrived() + messages(arrived(other.url))
+        assert_balanced(stage.lines, first)
+        other.kill()
+        stage.write(5000)
+        stage.wait_until_delivered()
+        assert set(stage.lines[5000:]) <= set(stage.arrived()), "the living node must take all of it"
+        other.start()
+
+        def used_again() -> bool:
+            stage.write(200)
+            return bool(other.counters()["items"])
+
+        stage.shipper.wait_until(used_again, "the node that is back to be used again")
+        stage.wait_until_delivered()
+
+
+def test_a_node_that_accepts_and_never_answers_is_left_for_the_other(tmp_path: Path) -> None:
+    with Stage(tmp_path, request_timeout_seconds=1) as stage, StandInProcess() as silent:
+        silent.faults(never_answer=True)
+        stage.shipper.settings["elasticsearch_url"] = f"{silent.url},{stage.backend.url}"
+        stage.shipper.start()
+        stage.write(5000)
+        stage.wait_until_delivered()
+        stage.assert_all_arrived()
+
+
+def test_an_only_node_that_never_answers_delays_and_loses_nothing(tmp_path: Path) -> None:
+    with Stage(tmp_path, request_timeout_seconds=0.5) as stage:
+        stage.backend.pause()
+        stage.shipper.start()
+        stage.write(2000)
+        reason = 'retried_records_total{reason="timeout"}'
+        stage.shipper.wait_until(lambda: stage.shipper.metric(reason) > 0, "a timeout")
+        stage.backend.resume()
+        stage.wait_until_delivered()
+        stage.assert_all_arrived()
+
+
+def test_readiness_says_what_is_wrong_while_liveness_stays(tmp_path: Path) -> None:
+    """A restart of the container would mend nothing that is wrong with the backend."""
+    with Stage(tmp_path) as stage:
+        stage.backend.faults(blocked=True)
+        stage.shipper.start()
+        stage.write(10)
+        stage.shipper.wait_until(lambda: "503" in stage.shipper.ask("/readyz")[1], "the reason to show")
+        assert stage.shipper.ask("/livez")[0] == 200
+        assert stage.shipper.ask("/startupz")[0] == 200
+        stage.backend.faults()
+        stage.wait_until_delivered()
+        assert "503" not in stage.shipper.ask("/readyz")[1]
+        stage.assert_all_arrived()

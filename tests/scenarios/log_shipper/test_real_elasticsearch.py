@@ -1,0 +1,192 @@
+"""The shipper against a real Elasticsearch, with the official client as the witness: its data streams, its 409, 400,
+404, 413 and 429, its silence and its death.
+"""
+
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from elasticsearch import Elasticsearch
+
+from tests.services.elasticsearch_server import Server
+from tests.support.books import assert_balanced
+from tests.support.delivery_stage import Stage
+from tests.support.elastic import StartElasticsearch
+from tests.support.scale import scaled
+from tests.support.shipper import ROOT
+
+LINES = scaled(8000, 100_000)
+
+
+@pytest.fixture
+def stream() -> str:
+    """A data stream nobody else uses."""
+    return f"logs-shipped-{secrets.token_hex(6)}"
+
+
+@pytest.fixture(scope="module")
+def narrow(start_elasticsearch: StartElasticsearch) -> Iterator[Server]:
+    """A server of our own, to be frozen and killed, that takes 1 MiB per request and makes no index by itself."""
+    server = start_elasticsearch({"http.max_content_length": "1mb", "action.auto_create_index": "logs-*"})
+    yield server
+    server.discard()
+
+
+def witnessed(url: str, target: str) -> list[str]:
+    """The messages that the official client finds."""
+    with Elasticsearch(url, request_timeout=60) as client:
+        client.indices.refresh(index=target)
+        total = int(client.count(index=target)["count"])
+        found: list[str] = []
+        after: list[Any] | None = None
+        sort = [{"log.offset": "asc"}]  # one file: unique
+        while len(found) < total:
+            page = client.search(index=target, size=10_000, sort=sort, search_after=after, source_includes=["message"])
+            hits = page["hits"]["hits"]
+            assert hits, f"{len(found)} found of {total}"
+            found += [hit["_source"]["message"] for hit in hits]
+            after = hits[-1]["sort"]
+        assert len(found) == total
+        return found
+
+
+def set_up(url: str, stream: str) -> str:
+    """Run `--setup`; what it says."""
+    variables = {"ELASTICSEARCH_URL": url, "DATA_STREAM": stream, "PATHS": "/logs/*.log"}
+    done = subprocess.run(
+        [sys.executable, "-m", "sidecars", "log-shipper", "--setup"],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+        | {f"LOG_SHIPPER_{name}": text for name, text in variables.items()},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_kills_and_a_lost_state_double_nothing_in_a_real_data_stream(
+    tmp_path: Path, elasticsearch_server: Server, stream: str
+) -> None:
+    url = elasticsearch_server.url
+    set_up(url, stream)
+    with Stage(tmp_path, elasticsearch_url=url, data_stream=stream, batch_bytes=64 << 10) as stage:
+        stage.write(LINES, " of an app")
+        for _ in range(3):
+            stage.shipper.start()
+            stage.shipper.wait_until(lambda: stage.shipper.metric("records_total") > LINES // 10, "some progress")
+            stage.shipper.kill()
+        (tmp_path / "state" / "checkpoint.json").unlink(missing_ok=True)
+        stage.shipper.start()
+        stage.wait_until_delivered(180)
+        assert stage.outcomes()["duplicate"] > LINES // 10, "the real server's 409 for what it had already"
+        assert sum(stage.outcomes().values()) == LINES
+        assert_balanced(stage.lines, witnessed(url, stream))
+        with Elasticsearch(url) as client:
+            (backing,) = client.indices.get(index=stream).body
+            assert backing.startswith(f".ds-{stream}-"), "it must be a data stream, not an index of that name"
+
+
+def test_the_setup_changes_nothing_the_second_time(elasticsearch_server: Server, stream: str) -> None:
+    first = set_up(elasticsearch_server.url, stream)
+    with Elasticsearch(elasticsearch_server.url) as client:
+        before = client.indices.get_index_template(name=f"*{stream}*").body
+        second = set_up(elasticsearch_server.url, stream)
+        assert client.indices.get_index_template(name=f"*{stream}*").body == before
+    assert before["index_templates"], "there is a template for the stream"
+    assert first != second
+
+
+def test_a_real_mapping_conflict_goes_to_the_dead_letters(tmp_path: Path, elasticsearch_server: Server) -> None:
+    url, index = elasticsearch_server.url, f"shipped-{secrets.token_hex(6)}"
+    with Elasticsearch(url) as client:
+        client.indices.create(index=index, mappings={"properties": {"took": {"type": "long"}}})
+    with Stage(tmp_path, elasticsearch_url=url, index=index, parse="json") as stage:
+        stage.shipper.start()
+        good = [f'{{"message": "request {number}", "took": {number}}}' for number in range(50)]
+        bad = ['{"message": "spoilt", "took": "long ago"}', '{"message": "spoilt too", "took": {"of": 3}}']
+        stage.append([*good[:20], bad[0], *good[20:], bad[1]])
+        stage.wait_until_delivered()
+        assert stage.outcomes() == {"indexed": 50, "rejected": 2}
+        assert sorted(witnessed(url, index)) == sorted(f"request {number}" for number in range(50))
+        assert {letter["error"]["status"] for letter in stage.letters()} == {400}
+        assert all(letter["error"]["reason"] for letter in stage.letters()), "the server's own words are kept"
+    with Elasticsearch(url) as client:
+        client.indices.delete(index=index)
+
+
+def test_a_real_404_for_an_index_that_must_not_be_made_is_one_outcome(tmp_path: Path, narrow: Server) -> None:
+    with Stage(tmp_path, elasticsearch_url=narrow.url, index="not-allowed") as stage:
+        stage.shipper.start()
+        stage.write(10)
+        stage.wait_until_delivered()
+        assert stage.outcomes() == {"rejected": 10}
+        assert {letter["error"]["status"] for letter in stage.letters()} == {404}
+        assert stage.shipper.metric('rejected_records_total{type="index_not_found_exception"}') == 10
+
+
+def test_a_real_413_is_split_and_a_record_that_is_too_large_alone_is_a_dead_letter(
+    tmp_path: Path, narrow: Server, stream: str
+) -> None:
+    set_up(narrow.url, stream)
+    settings = {"data_stream": stream, "batch_bytes": 4 << 20, "max_line_bytes": 4 << 20, "compression": "none"}
+    with Stage(tmp_path, elasticsearch_url=narrow.url, **settings) as stage:
+        stage.write(9000)
+        large = "x" * (3 << 19)
+        stage.append([large])
+        stage.write(100)
+        stage.shipper.start()
+        stage.wait_until_delivered(90)
+        assert stage.outcomes() == {"indexed": 9100, "rejected": 1}
+        (letter,) = stage.letters()
+        assert letter["error"]["status"] == 413
+        assert_balanced([line for line in stage.lines if line != large], witnessed(narrow.url, stream))
+
+
+def test_requests_larger_than_the_server_takes_in_at_once_get_through_in_parts(
+    tmp_path: Path, start_elasticsearch: StartElasticsearch, stream: str
+) -> None:
+    """Its 429 says "later", but for a request over the limit of its indexing pressure there is no later."""
+    server = start_elasticsearch({"indexing_pressure.memory.limit": "400kb"})
+    set_up(server.url, stream)
+    settings = {"data_stream": stream, "batch_bytes": 1 << 20}
+    with Stage(tmp_path, elasticsearch_url=server.url, **settings) as stage:
+        stage.write(3000, " that fills the memory which the server has for requests")
+        stage.shipper.start()
+        stage.wait_until_delivered(90)
+        assert stage.shipper.metric('retried_records_total{reason="status_429"}') > 0
+        assert_balanced(stage.lines, witnessed(server.url, stream))
+        assert stage.outcomes() == {"indexed": 3000}
+    server.discard()
+
+
+def test_a_real_server_that_freezes_dies_and_comes_back_gets_everything_once(
+    tmp_path: Path, narrow: Server, stream: str
+) -> None:
+    set_up(narrow.url, stream)
+    settings = {"data_stream": stream, "batch_bytes": 64 << 10, "request_timeout_seconds": 2}
+    with Stage(tmp_path, elasticsearch_url=narrow.url, **settings) as stage:
+        stage.shipper.start()
+        stage.write(2000)
+        stage.wait_until_delivered()
+        narrow.pause()
+        stage.write(2000)
+        timeouts = 'retried_records_total{reason="timeout"}'
+        stage.shipper.wait_until(lambda: stage.shipper.metric(timeouts) > 0, "the silence to be noticed")
+        narrow.resume()
+        stage.wait_until_delivered()
+        stage.write(2000)
+        narrow.kill()
+        stage.write(2000)
+        broken = 'retried_records_total{reason="connection"}'
+        stage.shipper.wait_until(lambda: stage.shipper.metric(broken) > 0, "the death to be noticed")
+        narrow.restart()
+        stage.wait_until_delivered(180)
+        assert_balanced(stage.lines, witnessed(narrow.url, stream))
