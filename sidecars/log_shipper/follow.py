@@ -95,7 +95,8 @@ class Following:
         self.notices.append((notice, path))
 
     def _end(self, tail: Tail) -> None:
-        self.tails.pop(tail.key, None)
+        if self.tails.get(tail.key) is tail:  # its inode may be another file's by now
+            del self.tails[tail.key]
         self.ended.note(tail.key, tail.first_line, tail.generation)
 
     def _note_names(self, now: float) -> None:
@@ -183,9 +184,10 @@ class Following:
 
     def _recover(self, position: Position, now: float) -> None:
         """A file of the checkpoint that no name led to: renamed out of the globs, or copied, or gone. One that may be
-        there and cannot be opened now keeps its position.
+        there and cannot be opened now keeps its position; one whose inode is another file's by now does not.
         """
-        if position.key in self.found or is_hidden(os.path.dirname(position.place)):
+        reused = position.key in self.tails
+        if not reused and (position.key in self.found or is_hidden(os.path.dirname(position.place))):
             self.postponed += 1
             return
         for item in self._folders.beside(position.place):

@@ -44,7 +44,6 @@ class Reader:
 
         `final`: nothing more is expected of the file, an unterminated last line is a line.
         """
-        tail.know_head()
         block, taken = self._taken(tail, batch, final=final)
         if taken.consumed == 0:
             return self._skip_hole(tail, batch) if block[:1] == b"\0" else Read()
@@ -90,7 +89,7 @@ class Reader:
     def _name(self, tail: Tail) -> None:
         """Fix the ids of the file's documents: done when its first line is known, and kept from then on."""
         if not tail.prefix:
-            tail.first_line = first_line_digest(tail.start_bytes())
+            tail.first_line = tail.start_line or first_line_digest(tail.start_bytes())
             tail.generation = self._ended.next_generation(tail.key, tail.first_line)
             tail.prefix = id_prefix(self._scope, tail.key, tail.first_line, tail.generation)
             self.named += 1

@@ -10,7 +10,7 @@ from collections import deque
 from sidecars.runtime.stop import monotonic
 
 from .core.documents import Template
-from .core.identity import HEAD_BYTES, FileKey, Head, Mark, digest, marker_length
+from .core.identity import HEAD_BYTES, FileKey, Head, Mark, digest, first_line_digest, marker_length
 from .core.lag import Lag
 from .core.position import Ledger
 
@@ -43,6 +43,9 @@ class Tail:
         self.head = Head()
         self.prefix = ""
         self.first_line = ""
+        """What its first line says; known once its documents have got their ids."""
+        self.start_line = ""
+        """The same, as it was when the first bytes were read."""
         self.generation = 0
         self.template: Template | None = None
         self.size_bytes = 0
@@ -121,7 +124,7 @@ class Tail:
 
     def check(self) -> None:
         """Compare the marker without reading on: for files whose reading is paused. Raises Truncated."""
-        self.read(0)
+        self.read(HEAD_BYTES if self.ledger.read.offset == 0 else 0)
         self.intact_ns = self.modified_ns
 
     def resumes(self) -> bool:
@@ -143,8 +146,13 @@ class Tail:
             start = self.start_bytes()
             if self.head.fits(start):
                 self.head = self.head.grown(start)
-            elif self.ledger.read.offset == 0:
-                self.head = Head.of(start)
+
+    def _begin(self, data: bytes) -> None:
+        """The first bytes are read: head and first line are of these very bytes, whatever happens to the file now."""
+        if not self.head.fits(data):
+            raise Truncated
+        self.head = self.head.grown(data)
+        self.start_line = first_line_digest(data)
 
     def read(self, want_bytes: int) -> bytes:
         """Up to `want_bytes` from the read offset. Raises Truncated, OSError."""
@@ -154,6 +162,10 @@ class Tail:
         data = os.pread(self.fd, len(marker) + want_bytes, offset - len(marker))
         if data[: len(marker)] != marker:
             raise Truncated
+        if offset == 0:
+            self._begin(data)
+        else:
+            self.know_head()
         return data[len(marker) :]
 
     def advance(self, block: bytes, consumed: int, *, in_cut_line: bool) -> Mark:
