@@ -4,7 +4,6 @@ One scan compares what the globs find with what is followed: new files, renamed,
 generations that came and went between two scans. Content and inode decide; names only say where to look.
 """
 
-import errno
 import os
 
 from .copies import Suspects, find_copy
@@ -14,8 +13,8 @@ from .core.identity import FileKey, first_line_digest
 from .core.names import Names
 from .core.notices import Notice
 from .core.rotation import is_generation
-from .descriptors import Descriptors
 from .discovery import Folders, Found, Globs, is_hidden
+from .opening import Opening
 from .positions import apply, moved_device, position_of, resume
 from .tail import LINGER_SECONDS, Tail, Truncated
 
@@ -28,24 +27,18 @@ class Following:
         self.ended = EndedFiles(checkpoint.ended)
         self.found: dict[FileKey, Found] = {}
         self.folders: set[str] = set()
-        self.notices: list[tuple[Notice, str]] = []
-        """What the last scans came across, with the path; emptied by the agent."""
-        self.postponed = 0
-        """Files that the last scan could not follow yet: no descriptor left, or perhaps a copy in the making."""
         self._globs = globs
         self._positions = {position.key: position for position in checkpoint.positions}
-        self._descriptors = Descriptors(descriptors)
+        self._opening = Opening(descriptors)
         self._folders = Folders()
         self._suspects = Suspects()
-        self._unreadable: set[str] = set()
         self._names = Names({each.path: (each.key, each.modified_ns) for each in checkpoint.positions})
 
     def scan(self, now: float) -> None:
         """Bring the followed files in line with what is there; `now` is loop time."""
         self.found = self._globs.find()
-        self.postponed = 0
         self._folders.forget()
-        self._descriptors.count(self.tails.values())
+        self._opening.begin(self.tails.values())
         for tail in list(self.tails.values()):
             self.refresh(tail, now)
         self._note_names(now)
@@ -69,15 +62,16 @@ class Following:
                 tail.grown_at = now
                 tail.check()
                 if not tail.first_line and self._suspects.may_be_copy(tail, self.tails.values(), now):
-                    self._put_off(tail)  # seen when it was empty, or held half a line
+                    del self.tails[tail.key]
+                    self._opening.put_off(tail)  # seen when it was empty, or held half a line
         except Truncated:
             self.truncated(tail, now)
         except OSError as error:
-            self._notice(Notice.UNREADABLE, f"{tail.place}: {error.strerror}")
+            self._opening.notice(Notice.UNREADABLE, f"{tail.place}: {error.strerror}")
 
     def truncated(self, tail: Tail, now: float) -> None:
         """The content is not what was read. What was unread may live on in a copy; the inode begins anew."""
-        self._notice(Notice.TRUNCATED, tail.place)
+        self._opening.notice(Notice.TRUNCATED, tail.place)
         self._end(tail)
         fresh = Tail(tail.path)
         fresh.place, fresh.listed, fresh.grown_at = tail.place, tail.listed, now
@@ -87,12 +81,18 @@ class Following:
         self._follow_copy(tail, now)
         self.tails[fresh.key] = fresh
 
+    @property
+    def postponed(self) -> int:
+        """Files that the last scan could not follow yet: no descriptor left, or perhaps a copy in the making."""
+        return self._opening.postponed
+
+    def notices(self) -> list[tuple[Notice, str]]:
+        """What was come across since the last call, with the path."""
+        return self._opening.take_notices()
+
     def positions(self) -> list[Position]:
         """What the checkpoint needs of each file; positions not met again yet are kept as they are."""
         return [*map(position_of, self.tails.values()), *self._positions.values()]
-
-    def _notice(self, notice: Notice, path: str) -> None:
-        self.notices.append((notice, path))
 
     def _end(self, tail: Tail) -> None:
         if self.tails.get(tail.key) is tail:  # its inode may be another file's by now
@@ -109,51 +109,42 @@ class Following:
                 tail.unlisted()
         led = {item.path: (key, item.modified_ns) for key, item in self.found.items()}
         for path in self._names.changed(led, {*self.tails, *self._positions}, now):
-            self._notice(Notice.ROTATED, path)
+            self._opening.notice(Notice.ROTATED, path)
 
     def _meet(self, item: Found, now: float) -> None:
         """A file under a matching name that is not followed yet."""
-        tail = self._opened(Tail(item.path), now)
+        tail = self._opening.opened(Tail(item.path), now)
         if tail is None:
             return
         if tail.key in self.tails:  # the name leads elsewhere since it was found
-            self._put_off(tail)
+            self._opening.put_off(tail)
             return
         position = self._positions.pop(tail.key, None) or moved_device(tail, self._positions)
         if position is not None and resume(tail, position):
-            self._notice(Notice.RESUMED, item.path)
+            self._opening.notice(Notice.RESUMED, item.path)
         elif position is not None:
             self._replaced(tail, position, now)
         elif self._may_be_copy(tail, now):
-            tail.close()
-            self._descriptors.give_back()
+            self._opening.closed(tail)
             return
         else:
-            self._notice(Notice.FOUND, item.path)
+            self._opening.notice(Notice.FOUND, item.path)
         tail.know_head()
         self.tails[tail.key] = tail
 
     def _may_be_copy(self, tail: Tail, now: float) -> bool:
         """Whether a new file is the copy of a followed one, or may become it: then it is not to be read as its own."""
         if self._suspects.may_be_copy(tail, self.tails.values(), now):
-            self.postponed += 1
+            self._opening.postponed += 1
             return True
         first_line = first_line_digest(tail.start_bytes())
         for other in [other for other in self.tails.values() if other.first_line == first_line]:
             self.refresh(other, now)  # one truncated since this scan looked at it goes on in its copy: perhaps here
         return tail.key in self.tails
 
-    def _put_off(self, tail: Tail) -> None:
-        """Do not follow it now; the next scan looks at it again."""
-        if self.tails.get(tail.key) is tail:
-            del self.tails[tail.key]
-        tail.close()
-        self._descriptors.give_back()
-        self.postponed += 1
-
     def _replaced(self, tail: Tail, position: Position, now: float) -> None:
         """While nobody looked, the inode got other content: truncated, or removed and reused."""
-        self._notice(Notice.TRUNCATED, tail.path)
+        self._opening.notice(Notice.TRUNCATED, tail.path)
         former = Tail(position.path)
         apply(former, position)
         former.key, former.place = position.key, tail.place
@@ -168,7 +159,7 @@ class Following:
             tail.close()
             return
         item, mark = copy
-        heir = self._opened(Tail(item.path), now)
+        heir = self._opening.opened(Tail(item.path), now)
         if heir is None:
             tail.close()
             return
@@ -180,7 +171,7 @@ class Following:
             empty.close()
         self.tails[heir.key] = heir
         self._suspects.clear(heir.key)
-        self._notice(Notice.COPY, item.path)
+        self._opening.notice(Notice.COPY, item.path)
 
     def _recover(self, position: Position, now: float) -> None:
         """A file of the checkpoint that no name led to: renamed out of the globs, or copied, or gone. One that may be
@@ -188,29 +179,28 @@ class Following:
         """
         reused = position.key in self.tails
         if not reused and (position.key in self.found or is_hidden(os.path.dirname(position.place))):
-            self.postponed += 1
+            self._opening.postponed += 1
             return
         for item in self._folders.beside(position.place):
             if item.key.inode != position.key.inode or item.key in self.tails:
                 continue
-            tail = self._opened(Tail(item.path), now)
+            tail = self._opening.opened(Tail(item.path), now)
             if tail is None:
                 return
             if resume(tail, position):
                 del self._positions[position.key]
                 tail.listed = False
                 self.tails[tail.key] = tail
-                self._notice(Notice.RESUMED, item.path)
+                self._opening.notice(Notice.RESUMED, item.path)
                 return
-            tail.close()
-            self._descriptors.give_back()
+            self._opening.closed(tail)
         del self._positions[position.key]
         former = Tail(position.path)
         apply(former, position)
         former.key, former.place = position.key, position.place
         self._end(former)
         self._follow_copy(former, now)
-        self._notice(Notice.GONE, position.path)
+        self._opening.notice(Notice.GONE, position.path)
 
     def _look_for_missed(self, path: str, since_ns: int, now: float) -> None:
         """Generations of `path` younger than the one that was followed: created and renamed between two scans."""
@@ -220,57 +210,22 @@ class Following:
                 continue
             if not is_generation(os.path.basename(item.path), os.path.basename(path)):
                 continue
-            tail = self._opened(Tail(item.path), now)
+            tail = self._opening.opened(Tail(item.path), now)
             if tail is None:
                 continue
             if self._may_be_copy(tail, now):
-                tail.close()
-                self._descriptors.give_back()
+                self._opening.closed(tail)
                 continue
             tail.path, tail.listed = path, item.key in self.found
             self.tails[tail.key] = tail
-            self._notice(Notice.MISSED, item.path)
+            self._opening.notice(Notice.MISSED, item.path)
         if before != (len(self.tails), self.postponed):
             self._names.search_on(path, now)
 
     def _reopen(self, tail: Tail, now: float) -> None:
         """A file that was closed for want of descriptors has changed."""
-        if not self._descriptors.room():
-            self.postponed += 1
-            return
-        key = tail.key
-        try:
-            tail.open()
-        except OSError:
-            self._descriptors.give_back()
-            return
-        tail.grown_at = now
-        if tail.key != key:  # the name leads elsewhere since it was found; the next scan knows where
-            tail.close()
-            tail.key = key
-            self.postponed += 1
-        elif not tail.resumes():
+        if self._opening.reopened(tail, now) and not tail.resumes():
             self.truncated(tail, now)
-
-    def _opened(self, tail: Tail, now: float) -> Tail | None:
-        """`tail` with its file open, or None (noted once) when it cannot be opened now; the next scan tries again."""
-        if not self._descriptors.room():
-            self.postponed += 1
-            self._notice(Notice.DESCRIPTORS, tail.place)
-            return None
-        try:
-            tail.open()
-        except OSError as error:
-            self._descriptors.give_back()
-            self.postponed += error.errno in (errno.EMFILE, errno.ENFILE)
-            if tail.place not in self._unreadable:
-                self._unreadable.add(tail.place)
-                self._notice(Notice.UNREADABLE, f"{tail.place}: {error.strerror}")
-            return None
-        self._unreadable.discard(tail.place)
-        tail.listed_as(tail.place)
-        tail.grown_at = now
-        return tail
 
     def _let_go(self, now: float) -> None:
         """Forget files without a name that are read to their end and acknowledged."""
@@ -284,7 +239,7 @@ class Following:
             if gone:
                 self._end(tail)
                 tail.close()
-                self._notice(Notice.LET_GO, tail.place)
+                self._opening.notice(Notice.LET_GO, tail.place)
 
     def _found_again(self, tail: Tail, now: float) -> bool:
         """Whether a file that was closed and then renamed is still there; reopens it if it changed."""

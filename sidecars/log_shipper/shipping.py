@@ -184,8 +184,7 @@ class Tailing:
 
     def _report(self) -> None:
         """Count and log what the scan came across."""
-        notices, self.following.notices = self.following.notices, []
-        for notice, path in notices:
+        for notice, path in self.following.notices():
             self._metrics.file_events.labels(notice.value).inc()
             say = self._ctx.log.warning if notice in WORTH_A_WARNING else self._ctx.log.info
             every_seconds = 30.0 if notice is Notice.DESCRIPTORS else 0.0

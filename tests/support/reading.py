@@ -118,8 +118,7 @@ class Reading:
         return [Path(path).name for found, path in self.notices if found is notice]
 
     def _take_notices(self) -> None:
-        self.notices += self.following.notices
-        self.following.notices.clear()
+        self.notices += self.following.notices()
 
 
 def write(path: Path, *lines: str, end: str = "\n") -> None:

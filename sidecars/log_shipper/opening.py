@@ -1,0 +1,75 @@
+"""Open files for the following of them: within the budget of descriptors, and with what there is to say about it."""
+
+import errno
+from collections.abc import Iterable
+
+from .core.notices import Notice
+from .descriptors import Descriptors
+from .tail import Tail
+
+
+class Opening:
+    """Opens and closes log files during a scan, and keeps what it came across."""
+
+    def __init__(self, descriptors: int) -> None:
+        self.postponed = 0
+        """Files of the present scan that have to wait for the next one."""
+        self._descriptors = Descriptors(descriptors)
+        self._unreadable: set[str] = set()
+        self._notices: list[tuple[Notice, str]] = []
+
+    def begin(self, tails: Iterable[Tail]) -> None:
+        """A scan begins; these are open."""
+        self.postponed = 0
+        self._descriptors.count(tails)
+
+    def opened(self, tail: Tail, now: float) -> Tail | None:
+        """`tail` with its file open, or None (noted once) when it cannot be opened now; the next scan tries again."""
+        if not self._descriptors.room():
+            self.postponed += 1
+            self.notice(Notice.DESCRIPTORS, tail.place)
+            return None
+        try:
+            tail.open()
+        except OSError as error:
+            self._descriptors.give_back()
+            self.postponed += error.errno in (errno.EMFILE, errno.ENFILE)
+            if tail.place not in self._unreadable:
+                self._unreadable.add(tail.place)
+                self.notice(Notice.UNREADABLE, f"{tail.place}: {error.strerror}")
+            return None
+        self._unreadable.discard(tail.place)
+        if tail.listed:
+            tail.listed_as(tail.place)
+        tail.grown_at = now
+        return tail
+
+    def reopened(self, tail: Tail, now: float) -> bool:
+        """Open a followed file that was closed for want of descriptors; whether it is there and still that file."""
+        key = tail.key
+        if self.opened(tail, now) is None:
+            return False
+        if tail.key != key:  # the name leads elsewhere since it was found; the next scan knows where
+            self.put_off(tail)
+            tail.key = key
+            return False
+        return True
+
+    def put_off(self, tail: Tail) -> None:
+        """The next scan looks at this file again."""
+        self.closed(tail)
+        self.postponed += 1
+
+    def closed(self, tail: Tail) -> None:
+        """Close a file that is not to be followed, or not yet."""
+        tail.close()
+        self._descriptors.give_back()
+
+    def notice(self, notice: Notice, path: str) -> None:
+        """Something was come across."""
+        self._notices.append((notice, path))
+
+    def take_notices(self) -> list[tuple[Notice, str]]:
+        """What was come across since the last call."""
+        taken, self._notices = self._notices, []
+        return taken
