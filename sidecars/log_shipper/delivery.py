@@ -186,7 +186,7 @@ def new_backoff() -> Backoff:
 
 
 def _step(answer: Answer) -> Advice:
-    return advice(answer.status) if answer.status else Advice.RETRY
+    return advice(answer.status, answer.body) if answer.status else Advice.RETRY
 
 
 _UNREADABLE = Answer(HTTPStatus.OK, reason="unknown", detail="the reply to the bulk request is none")

@@ -38,7 +38,7 @@ class Globs:
         found: dict[FileKey, Found] = {}
         for pattern in self._paths:
             for path in sorted(glob.iglob(pattern, recursive=True, include_hidden=True)):
-                if not self._is_wanted(path):
+                if not self.wants(path):
                     continue
                 item = look(path)
                 if item is not None:
@@ -58,7 +58,8 @@ class Globs:
             folders.add(_existing(_fixed_part(parent)))
         return set(sorted(folders)[:_WATCHED_FOLDERS])
 
-    def _is_wanted(self, path: str) -> bool:
+    def wants(self, path: str) -> bool:
+        """Whether neither `exclude` nor its being an archive keeps the file out."""
         if is_archive(path):
             return False
         excluded = self._excluded

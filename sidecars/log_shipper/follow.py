@@ -208,7 +208,8 @@ class Following:
         for item in self._folders.beside(path):
             if item.key in self.tails or item.modified_ns < since_ns:
                 continue
-            if not is_generation(os.path.basename(item.path), os.path.basename(path)):
+            is_one = is_generation(os.path.basename(item.path), os.path.basename(path))
+            if not is_one or not self._globs.wants(item.path):
                 continue
             tail = self._opening.opened(Tail(item.path), now)
             if tail is None:

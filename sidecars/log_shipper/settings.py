@@ -12,7 +12,8 @@ from .core.address import fault, url_of_host
 from .core.choices import Compression, IdMode, Lifecycle, Output, Parse
 
 _INDEX_NAME = re.compile(r"[^A-Z\\/*?\"<>| ,#:]{1,255}")
-_OWN_NAMES = ("@timestamp", "message", "log.file.path", "log.offset")
+_OWN_NAMES = re.compile(r"(@timestamp|message)(\..*)?|log|log\.(file|offset|flags)(\..*)?")
+"""Fields that every document has from its line; a static field of that name would be a second value."""
 
 
 class LogShipperSettings(Settings, frozen=True, kw_only=True):
@@ -187,7 +188,7 @@ class LogShipperSettings(Settings, frozen=True, kw_only=True):
                 "output_path", "output is `file` and no file is named", "set it to the path of the file to append to"
             )
         for name in self.fields:
-            if name in _OWN_NAMES or not all(name.split(".")):
+            if _OWN_NAMES.fullmatch(name) or not all(name.split(".")):
                 yield Problem(
                     "fields", f"{name!r} cannot be a static field", "choose another name, such as labels.team"
                 )
@@ -227,10 +228,12 @@ class LogShipperSettings(Settings, frozen=True, kw_only=True):
             )
         if self.api_key_file and self.password_file:
             yield Problem("api_key_file", "both an API key and a password are given", "give one of them")
-        if (self.password or self.password_file) and not self.username and not self.api_key:
+        if (self.password or self.password_file) and not (self.username or self.api_key or self.api_key_file):
             yield Problem(
                 "username", "a password is given and no user name", "set the user name that the password belongs to"
             )
+        if self.api_key and not self.api_key.reveal().strip().isprintable():
+            yield Problem("api_key", "it holds something else than one line of text", "paste the encoded key alone")
         if self.client_key_file and not self.client_certificate_file:
             yield Problem(
                 "client_certificate_file", "a client key is given and no certificate", "set the file of the certificate"

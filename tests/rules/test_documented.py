@@ -2,6 +2,8 @@
 
 import importlib
 import re
+import subprocess
+import sys
 from typing import Any, get_type_hints
 
 import msgspec
@@ -46,6 +48,15 @@ def test_every_setting_is_in_the_readme(name: str) -> None:
     readme = README.read_text(encoding="utf-8")
     missing = [field.name for field in msgspec.structs.fields(settings_of(name)) if f"`{field.name}`" not in readme]
     assert not missing, f"not in README.md (`python -m sidecars reference {name}` prints the table): {missing}"
+
+
+@pytest.mark.parametrize("name", agents.sidecar_names())
+def test_the_readme_holds_the_reference_table_as_it_is_printed(name: str) -> None:
+    command = [sys.executable, "-m", "sidecars", "reference", name]
+    printed = subprocess.run(command, cwd=agents.ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    assert printed in README.read_text(encoding="utf-8"), (
+        f"paste the output of `sidecar reference {name}` into README.md"
+    )
 
 
 @pytest.mark.parametrize("name", agents.sidecar_names())

@@ -55,10 +55,10 @@ def test_the_level_of_one_sidecar_is_its_own(capfd: pytest.CaptureFixture[str]) 
 
 
 def test_a_library_warning_has_the_same_shape_and_its_info_is_left_out(capfd: pytest.CaptureFixture[str]) -> None:
-    logging.getLogger("elastic_transport").info("chatter")
-    logging.getLogger("elastic_transport").warning("slow %s", "node")
+    logging.getLogger("some.library").info("chatter")
+    logging.getLogger("some.library").warning("slow %s", "node")
     (line,) = lines(capfd)
-    assert (line["action"], line["message"], line["level"]) == ("library.elastic_transport", "slow node", "warning")
+    assert (line["action"], line["message"], line["level"]) == ("library.some.library", "slow node", "warning")
 
 
 def test_a_repeated_line_is_held_back_and_counted(capfd: pytest.CaptureFixture[str]) -> None:

@@ -113,11 +113,15 @@ _CREATED = (b'{"errors":false,"items":[', b'{"create":{"status":201}}', b"]}")
 """Begin, item and end of what Elasticsearch answers, filtered by FILTER_PATH, when it stored everything."""
 
 
-def advice(status: int) -> Advice:
-    """What the status of the whole request asks for."""
+def advice(status: int, body: bytes = b"") -> Advice:
+    """What the status of the whole request asks for. A 400 that brings a page instead of Elasticsearch's JSON is
+    somebody else's (a proxy, a wrong address): that is no reason to give records up.
+    """
     if status == HTTPStatus.OK:
         return Advice.JUDGE
-    if status in (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.BAD_REQUEST):
+    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        return Advice.SPLIT
+    if status == HTTPStatus.BAD_REQUEST and (not body or body.lstrip().startswith(b"{")):
         return Advice.SPLIT
     if 400 <= status < 500 and status not in _RETRIED:
         return Advice.HOLD

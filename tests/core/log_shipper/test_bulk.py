@@ -182,6 +182,19 @@ def test_the_status_of_a_request_decides(status: int, expected: Advice) -> None:
     assert advice(status) is expected
 
 
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b"", Advice.SPLIT),
+        (b'{"error":{"type":"illegal_argument_exception"},"status":400}', Advice.SPLIT),
+        (b"<html><h1>400 Bad Request</h1></html>", Advice.HOLD),
+        (b"400: The plain HTTP request was sent to HTTPS port", Advice.HOLD),
+    ],
+)
+def test_a_400_that_is_not_of_elasticsearch_gives_no_record_up(body: bytes, expected: Advice) -> None:
+    assert advice(400, body) is expected
+
+
 @given(st.integers(0, 999))
 def test_every_status_has_a_reason_from_the_closed_list(status: int) -> None:
     assert request_reason(status) in RETRY_REASONS
