@@ -47,6 +47,15 @@ class Shipper:
     async def run(self) -> None:
         """Until the stop is asked for and all is delivered, or the time is up."""
         self._begin()
+        try:
+            await self._work()
+        finally:  # also when it crashed: among other sidecars in one process it is started again
+            self._tailing.close()
+            self._state.close()
+            await self._transport.close()
+
+    async def _work(self) -> None:
+        """Tail, send and save at the same time; then the stop in its order."""
         async with asyncio.TaskGroup() as tasks:
             helpers = [tasks.create_task(self._send(), name=f"send-{n}") for n in range(self._settings.requests)]
             helpers.append(tasks.create_task(self._state.keep_saving(self._checkpoint), name="checkpoint"))
@@ -153,8 +162,6 @@ class Shipper:
     async def _end(self) -> None:
         """Write the last checkpoint, and say what was left behind."""
         await self._state.save(self._checkpoint())
-        self._state.close()
-        await self._transport.close()
         behind = {tail.place: tail.lag_bytes for tail in self._following.tails.values() if tail.lag_bytes}
         undelivered = sum(behind.values())
         if undelivered:
@@ -166,7 +173,6 @@ class Shipper:
             )
         else:
             self._ctx.log.info("everything is delivered", action="stop.drained", undelivered_bytes=0)
-        self._tailing.close()
 
     def _checkpoint(self) -> Checkpoint:
         return Checkpoint(self._following.positions(), self._following.ended.listed())

@@ -6,7 +6,7 @@ generations that came and went between two scans. Content and inode decide; name
 
 import os
 
-from .copies import Suspects, find_copy
+from .copies import Suspects
 from .core.checkpoint import Checkpoint, Position
 from .core.ended import EndedFiles
 from .core.identity import FileKey, first_line_digest
@@ -57,10 +57,13 @@ class Following:
 
     def refresh(self, tail: Tail, now: float) -> None:
         """Look at one file again; sets `grown_at` when it changed."""
+        empty_ns = 0 if tail.head.length else tail.modified_ns
         try:
             if tail.refresh():
                 tail.grown_at = now
                 tail.check()
+                if empty_ns:  # filled and truncated, perhaps, since it was seen empty
+                    self._names.search(tail.path, empty_ns, now)
                 if not tail.first_line and self._suspects.may_be_copy(tail, self.tails.values(), now):
                     del self.tails[tail.key]
                     self._opening.put_off(tail)  # seen when it was empty, or held half a line
@@ -122,6 +125,8 @@ class Following:
         position = self._positions.pop(tail.key, None) or moved_device(tail, self._positions)
         if position is not None and resume(tail, position):
             self._opening.notice(Notice.RESUMED, item.path)
+            if not position.head.length:
+                self._names.search(item.path, position.modified_ns, now)
         elif position is not None:
             self._replaced(tail, position, now)
         elif self._may_be_copy(tail, now):
@@ -154,24 +159,20 @@ class Following:
     def _follow_copy(self, tail: Tail, now: float) -> None:
         """Let `tail` go on in the copy of its former content, if there is one; there may be later copies too."""
         self._names.search(tail.path, tail.intact_ns, now)
-        copy = find_copy(tail, {key for key, other in self.tails.items() if other.first_line})
+        copy = self._opening.opened_copy(tail, {key for key, other in self.tails.items() if other.first_line}, now)
         if copy is None:
             tail.close()
             return
-        item, mark = copy
-        heir = self._opening.opened(Tail(item.path), now)
-        if heir is None:
-            tail.close()
-            return
+        heir, mark = copy
         heir.path, heir.head, heir.prefix, heir.template = tail.path, tail.head, tail.prefix, tail.template
-        heir.first_line, heir.generation, heir.listed = tail.first_line, tail.generation, item.key in self.found
+        heir.first_line, heir.generation, heir.listed = tail.first_line, tail.generation, heir.key in self.found
         heir.inherit(tail, mark)
         tail.close()
         if (empty := self.tails.get(heir.key)) is not None:  # the copy was met before anything was in it
             empty.close()
         self.tails[heir.key] = heir
         self._suspects.clear(heir.key)
-        self._opening.notice(Notice.COPY, item.path)
+        self._opening.notice(Notice.COPY, heir.place)
 
     def _recover(self, position: Position, now: float) -> None:
         """A file of the checkpoint that no name led to: renamed out of the globs, or copied, or gone. One that may be

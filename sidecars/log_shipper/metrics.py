@@ -28,6 +28,7 @@ class ShipperMetrics:
         self.acknowledged_bytes = counter("acknowledged_bytes_total", "Bytes whose lines are stored, or hold no line.")
         self.dead_letter_bytes = counter("dead_letter_bytes_total", "Bytes whose lines went to the dead-letter file.")
         self.in_flight_bytes = gauge("in_flight_bytes", "Bytes read and not yet acknowledged or dead-lettered.")
+        self.in_flight_bytes.set(0)  # after a crash within this process they are read again
         self.records = counter("records_total", "Records by how they ended.", {"outcome": OUTCOMES})
         self.rejected = counter(
             "rejected_records_total", "Records refused for good, by error type.", {"type": REJECT_TYPES}
@@ -112,7 +113,7 @@ class ShipperMetrics:
                 name("checkpoint_age_seconds"), "Since when a position is not saved.", checkpoint_age()
             )
 
-        self._metrics.collector(collect)
+        self._metrics.collector("files", collect)
 
 
 def _by_file(name: str, doc: str, values: Mapping[str, float]) -> GaugeMetricFamily:

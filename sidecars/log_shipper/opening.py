@@ -1,11 +1,16 @@
 """Open files for the following of them: within the budget of descriptors, and with what there is to say about it."""
 
 import errno
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
+from .copies import find_copy
+from .core.identity import FileKey, Mark
 from .core.notices import Notice
 from .descriptors import Descriptors
 from .tail import Tail
+
+_LOOKS = 5
+"""Attempts to open a file that was just found by its content, while a rotation renames it."""
 
 
 class Opening:
@@ -43,6 +48,20 @@ class Opening:
             tail.listed_as(tail.place)
         tail.grown_at = now
         return tail
+
+    def opened_copy(self, original: Tail, taken: Container[FileKey], now: float) -> tuple[Tail, Mark] | None:
+        """The copy of what `original` held, open, and the mark up to which it was read. Names move while we look."""
+        for _ in range(_LOOKS):
+            copy = find_copy(original, taken)
+            if copy is None:
+                return None
+            item, mark = copy
+            heir = self.opened(Tail(item.path), now)
+            if heir is not None and heir.key == item.key:
+                return heir, mark
+            if heir is not None:
+                self.closed(heir)
+        return None
 
     def reopened(self, tail: Tail, now: float) -> bool:
         """Open a followed file that was closed for want of descriptors; whether it is there and still that file."""

@@ -5,12 +5,14 @@ the transport that the running agent loads.
 """
 
 import re
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 from elasticsearch import ApiError, AsyncElasticsearch, NotFoundError, TransportError
 
-from .core.choices import Output
+from sidecars.runtime import Problem, SettingsError
+
 from .credentials import authorization
 from .elastic import node_configs
 from .settings import LogShipperSettings
@@ -48,18 +50,20 @@ _MAPPINGS: dict[str, Any] = {
 
 async def set_up(settings: LogShipperSettings) -> int:
     """Create or update the template, say what changed; exit status 0, or 1 when Elasticsearch did not let us."""
-    if settings.destination is not Output.ELASTICSEARCH or settings.index:
-        print("nothing to set up: --setup makes the template of a data stream (elasticsearch_url and data_stream)")
+    if not settings.elasticsearch_url:
+        raise SettingsError(
+            [Problem("elasticsearch_url", "no address is known", "set it, such as http://elasticsearch:9200")]
+        )
+    if settings.index:
+        print(f"nothing to set up: {settings.index} is a plain index (index), and templates are for data streams")
         return 0
-    client = AsyncElasticsearch(node_configs(settings), headers=_headers(settings), max_retries=0)
     try:
-        for line in await _apply(client, settings):
-            print(line)
-    except (ApiError, TransportError) as error:
-        print(f"cannot set up {settings.data_stream}: {_explained(error)}")
+        async with AsyncElasticsearch(node_configs(settings), headers=_headers(settings), max_retries=0) as client:
+            for line in await _apply(client, settings):
+                print(line)
+    except (ApiError, TransportError, OSError) as error:
+        print(f"cannot set up {settings.data_stream}: {_explained(error)}", file=sys.stderr)
         return 1
-    finally:
-        await client.close()
     return 0
 
 
@@ -104,11 +108,12 @@ async def _apply(client: AsyncElasticsearch, settings: LogShipperSettings) -> li
     else:
         changed = differences(wanted, present)
         changed += _retention_left_over(settings, present)
-        if not changed:
-            return [f"the index template {name} is as it should be; nothing changed"]
-        await client.indices.put_index_template(name=name, body=wanted)
-        said = [f"updated the index template {name}: {', '.join(changed)}"]
-    return said + await _apply_to_stream(client, settings)
+        said = []
+        if changed:
+            await client.indices.put_index_template(name=name, body=wanted)
+            said = [f"updated the index template {name}: {', '.join(changed)}"]
+    said += await _apply_to_stream(client, settings)
+    return said or [f"the index template {name} is as it should be; nothing changed"]
 
 
 def _retention_left_over(settings: LogShipperSettings, present: Mapping[str, Any]) -> list[str]:
@@ -120,7 +125,9 @@ def _retention_left_over(settings: LogShipperSettings, present: Mapping[str, Any
 async def _apply_to_stream(client: AsyncElasticsearch, settings: LogShipperSettings) -> list[str]:
     """A stream that exists already keeps its own lifecycle: give it the template's. Mappings follow at its rollover."""
     try:
-        await client.indices.get_data_stream(name=settings.data_stream)
+        reply = await client.indices.get_data_stream(name=settings.data_stream)
+        if (reply["data_streams"][0].get("lifecycle") or {}).get("data_retention", "") == settings.retention:
+            return []
         await client.indices.put_data_lifecycle(
             name=settings.data_stream, data_retention=settings.retention or None, enabled=True
         )
@@ -143,7 +150,7 @@ def _headers(settings: LogShipperSettings) -> dict[str, str]:
     return {"authorization": value} if value else {}
 
 
-def _explained(error: ApiError | TransportError) -> str:
+def _explained(error: ApiError | TransportError | OSError) -> str:
     """What a person needs: the server's reason, or that it was not reached; never the credentials."""
     if isinstance(error, ApiError):
         hint = (
@@ -152,4 +159,7 @@ def _explained(error: ApiError | TransportError) -> str:
             else ""
         )
         return f"HTTP {error.status_code}: {error.message}{hint}"
+    if isinstance(error, OSError):
+        what = error.filename or "the TLS files (ca_file, client_certificate_file, client_key_file)"
+        return f"cannot read {what}: {error.strerror}"
     return f"{error.message} (check elasticsearch_url)"

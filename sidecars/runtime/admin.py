@@ -34,12 +34,12 @@ class Admin:
     def __init__(self, name: str, health: TimedHealth) -> None:
         self.name = name
         self.health = health
-        self.providers: list[Callable[[], Mapping[str, Any]]] = []
+        self.provider: Callable[[], Mapping[str, Any]] = dict
         self.triggers: dict[str, Trigger] = {}
 
     def status(self, provider: Callable[[], Mapping[str, Any]]) -> None:
-        """Add the provider's entries to /status. It is called at each request and must be quick."""
-        self.providers.append(provider)
+        """Show the provider's entries in /status. It is called at each request and must be quick."""
+        self.provider = provider
 
     def trigger(self, name: str, act: Trigger) -> None:
         """Have `POST /name` run `act` for callers on loopback; what it returns is the answer's JSON. Permanent and
@@ -51,10 +51,7 @@ class Admin:
 
     def shown(self) -> dict[str, Any]:
         """Return this sidecar's part of /status."""
-        entries: dict[str, Any] = {}
-        for provider in self.providers:
-            entries.update(provider())
-        return entries
+        return dict(self.provider())
 
 
 class AdminServer:
@@ -84,8 +81,8 @@ class AdminServer:
             self._listener = await asyncio.get_running_loop().create_server(
                 self._server, host, port, reuse_address=True
             )
-        except OSError as error:
-            reason = error.strerror or str(error)
+        except (OSError, UnicodeError) as error:  # a host name that cannot be one is the latter
+            reason = getattr(error, "strerror", None) or str(error)
             remedy = f"set another admin_port or admin_host (now {host}), or 0 for any free port"
             raise SettingsError(
                 [Problem("admin_port", f"cannot listen there: {reason}", remedy, value=str(port))]

@@ -61,6 +61,7 @@ class Metrics:
         self.registry = registry if registry is not None else new_registry([sidecar])
         self._prefix = f"sidecar_{sidecar.replace('-', '_')}_"
         self._made: dict[str, MetricWrapperBase] = {}
+        self._scraped: dict[str, _Scraped] = {}
 
     def name(self, what: str) -> str:
         """Return the full name of a metric."""
@@ -90,9 +91,14 @@ class Metrics:
             labels,
         )
 
-    def collector(self, scrape: Callable[[], Iterable[Metric]]) -> None:
-        """Have `scrape` called at each scrape, for values cheaper to look up than to keep (names by `Metrics.name`)."""
-        self.registry.register(_Scraped(scrape))
+    def collector(self, key: str, scrape: Callable[[], Iterable[Metric]]) -> None:
+        """Have `scrape` called at each scrape, for values cheaper to look up than to keep (names by `Metrics.name`). A
+        sidecar that was started again replaces its former one by the same key.
+        """
+        if former := self._scraped.pop(key, None):
+            self.registry.unregister(former)
+        self._scraped[key] = _Scraped(scrape)
+        self.registry.register(self._scraped[key])
 
     def _once(self, kind: type[M], what: str, make: Callable[[str], M], labels: Labels) -> M:
         found = self._made.get(what)

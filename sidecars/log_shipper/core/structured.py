@@ -15,6 +15,10 @@ from .lines import Taken
 _CRI = re.compile(rb"(\d{4}-\d\d-\d\dT[0-9:.]+(?:Z|[+-]\d\d:\d\d)) (stdout|stderr) ([FP](?::\S*)?) ?(.*)", re.DOTALL)
 """Time, stream, tag, content, as the kubelet's CRI logs have them. The tag's first letter says full or partial; more
 tags may follow, separated by colons."""
+_DEPTH = 100
+"""Deeper objects are shipped as text; Elasticsearch maps no more than 20 levels unless told to."""
+_NESTING = re.compile(r'"(?:[^"\\\\]|\\\\.)*"|[{}\[\]]')
+"""Strings (skipped) and what opens and closes."""
 _OURS = ("log", "kubernetes")
 """Objects that hold fields of ours: a scalar of that name would be a mapping conflict, so it moves to `labels`."""
 _DATE = re.compile(r"\d{4}(?:-\d\d(?:-\d\d(?:T\S+)?)?)?|-?\d+")
@@ -112,6 +116,8 @@ def _json_object(text: str) -> dict[str, Any] | None:
     """The object that `text` is, with names that clash with ours out of the way; None when it is no JSON object."""
     if not text.lstrip().startswith("{"):
         return None
+    if _is_deep(text):
+        return None
     try:
         value = msgspec.json.decode(text, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeError, RecursionError):
@@ -134,6 +140,18 @@ def _is_date(value: object) -> bool:
     if isinstance(value, str):
         return _DATE.fullmatch(value) is not None
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_deep(text: str) -> bool:
+    """Whether objects and arrays may be nested deeper than _DEPTH; interpreters differ in what they can decode."""
+    if text.count("{") + text.count("[") <= _DEPTH:
+        return False
+    depth = 0
+    for mark in _NESTING.findall(text):
+        depth += 1 if mark in "{[" else -1 if mark in "}]" else 0
+        if depth > _DEPTH:
+            return True
+    return False
 
 
 def _record(template: Template, taken: Taken, index: int, document: dict[str, Any]) -> str:
