@@ -28,6 +28,7 @@ _VERBS = {
 def main(argv: list[str] | None = None) -> int:
     """Run the command line and return the exit status: 2 for a command that makes no sense, else see runtime/app.py."""
     words = sys.argv[1:] if argv is None else argv
+    open_missing()
     try:
         status = command(words)
         sys.stdout.flush()
@@ -35,6 +36,18 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the interpreter complains when it flushes at its end
         return 0
     return status
+
+
+def open_missing() -> None:
+    """Open /dev/null for what we were started without of stdin, stdout and stderr: else the next file or socket that is
+    opened gets that number, and what is printed goes into it.
+    """
+    for number, stream in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+            setattr(sys, stream, open(number, "r" if number == 0 else "w", closefd=False))  # noqa: SIM115
 
 
 def command(words: list[str]) -> int:

@@ -9,8 +9,7 @@ from sidecars.runtime.stop import monotonic
 from .check import findings
 from .core.batch import Batch, Payload
 from .core.checkpoint import Checkpoint
-from .core.choices import IdMode, Lifecycle, Output
-from .core.documents import Shape, nested
+from .core.choices import Lifecycle, Output
 from .delivery import Delivery, Transport
 from .descriptors import allowed
 from .discovery import Globs
@@ -18,15 +17,15 @@ from .elastic import Elastic
 from .follow import Following
 from .metrics import ShipperMetrics
 from .outputs import NdjsonFile, Stdout
-from .read import Reader
+from .read import Reader, shape_of
 from .settings import LogShipperSettings
 from .shipping import Tailing, host_name
 from .state import StateFolder
 
 _LEFT_OF_GRACE_SECONDS = 2.0
 """The sidecar is gone this long before the grace ends, whatever happens."""
-_DRAIN_SECONDS = 3.0
-"""In the ordinary lifecycle, tailing stops so long before that, to have time for the last requests."""
+_DRAIN_SECONDS = 1.0
+"""In the ordinary lifecycle, half lines count as lines from so long before that on, be the app silent or not."""
 
 
 class Shipper:
@@ -74,14 +73,9 @@ class Shipper:
         """Take up the work where the checkpoint left it."""
         settings = self._settings
         checkpoint = self._state.load()
-        self._following = Following(Globs(settings.paths, settings.exclude), checkpoint, allowed())
-        shape = Shape(
-            fields=_fields(settings),
-            action=settings.destination is Output.ELASTICSEARCH,
-            with_id=settings.id_mode is IdMode.DERIVED,
-        )
+        self._following = Following(Globs(settings.paths, settings.exclude, settings.own_files), checkpoint, allowed())
         scope = settings.pod_uid or f"{settings.pod_namespace}/{settings.pod_name or host_name()}"
-        self._reader = Reader(settings, shape, scope, self._following.ended)
+        self._reader = Reader(settings, shape_of(settings), scope, self._following.ended)
         self._tailing.begin(self._following, self._reader)
         self._metrics.watch(self._following.tails.values, self._state.age_seconds)
         self._ctx.admin.status(self._status)
@@ -116,6 +110,7 @@ class Shipper:
         for part in batch.parts:
             part.ledger.settle(part.segment)
         self._tailing.in_flight_bytes -= batch.file_bytes
+        self._tailing.in_flight_records -= len(batch.spans)
         self._metrics.settled(batch.file_bytes, dead_bytes)
         self._state.moved()
         self._tailing.wake.set()
@@ -133,7 +128,7 @@ class Shipper:
         try:
             async with asyncio.timeout(left_seconds):
                 if self._settings.lifecycle is Lifecycle.ORDINARY:
-                    await self._until_quiet(left_seconds - _DRAIN_SECONDS)
+                    await self._until_quiet(left_seconds - min(_DRAIN_SECONDS, left_seconds / 4))
                 await self._to_the_end()
         except TimeoutError:
             pass  # what is left is said in _end
@@ -150,11 +145,16 @@ class Shipper:
             await self._tailing.step()
             await self._tailing.wait(at_most_seconds=max(0.0, left()))
 
+    def _is_quiet(self) -> bool:
+        """Whether no file grew for `quiet_seconds`."""
+        return monotonic() - self._tailing.last_growth >= self._settings.quiet_seconds
+
     async def _to_the_end(self) -> None:
         """Scan once more, read all files to their end, half lines too, and wait until all of it is settled."""
         while True:
             any_read = await self._tailing.step(final=True)
-            if not any_read and not self._tailing.in_flight_bytes and not self._following.postponed:
+            settled = not any_read and not self._tailing.in_flight_bytes and not self._following.postponed
+            if settled and (self._is_quiet() or self._settings.lifecycle is Lifecycle.NATIVE):
                 return
             if not any_read:
                 await self._tailing.wait()
@@ -222,18 +222,6 @@ def _transport(settings: LogShipperSettings) -> Transport:
             return NdjsonFile(settings.output_path)
         case _:
             return Stdout()
-
-
-def _fields(settings: LogShipperSettings) -> dict[str, Any]:
-    """Pod fields and static fields as one nested object; a static field of the same name wins."""
-    pod = {
-        "kubernetes.pod.name": settings.pod_name,
-        "kubernetes.pod.uid": settings.pod_uid,
-        "kubernetes.namespace": settings.pod_namespace,
-        "kubernetes.node.name": settings.node_name,
-        "kubernetes.container.name": settings.container_name,
-    }
-    return nested({**{name: value for name, value in pod.items() if value}, **settings.fields})
 
 
 _NAMED_FILES = 20

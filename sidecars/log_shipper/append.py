@@ -1,6 +1,7 @@
 """Append whole lines to a file so that they survive a crash, or leave it as it was."""
 
 import os
+import stat
 
 
 def append(path: str, data: bytes) -> None:
@@ -8,7 +9,11 @@ def append(path: str, data: bytes) -> None:
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
     try:
-        start = os.fstat(fd).st_size
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):  # a pipe or a device knows neither fsync nor going back
+            write_all(fd, data)
+            return
+        start = status.st_size
         try:
             if start and os.pread(fd, 1, start - 1) != b"\n":
                 write_all(fd, b"\n")  # a crash left half a line

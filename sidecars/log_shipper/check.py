@@ -14,7 +14,7 @@ _NAMED = 10
 
 def findings(settings: LogShipperSettings) -> Iterator[Finding]:
     """Looks at files and folders; talks to nobody."""
-    found = Globs(settings.paths, settings.exclude).find()
+    found = Globs(settings.paths, settings.exclude, settings.own_files).find()
     if not found:
         yield Finding("warning", f"no file matches {', '.join(settings.paths)} yet; files are shipped when they appear")
     for item in list(found.values())[:_NAMED]:
@@ -35,7 +35,8 @@ def findings(settings: LogShipperSettings) -> Iterator[Finding]:
     if settings.destination is Output.ELASTICSEARCH:
         yield Finding("ok", f"ships to {settings.target} on {len(settings.elasticsearch_url)} Elasticsearch node(s)")
     else:
-        yield Finding("ok", f"ships to {settings.output_path or settings.destination.value}")
+        to_file = settings.destination is Output.FILE
+        yield Finding("ok", f"ships to {settings.output_path if to_file else settings.destination.value}")
 
 
 def _state_folder(folder: str) -> Finding:

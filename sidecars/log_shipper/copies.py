@@ -7,6 +7,8 @@ file of its own it would double everything, ignored it would lose what had not b
 import os
 from collections.abc import Container, Iterable
 
+from sidecars.runtime.stop import now as now_seconds
+
 from .core.identity import HEAD_BYTES, FileKey, Mark, digest, first_line_digest, marker_length
 from .discovery import Found, siblings
 from .tail import Tail
@@ -14,6 +16,9 @@ from .tail import Tail
 _COPY_SECONDS = 1.0
 """A new file that holds the same as a followed one is taken for a copy in the making until it was still for so long;
 logrotate truncates the original within milliseconds of the last byte."""
+_FRESH_SECONDS = 60.0
+"""A file that was not written for so long is no copy in the making. (Thousands of old files with the same first line
+would otherwise be compared with one another at the start.)"""
 _CANDIDATES = 200
 """Files of a folder that are compared at most, newest first: a copy was made just now."""
 
@@ -62,6 +67,8 @@ class Suspects:
 
     def may_be_copy(self, tail: Tail, followed: Iterable[Tail], now: float) -> bool:
         """Whether to wait with this file. Once it was still for _COPY_SECONDS, it is a file of its own."""
+        if now_seconds() - tail.modified_ns / 1e9 > _FRESH_SECONDS:
+            return False  # nobody is making it
         start = tail.start_bytes()
         first_line = first_line_digest(start)
         is_half = len(start) < HEAD_BYTES and b"\n" not in start

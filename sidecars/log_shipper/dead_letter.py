@@ -59,9 +59,7 @@ class DeadLetters:
     """The dead-letter file of this shipper, with its log, metrics and health."""
 
     def __init__(self, settings: LogShipperSettings, ctx: Context, metrics: ShipperMetrics) -> None:
-        self._file = DeadLetterFile(
-            settings.dead_letter_path or f"{settings.state_dir}/dead-letter.ndjson", settings.dead_letter_bytes
-        )
+        self._file = DeadLetterFile(settings.letters_path, settings.dead_letter_bytes)
         self._target = settings.target
         self._ctx = ctx
         self._metrics = metrics

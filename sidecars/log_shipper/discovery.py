@@ -5,6 +5,7 @@ import glob
 import os
 import re
 import stat
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -27,7 +28,9 @@ class Found(msgspec.Struct, frozen=True):
 class Globs:
     """The include and exclude patterns of the settings."""
 
-    def __init__(self, paths: tuple[str, ...], exclude: tuple[str, ...]) -> None:
+    def __init__(self, paths: tuple[str, ...], exclude: tuple[str, ...], own: Iterable[str] = ()) -> None:
+        """`own`: files that this process writes; shipping them would feed itself without end."""
+        self._own = {os.path.realpath(path) for path in own}
         self._paths = paths
         self._excluded = re.compile("|".join(map(fnmatch.translate, exclude))) if exclude else None
 
@@ -37,7 +40,7 @@ class Globs:
         """
         found: dict[FileKey, Found] = {}
         for pattern in self._paths:
-            for path in sorted(glob.iglob(pattern, recursive=True, include_hidden=True)):
+            for path in sorted(expand(pattern)):
                 if not self.wants(path):
                     continue
                 item = look(path)
@@ -53,17 +56,60 @@ class Globs:
         folders |= {os.path.dirname(os.path.realpath(item.path)) for item in found.values()}
         for pattern in self._paths:
             parent = os.path.dirname(pattern)
-            matching = glob.iglob(os.path.join(parent, ""), recursive=True, include_hidden=True)
-            folders |= {os.path.normpath(folder) for folder in matching}
+            folders |= {os.path.normpath(folder) for folder in expand(parent) if os.path.isdir(folder)}
             folders.add(_existing(_fixed_part(parent)))
         return set(sorted(folders)[:_WATCHED_FOLDERS])
 
     def wants(self, path: str) -> bool:
         """Whether neither `exclude` nor its being an archive keeps the file out."""
-        if is_archive(path):
+        if is_archive(path) or os.path.realpath(path) in self._own:
             return False
         excluded = self._excluded
         return excluded is None or not (excluded.match(path) or excluded.match(os.path.basename(path)))
+
+
+def expand(pattern: str) -> Iterator[str]:
+    """The names that match an absolute pattern. Below `**` links to folders are not followed: two that lead back up
+    would never end (the standard library's `glob` follows them).
+    """
+    if "**" in pattern:
+        yield from _below("/", [part for part in pattern.split("/") if part])
+    else:
+        yield from glob.iglob(pattern, include_hidden=True)
+
+
+def _below(folder: str, parts: list[str]) -> Iterator[str]:
+    """The names below `folder` that match the parts of a pattern."""
+    part, rest = parts[0], parts[1:]
+    if not glob.has_magic(part):
+        path = os.path.join(folder, part)
+        if not rest and os.path.lexists(path):
+            yield path
+        elif rest:
+            yield from _below(path, rest)
+        return
+    if part == "**" and rest:
+        yield from _below(folder, rest)
+    for entry in _entries(folder):
+        if part == "**":
+            if not rest:
+                yield entry.path
+            if entry.is_dir(follow_symlinks=False):
+                yield from _below(entry.path, parts)
+        elif fnmatch.fnmatchcase(entry.name, part):
+            if not rest:
+                yield entry.path
+            elif entry.is_dir():
+                yield from _below(entry.path, rest)
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    """What is in a folder; nothing where it cannot be read now."""
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError:
+        return []
 
 
 def look(path: str) -> Found | None:

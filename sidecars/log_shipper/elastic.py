@@ -40,7 +40,8 @@ for _name in _HIDDEN:
 
 logging.getLogger("elastic_transport").setLevel(logging.ERROR)  # it warns at every attempt; `delivery` says it once
 
-_DEAD_NODE_CAP_SECONDS = 10.0
+_DEAD_NODE_CAP_SECONDS = 30.0
+_SECOND_CHANCE_SECONDS = 3.0
 
 
 class Elastic:
@@ -52,6 +53,7 @@ class Elastic:
         self._secrets = WatchedFiles(settings.api_key_file, settings.password_file)
         self._certificates = WatchedFiles(settings.ca_file, settings.client_certificate_file, settings.client_key_file)
         self._pool: NodePool | None = None
+        self._failed: set[AiohttpHttpNode] = set()
         self._authorization = ""
 
     async def send(self, payload: Payload) -> Answer:
@@ -62,12 +64,28 @@ class Elastic:
         except OSError as error:  # ssl.SSLError is one
             what = error.filename or "the TLS files (ca_file, client_certificate_file, client_key_file)"
             return Answer(0, reason="credentials", detail=f"cannot read {what}: {error.strerror}")
+        answer = Answer(0)
+        for _ in range(len(self._settings.elasticsearch_url)):
+            answer = await self._ask(pool, payload, headers)
+            if answer.status not in (0, 502, 503, 504):
+                break
+        return answer
+
+    async def _ask(self, pool: NodePool, payload: Payload, headers: HttpHeaders) -> Answer:
+        """One node. One that failed the last time has less time to answer, where there are others."""
         node = cast("AiohttpHttpNode", pool.get())
+        timeout_seconds = self._settings.request_timeout_seconds
+        if node in self._failed and len(pool) > 1:
+            timeout_seconds = min(timeout_seconds, _SECOND_CHANCE_SECONDS)
         try:
-            answer = await node.perform_request("POST", self._target, payload.body, headers)
+            answer = await node.perform_request(
+                "POST", self._target, payload.body, headers, request_timeout=timeout_seconds
+            )
         except TransportError as error:
             pool.mark_dead(node)
+            self._failed.add(node)
             return Answer(0, reason=_reason(error), detail=f"{node.base_url}: {error.message}")
+        self._failed.discard(node)
         if answer.meta.status in (502, 503, 504):
             pool.mark_dead(node)
         else:

@@ -188,6 +188,10 @@ class Following:
             tail = self._opening.opened(Tail(item.path), now)
             if tail is None:
                 return
+            if item.path == position.path:  # it has its name still, and the settings do not name it any more
+                self._opening.closed(tail)
+                del self._positions[position.key]
+                return
             if resume(tail, position):
                 del self._positions[position.key]
                 tail.listed = False

@@ -1,10 +1,12 @@
 """From a followed file into a batch: read a block, take its lines, encode them."""
 
+from typing import Any
+
 import msgspec
 
 from .core.batch import Batch, Part
-from .core.choices import Parse
-from .core.documents import Encoded, Shape, Template
+from .core.choices import IdMode, Output, Parse
+from .core.documents import Encoded, Shape, Template, nested
 from .core.ended import EndedFiles
 from .core.identity import first_line_digest, id_prefix
 from .core.lines import Limits, Taken, take
@@ -114,6 +116,27 @@ class Reader:
         mark = tail.skip_to(tail.ledger.read.offset + length)
         batch.add((), (), Part(tail.ledger, tail.ledger.take(mark)))
         return Read(file_bytes=length, skipped_nul_bytes=length)
+
+
+def shape_of(settings: LogShipperSettings) -> Shape:
+    """What all documents have in common under these settings."""
+    return Shape(
+        fields=_fields(settings),
+        action=settings.destination is Output.ELASTICSEARCH,
+        with_id=settings.id_mode is IdMode.DERIVED,
+    )
+
+
+def _fields(settings: LogShipperSettings) -> dict[str, Any]:
+    """Pod fields and static fields as one nested object; a static field of the same name wins."""
+    pod = {
+        "kubernetes.pod.name": settings.pod_name,
+        "kubernetes.pod.uid": settings.pod_uid,
+        "kubernetes.namespace": settings.pod_namespace,
+        "kubernetes.node.name": settings.node_name,
+        "kubernetes.container.name": settings.container_name,
+    }
+    return nested({**{name: value for name, value in pod.items() if value}, **settings.fields})
 
 
 def _leave_unfinished(taken: Taken, offset: int, *, full: bool) -> None:

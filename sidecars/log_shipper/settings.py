@@ -187,6 +187,10 @@ class LogShipperSettings(Settings, frozen=True, kw_only=True):
             yield Problem(
                 "output_path", "output is `file` and no file is named", "set it to the path of the file to append to"
             )
+        if self.output_path and self.destination is not Output.FILE:
+            yield Problem(
+                "output_path", f"output is `{self.destination}`", "set output to file, or leave output_path out"
+            )
         for name in self.fields:
             if _OWN_NAMES.fullmatch(name) or not all(name.split(".")):
                 yield Problem(
@@ -203,6 +207,17 @@ class LogShipperSettings(Settings, frozen=True, kw_only=True):
         if self.output is not None:
             return self.output
         return Output.ELASTICSEARCH if self.elasticsearch_url else Output.STDOUT
+
+    @property
+    def letters_path(self) -> str:
+        """The dead-letter file."""
+        return self.dead_letter_path or f"{self.state_dir}/dead-letter.ndjson"
+
+    @property
+    def own_files(self) -> tuple[str, ...]:
+        """Files that the shipper writes itself, and so must not read."""
+        output = (self.output_path,) if self.destination is Output.FILE else ()
+        return (*output, self.letters_path, f"{self.letters_path}.1", f"{self.state_dir}/checkpoint.json")
 
     @property
     def target(self) -> str:

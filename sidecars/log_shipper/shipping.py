@@ -21,6 +21,8 @@ _POLL_SECONDS = 0.1
 """How often a file that is being written is looked at; inotify would tell of every single write."""
 _HOT_SECONDS = 1.0
 """A file that did not grow for so long is left to inotify."""
+_RECORD_BYTES = 64
+"""What a record costs in memory besides its text while it is under way; short lines are mostly that."""
 _SLICE_SECONDS = 0.2
 """So long at a time a backlog is read before names, new files and a request to stop are looked at."""
 _SCAN_SECONDS = 2.0
@@ -40,6 +42,7 @@ class Tailing:
         self._metrics = metrics
         self._handed_on = handed_on
         self.wake = asyncio.Event()
+        self.in_flight_records = 0
         self.in_flight_bytes = 0
         """Bytes read and not yet settled, those of the batch in the making included."""
         self._watch = FolderWatch(self.wake)
@@ -113,7 +116,8 @@ class Tailing:
     @property
     def has_room(self) -> bool:
         """Whether more may be read."""
-        return self.in_flight_bytes < self._settings.in_flight_bytes
+        held_bytes = self.in_flight_bytes + _RECORD_BYTES * self.in_flight_records
+        return held_bytes < self._settings.in_flight_bytes
 
     def _is_hot(self, at: float) -> bool:
         return any(at - tail.grown_at < _HOT_SECONDS for tail in self.following.tails.values() if tail.fd is not None)
@@ -174,6 +178,7 @@ class Tailing:
             tail.stuck_at = (tail.size_bytes, tail.modified_ns)
             return False
         self.in_flight_bytes += read.file_bytes
+        self.in_flight_records += read.records
         self._metrics.taken(read)
         self.last_growth = monotonic()
         if len(self._batch.parts) == 1:

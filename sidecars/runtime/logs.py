@@ -7,6 +7,8 @@ cannot be written never stops the work.
 import json
 import logging
 import os
+import select
+import stat
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,6 +17,7 @@ import msgspec
 
 from sidecars.runtime.stop import monotonic, rfc3339
 
+PATIENCE_SECONDS = 0.1  # how long one log line may wait for a reader; once in vain, the next ones do not wait
 _RESERVED = ("time", "level", "sidecar", "action", "message", "error", "traceback")
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
@@ -52,12 +55,25 @@ class StderrHandler(logging.Handler):
     exit.
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._cut = False
+        """Whether the last line could not be written to its end."""
+        with suppress(OSError):
+            self._blocks = not stat.S_ISREG(os.fstat(2).st_mode)
+
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one record; what cannot be written is let go, since there is nowhere left to say so."""
-        rest = (self.format(record) + "\n").encode()
+        """Write one record. What cannot be written is let go, since there is nowhere left to say so; and nothing waits
+        for a reader that is stuck: the loop would stand still, and SIGTERM with it.
+        """
+        rest = (b"\n" if self._cut else b"") + (self.format(record) + "\n").encode()
         with suppress(OSError):
             while rest:
-                rest = rest[os.write(2, rest) :]
+                if self._blocks and not select.select([], [2], [], 0 if self._cut else PATIENCE_SECONDS)[1]:
+                    self._cut = True
+                    return
+                rest = rest[os.write(2, rest[: select.PIPE_BUF] if self._blocks else rest) :]
+            self._cut = False
 
 
 def configure() -> None:

@@ -22,7 +22,7 @@ def read_mapping(path: str) -> dict[str, Any]:
         raise _problem(path, f"byte {error.start} is not UTF-8", "save the file as UTF-8") from None
     except yaml.MarkedYAMLError as error:
         raise _problem(path, f"it is not valid YAML{_where(error.problem_mark)}", "check that place") from None
-    except (yaml.YAMLError, RecursionError):
+    except (yaml.YAMLError, RecursionError, ValueError):  # the last: dates and numbers that are none
         raise _problem(path, "it is not valid YAML", "check the file with a YAML linter") from None
     if content is None:
         return {}

@@ -115,7 +115,7 @@ def test_values_can_be_looked_up_at_the_scrape() -> None:
     from prometheus_client.core import GaugeMetricFamily
 
     metrics, lag = Metrics("toy"), 1.0
-    metrics.collector(lambda: [GaugeMetricFamily(metrics.name("lag_bytes"), "Lag.", value=lag)])
+    metrics.collector("lag", lambda: [GaugeMetricFamily(metrics.name("lag_bytes"), "Lag.", value=lag)])
     lag = 2.0
     assert "sidecar_toy_lag_bytes 2.0" in text_of(metrics)
 

@@ -96,7 +96,7 @@ class Judgement(msgspec.Struct):
 class _Item(msgspec.Struct):
     status: int = 0
     error: msgspec.Raw = msgspec.Raw(b"")
-    failure_store: str = ""
+    failure_store: str | None = ""
 
 
 class _Reply(msgspec.Struct):
@@ -108,7 +108,7 @@ class _Error(msgspec.Struct):
     reason: str | None = ""
 
 
-_DECODER = msgspec.json.Decoder(_Reply)
+_DECODER = msgspec.json.Decoder(_Reply, strict=False)  # some fakes and proxies write statuses as text
 _CREATED = (b'{"errors":false,"items":[', b'{"create":{"status":201}}', b"]}")
 """Begin, item and end of what Elasticsearch answers, filtered by FILTER_PATH, when it stored everything."""
 
@@ -117,7 +117,7 @@ def advice(status: int, body: bytes = b"") -> Advice:
     """What the status of the whole request asks for. A 400 that brings a page instead of Elasticsearch's JSON is
     somebody else's (a proxy, a wrong address): that is no reason to give records up.
     """
-    if status == HTTPStatus.OK:
+    if status in (HTTPStatus.OK, HTTPStatus.CREATED):
         return Advice.JUDGE
     if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         return Advice.SPLIT
