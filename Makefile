@@ -36,7 +36,7 @@ lock: $(VENV)/.stamp ## pin the newest versions, with hashes, for every platform
 	$(LOCK) --extra log-shipper --constraint requirements/dev.txt pyproject.toml -o requirements/log-shipper.txt
 
 clean: ## remove everything that was made here
-	rm -rf .venv .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build *.egg-info
+	rm -rf .venv .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.stamp: requirements/dev.txt pyproject.toml scripts/bootstrap

@@ -118,8 +118,3 @@ def _whole_characters(cut: bytes) -> int:
             needs = 4 if byte >= 0xF0 else 3 if byte >= 0xE0 else 2 if byte >= 0xC0 else 1
             return len(cut) - back if needs > back else len(cut)
     return len(cut)
-
-
-def hole_bytes(block: bytes) -> int:
-    """How many NUL bytes `block` begins with."""
-    return len(block) - len(block.lstrip(b"\0"))

@@ -57,6 +57,7 @@ def documents(encoded: Encoded, shape: Shape) -> list[tuple[Any, Any]]:
 @example(['"', '"', '","', '\\","', ",", "", "\\", ',"', '",'], PLACES[0])
 @example(["a\u2028b", "a\x85b", "a\x0cb", "\x1e"], PLACES[1])
 @example([""], PLACES[2])
+@example(["a\\b", 'x",', "y"], PLACES[0])  # splitting the encoded list at `","` would go wrong here
 def test_every_text_comes_back(texts: list[str], shape: Shape) -> None:
     taken = taken_of([text.encode() for text in texts])
     encoded = Template(shape, "/logs/a.log", "P" * 16).plain(taken, TIME)
