@@ -87,6 +87,7 @@ def catch_early(early: list[int]) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, remember)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # meant for the app, when both share a process namespace
 
 
 def known_names() -> list[str]:

@@ -117,6 +117,8 @@ class Delivery:
             span.set_attribute("records", payload.count)
             answer = await self._transport.send(payload)
             span.set_attribute("http.response.status_code", answer.status)
+        for reason in answer.failovers:
+            self._metrics.retries.labels(reason).inc(payload.count)
         if answer.accepted:
             return answer, Judgement(written=payload.count)
         if _step(answer) is not Advice.JUDGE:

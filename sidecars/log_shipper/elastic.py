@@ -10,10 +10,12 @@ import sys
 from typing import cast
 from urllib.parse import urlsplit
 
+import msgspec
+
 from sidecars import __version__
 
 from .core.batch import Payload
-from .core.bulk import FILTER_PATH, Answer
+from .core.bulk import FILTER_PATH, Answer, request_reason
 from .credentials import WatchedFiles, authorization, tls_context
 from .settings import LogShipperSettings
 
@@ -40,7 +42,10 @@ for _name in _HIDDEN:
 
 logging.getLogger("elastic_transport").setLevel(logging.ERROR)  # it warns at every attempt; `delivery` says it once
 
+_NODE_FAILURES = (502, 503, 504)
+"""Another node may do better."""
 _DEAD_NODE_CAP_SECONDS = 30.0
+_CHANCE_SECONDS = 10.0
 _SECOND_CHANCE_SECONDS = 3.0
 
 
@@ -64,19 +69,22 @@ class Elastic:
         except OSError as error:  # ssl.SSLError is one
             what = error.filename or "the TLS files (ca_file, client_certificate_file, client_key_file)"
             return Answer(0, reason="credentials", detail=f"cannot read {what}: {error.strerror}")
-        answer = Answer(0)
-        for _ in range(len(self._settings.elasticsearch_url)):
+        failed: list[str] = []
+        for _ in range(len(pool) - 1):
             answer = await self._ask(pool, payload, headers)
-            if answer.status not in (0, 502, 503, 504):
-                break
-        return answer
+            if answer.status not in (0, *_NODE_FAILURES):
+                return msgspec.structs.replace(answer, failovers=tuple(failed))
+            failed.append(answer.reason or request_reason(answer.status))
+        return msgspec.structs.replace(await self._ask(pool, payload, headers), failovers=tuple(failed))
 
     async def _ask(self, pool: NodePool, payload: Payload, headers: HttpHeaders) -> Answer:
-        """One node. One that failed the last time has less time to answer, where there are others."""
+        """One node. Where there are others it has less time to answer, and little when it failed the last time: a node
+        that accepts and never answers must not hold up what the others could take.
+        """
         node = cast("AiohttpHttpNode", pool.get())
         timeout_seconds = self._settings.request_timeout_seconds
-        if node in self._failed and len(pool) > 1:
-            timeout_seconds = min(timeout_seconds, _SECOND_CHANCE_SECONDS)
+        if len(pool) > 1:
+            timeout_seconds = min(timeout_seconds, _SECOND_CHANCE_SECONDS if node in self._failed else _CHANCE_SECONDS)
         try:
             answer = await node.perform_request(
                 "POST", self._target, payload.body, headers, request_timeout=timeout_seconds
@@ -86,7 +94,7 @@ class Elastic:
             self._failed.add(node)
             return Answer(0, reason=_reason(error), detail=f"{node.base_url}: {error.message}")
         self._failed.discard(node)
-        if answer.meta.status in (502, 503, 504):
+        if answer.meta.status in _NODE_FAILURES:
             pool.mark_dead(node)
         else:
             pool.mark_live(node)

@@ -82,7 +82,11 @@ class LogShipperSettings(Settings, frozen=True, kw_only=True):
     requests: Annotated[int, Meta(ge=1, le=32, description="Bulk requests under way at once.")] = 4
     request_timeout_seconds: Annotated[
         float,
-        Meta(gt=0, le=600, description="A request without an answer for so long counts as unknown and is sent again."),
+        Meta(
+            gt=0,
+            le=600,
+            description="A request without an answer for so long is sent again (of several nodes: 10 s).",
+        ),
     ] = 30.0
     max_line_bytes: Annotated[
         int, Meta(ge=64, le=64 << 20, description="Longer lines are cut, marked `log.flags: [truncated]` and counted.")

@@ -21,8 +21,8 @@ _POLL_SECONDS = 0.1
 """How often a file that is being written is looked at; inotify would tell of every single write."""
 _HOT_SECONDS = 1.0
 """A file that did not grow for so long is left to inotify."""
-_RECORD_BYTES = 64
-"""What a record costs in memory besides its text while it is under way; short lines are mostly that."""
+_RECORD_BYTES = 12
+"""What a record costs in memory at least while it is under way, however short its line."""
 _SLICE_SECONDS = 0.2
 """So long at a time a backlog is read before names, new files and a request to stop are looked at."""
 _SCAN_SECONDS = 2.0
@@ -116,7 +116,7 @@ class Tailing:
     @property
     def has_room(self) -> bool:
         """Whether more may be read."""
-        held_bytes = self.in_flight_bytes + _RECORD_BYTES * self.in_flight_records
+        held_bytes = max(self.in_flight_bytes, _RECORD_BYTES * self.in_flight_records)
         return held_bytes < self._settings.in_flight_bytes
 
     def _is_hot(self, at: float) -> bool:

@@ -68,6 +68,8 @@ class Answer(msgspec.Struct, frozen=True):
     reason: str = ""
     detail: str = ""
     accepted: bool = False
+    failovers: tuple[str, ...] = ()
+    """Reasons for which other nodes failed in the same attempt."""
 
 
 class Refusal(msgspec.Struct):
