@@ -19,6 +19,8 @@ logrotate truncates the original within milliseconds of the last byte."""
 _FRESH_SECONDS = 60.0
 """A file that was not written for so long is no copy in the making. (Thousands of old files with the same first line
 would otherwise be compared with one another at the start.)"""
+_GAP_NS = 2_000_000_000
+"""The original may be written on between the last byte of its copy and its truncation: the copy is that much older."""
 _CANDIDATES = 200
 """Files of a folder that are compared at most, newest first: a copy was made just now."""
 
@@ -33,8 +35,8 @@ def find_copy(original: Tail, taken: Container[FileKey]) -> tuple[Found, Mark] |
         return None
     marks = [original.ledger.read, *reversed(original.history)]
     for item in siblings(original.place)[:_CANDIDATES]:
-        if item.modified_ns < original.intact_ns:
-            break  # older than what it would be a copy of, and so are the rest
+        if original.ledger.read.offset == 0 and item.modified_ns < original.intact_ns - _GAP_NS:
+            break  # older than what it would be a copy of, and nothing but its head to know it by
         if item.key in taken or item.key == original.key or item.size_bytes < original.head.length:
             continue
         try:
