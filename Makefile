@@ -12,7 +12,7 @@ help: ## list the targets
 demo: $(VENV)/.stamp ## half a minute: an app writes, its log is shipped, things break, nothing is lost
 	@$(RUN) -m sidecars.devstack demo
 
-test: $(VENV)/.stamp .cache/venv-log-shipper/.stamp ## all tests (PYTEST_ARGS="-k word" for some), with real servers where they can be had
+test: $(VENV)/.stamp $(patsubst requirements/%.txt,.cache/venv-%/.stamp,$(filter-out requirements/dev.txt,$(wildcard requirements/*.txt))) ## all tests (PYTEST_ARGS="-k word" for some), with real servers where they can be had
 	@scripts/servers
 	@$(RUN) -m pytest tests $(PYTEST_ARGS)
 
@@ -33,7 +33,8 @@ format: $(VENV)/.stamp ## let ruff mend and format the code
 LOCK := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade --custom-compile-command "make lock"
 lock: $(VENV)/.stamp ## pin the newest versions, with hashes, for every platform and Python
 	$(LOCK) --all-extras pyproject.toml requirements/dev.in -o requirements/dev.txt
-	$(LOCK) --extra log-shipper --constraint requirements/dev.txt pyproject.toml -o requirements/log-shipper.txt
+	for name in log-shipper config-reloader wait-for; do \
+	  $(LOCK) --extra $$name --constraint requirements/dev.txt pyproject.toml -o requirements/$$name.txt || exit 1; done
 
 clean: ## remove everything that was made here
 	rm -rf .venv .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build *.egg-info
@@ -42,6 +43,6 @@ clean: ## remove everything that was made here
 $(VENV)/.stamp: requirements/dev.txt pyproject.toml scripts/bootstrap
 	@scripts/bootstrap $(VENV) requirements/dev.txt editable
 
-# What the log shipper's image installs and nothing more: memory is measured in it (tests/rules/test_memory.py).
+# What a sidecar's image installs and nothing more: memory is measured in it (tests/rules/test_memory.py).
 .cache/venv-%/.stamp: requirements/%.txt scripts/bootstrap
 	@scripts/bootstrap .cache/venv-$* $<

@@ -38,6 +38,11 @@ def main(argv: list[str] | None = None) -> int:
     return status
 
 
+def named() -> int:
+    """Run the sidecar that is called like the program: what `log-shipper` and the others are installed as."""
+    return main([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
 def open_missing() -> None:
     """Open /dev/null for what we were started without of stdin, stdout and stderr: else the next file or socket that is
     opened gets that number, and what is printed goes into it.
@@ -62,20 +67,33 @@ def command(words: list[str]) -> int:
         print(f"sidecars {__version__}")
         return 0
     verb = words[0] if words[0] in _VERBS else ""
-    rest = words[1:] if verb else words
-    count = next((index for index, word in enumerate(rest) if word.startswith("-")), len(rest))
-    names, flags = rest[:count], rest[count:]
-    if wrong := complaint(verb, names):
+    names, rest = split(words[1:] if verb else words)
+    if wrong := complaint(verb, names or strays(rest)):
         print(wrong, file=sys.stderr)
         return 2
     found = [find(name) for name in names]
+    if strays(rest) and not (len(found) == 1 and found[0].words):
+        print(complaint(verb, strays(rest)), file=sys.stderr)
+        return 2
     if verb:
         from sidecars.runtime import verbs  # after the signal handlers
 
-        return verbs.run_verb(verb, found[0], flags)
+        return verbs.run_verb(verb, found[0], rest)
     from sidecars.runtime import run  # after the signal handlers
 
-    return run(found, flags, early)
+    return run(found, rest, early)
+
+
+def split(words: list[str]) -> tuple[list[str], list[str]]:
+    """Return the names of sidecars that the words begin with, and what follows them: flags, and words of a sidecar."""
+    known = known_names()
+    count = next((index for index, word in enumerate(words) if word not in known), len(words))
+    return words[:count], words[count:]
+
+
+def strays(rest: list[str]) -> list[str]:
+    """Return the first word after the names, unless it is a flag."""
+    return [word for word in rest[:1] if not word.startswith("-")]
 
 
 def catch_early(early: list[int]) -> None:
@@ -105,8 +123,9 @@ def complaint(verb: str, names: list[str]) -> str:
             near = difflib.get_close_matches(name, [*known, *_VERBS], n=1, cutoff=0.4)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known) or 'none'}"
             return f"cannot run {name}: there is no such sidecar; {hint}"
-    if verb and len(names) != 1:
-        return f"cannot {verb}: name one sidecar, as in `sidecar {verb} {known[0] if known else 'NAME'}`"
+    if not names or (verb and len(names) != 1):
+        example = " ".join(["sidecar", *([verb] if verb else []), known[0] if known else "NAME"])
+        return f"cannot {verb or 'run'}: name one sidecar, as in `{example}`"
     doubled = sorted({name for name in names if names.count(name) > 1})
     return f"cannot run {doubled[0]} twice in one process" if doubled else ""
 

@@ -6,7 +6,9 @@ and nobody else can reach it.
 """
 
 import asyncio
+import errno
 import ipaddress
+import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -25,6 +27,7 @@ from sidecars.runtime.stop import Stop, monotonic, now, rfc3339
 
 IDLE_SECONDS = 15.0  # a connection that says nothing, or not a whole request head, is closed after this
 LEAVE_SECONDS = 0.5  # how long the exit waits for answers that are being sent
+_NOT_OURS = {None, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 Trigger = Callable[[], Awaitable[Mapping[str, object] | None]]
 
 
@@ -74,7 +77,7 @@ class AdminServer:
         }
 
     async def start(self, host: str, port: int) -> int:
-        """Listen, and return the port. Raise SettingsError naming admin_port when the address cannot be had."""
+        """Listen, and return the port. Raise SettingsError naming admin_host or admin_port when that cannot be had."""
         # handler_cancellation stays off: a trigger that has begun is finished even when the caller hangs up.
         self._server = Server(self._answer, access_log=None, keepalive_timeout=IDLE_SECONDS, lingering_time=1.0)
         try:
@@ -82,11 +85,7 @@ class AdminServer:
                 self._server, host, port, reuse_address=True
             )
         except (OSError, UnicodeError) as error:  # a host name that cannot be one is the latter
-            reason = getattr(error, "strerror", None) or str(error)
-            remedy = f"set another admin_port or admin_host (now {host}), or 0 for any free port"
-            raise SettingsError(
-                [Problem("admin_port", f"cannot listen there: {reason}", remedy, value=str(port))]
-            ) from None
+            raise SettingsError([_refused(error, host, port)]) from None
         return int(self._listener.sockets[0].getsockname()[1])
 
     async def close(self) -> None:
@@ -179,6 +178,18 @@ class AdminServer:
             {"sidecars": {admin.name: admin.shown() for admin in self._admins}} if several else self._admins[0].shown()
         )
         return _json({**parts, **core}, 200)
+
+
+def _refused(error: OSError | UnicodeError, host: str, port: int) -> Problem:
+    """Return the problem with the one of the two settings that is to blame."""
+    what = f"cannot listen there: {getattr(error, 'strerror', None) or error}"
+    # No errno: what asyncio raises from Python 3.12 on when none of the host's addresses is one of this machine.
+    unknown_host = isinstance(error, UnicodeError | socket.gaierror) or error.errno in _NOT_OURS
+    if unknown_host:
+        return Problem("admin_host", what, "set it to an address of this pod, or 0.0.0.0 for all", value=host)
+    return Problem(
+        "admin_port", what, f"set another one (admin_host is {host}), or 0 for any free port", value=str(port)
+    )
 
 
 def is_loopback(transport: asyncio.BaseTransport | None) -> bool:

@@ -39,3 +39,14 @@ class SettingsError(Exception):
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+def unknown(name: str, what: str, known: Iterable[str], source: str, path: str = "") -> Problem:
+    """Return the problem of a name that nobody knows, with the nearest one that is known. `path` says where it stands,
+    such as `steps[0].`.
+    """
+    import difflib  # only for this message
+
+    nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    remedy = f"did you mean {nearest[0]}?" if nearest else "remove it (--help lists all)"
+    return Problem(path + name, f"there is no such {what}", remedy, source)

@@ -5,6 +5,7 @@ Exists because a setting is declared in one place and everything said about it e
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cache
 from typing import Any, get_type_hints
 
 import msgspec
@@ -48,6 +49,8 @@ class Kind(StrEnum):
     LIST = "list"
     MAPPING = "pairs"
     SECRET = "secret"
+    STRUCTURE = "structure"
+    STRUCTURES = "list of structures"
 
 
 _EXPECTED = {
@@ -60,6 +63,8 @@ _EXPECTED = {
     Kind.LIST: "a comma-separated list",
     Kind.MAPPING: "pairs",
     Kind.SECRET: "a text",
+    Kind.STRUCTURE: "a mapping",
+    Kind.STRUCTURES: "a list of mappings",
 }
 _KINDS: dict[type[inspected.Type], Kind] = {
     inspected.IntType: Kind.INTEGER,
@@ -71,6 +76,7 @@ _KINDS: dict[type[inspected.Type], Kind] = {
     inspected.VarTupleType: Kind.LIST,
     inspected.DictType: Kind.MAPPING,
     inspected.CustomType: Kind.SECRET,
+    inspected.StructType: Kind.STRUCTURE,
 }
 
 
@@ -91,6 +97,17 @@ class Field:
         if isinstance(self.core, inspected.EnumType):
             return tuple(str(member.value) for member in self.core.cls)
         return tuple(map(str, self.core.values)) if isinstance(self.core, inspected.LiteralType) else ()
+
+    @property
+    def struct(self) -> type[msgspec.Struct] | None:
+        """What a STRUCTURE is, and each item of STRUCTURES."""
+        core = self.item.core if self.kind is Kind.STRUCTURES else self.core
+        return core.cls if isinstance(core, inspected.StructType) else None
+
+    @property
+    def item(self) -> "Field":
+        """One item of STRUCTURES."""
+        return replace(self, kind=Kind.STRUCTURE, core=_unwrap(self.core.item_type)[0], about={})
 
     @property
     def expected(self) -> str:
@@ -121,14 +138,19 @@ class Field:
             Kind.DURATION: f"a number such as {default:g}, or 500ms, 5s, 2m",
             Kind.BOOLEAN: "true or false",
             Kind.CHOICE: " or ".join(self.choices),
-            Kind.LIST: "for example one,two",
+            Kind.LIST: 'for example one,two or ["one", "two"]',
             Kind.MAPPING: 'for example a=b,c=d or {"a": "b"}',
         }
+        if self.struct:
+            keys = f"a mapping with some of the keys {', '.join(self.struct.__struct_fields__)}"
+            return f"write {'a list, each item ' if self.kind is Kind.STRUCTURES else ''}{keys}"
         return f"write {made.get(self.kind, 'a text; in YAML put it in quotes')}"
 
 
+@cache
 def fields_of(settings: type[msgspec.Struct]) -> tuple[Field, ...]:
-    """Return the declared settings, in order. Raise TypeError for a type that no text can be turned into.
+    """Return what a settings Struct, or one nested in it, declares, in order. Raise TypeError for a type that no text
+    can be turned into.
 
     A field declared again with a bare type (`admin_port: int = 9101`) changes the default and keeps bounds and
     description.
@@ -154,6 +176,8 @@ def _completed(field: Field, inherited: Field | None) -> Field:
 def _field(settings: type[msgspec.Struct], declared: inspected.Field, annotation: Any) -> Field:
     core, about = _unwrap(declared.type)
     kind = _KINDS.get(type(core))
+    if isinstance(core, inspected.VarTupleType) and isinstance(_unwrap(core.item_type)[0], inspected.StructType):
+        kind = Kind.STRUCTURES
     if kind is None or declared.name in {"config", "help", "version"}:
         raise TypeError(
             f"cannot declare the setting {settings.__name__}.{declared.name}: its type or its name is not possible"
@@ -194,6 +218,8 @@ def show(field: Field, value: object) -> str:
         return show_size(value)
     if isinstance(value, float):
         return f"{value:g}"
+    if field.struct and not isinstance(value, str):
+        return msgspec.json.encode(value, enc_hook=str).decode()
     if isinstance(value, dict):
         return ",".join(f"{key}={item}" for key, item in value.items())
     return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)

@@ -1,10 +1,10 @@
-"""Logs: one JSON object per line on stderr (stdout belongs to the sidecar), with an `action` to search for.
+"""Logs: one JSON object per line on stderr (stdout belongs to the sidecar), with an `action` to search for; at a
+terminal, lines for people.
 
 Exists so that every line of every sidecar, and of the libraries it uses, has the same shape, and so that a log that
 cannot be written never stops the work.
 """
 
-import json
 import logging
 import os
 import select
@@ -27,6 +27,8 @@ def encode_json(value: object) -> bytes:
     try:
         return msgspec.json.encode(value, enc_hook=str)
     except (TypeError, ValueError):  # lone surrogates (file names that are not UTF-8), odd keys
+        import json  # seldom needed
+
         return json.dumps(value, default=str, skipkeys=True).encode()
 
 
@@ -50,6 +52,34 @@ class JsonFormatter(logging.Formatter):
         return encode_json(line).decode()
 
 
+class PeopleFormatter(logging.Formatter):
+    """Turns a record into a line for people: `12:00:01 info shipped the batch (bulk.done records=5)`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, and below it the traceback when there is one. Whatever could steer the terminal is
+        escaped.
+        """
+        fields: dict[str, object] = dict(getattr(record, "fields", {}))
+        error = record.exc_info[1] if record.exc_info else None
+        if error:
+            fields["error"] = f"{type(error).__name__}: {error}"
+        words = [getattr(record, "action", f"library.{record.name}")]
+        words += [f"{name}={_word(value)}" for name, value in fields.items()]
+        line = f"{self.formatTime(record, '%H:%M:%S')} {record.levelname.lower()} "
+        line += f"{_printable(record.getMessage())} ({' '.join(words)})"
+        frames = "".join(traceback.format_exception(error)).splitlines() if error else []
+        return "\n".join([line, *map(_printable, frames)])
+
+
+def _printable(text: str) -> str:
+    return text if text.isprintable() else repr(text)[1:-1]
+
+
+def _word(value: object) -> str:
+    text = value if isinstance(value, str) else encode_json(value).decode()
+    return text if text.isprintable() and " " not in text else repr(text)
+
+
 class StderrHandler(logging.Handler):
     """Writes whole lines with write(2): nothing is buffered, so a broken stderr can fail neither an action nor the
     exit.
@@ -66,7 +96,7 @@ class StderrHandler(logging.Handler):
         """Write one record. What cannot be written is let go, since there is nowhere left to say so; and nothing waits
         for a reader that is stuck: the loop would stand still, and SIGTERM with it.
         """
-        rest = (b"\n" if self._cut else b"") + (self.format(record) + "\n").encode()
+        rest = (b"\n" if self._cut else b"") + (self.format(record) + "\n").encode(errors="backslashreplace")
         with suppress(OSError):
             while rest:
                 if self._blocks and not select.select([], [2], [], 0 if self._cut else PATIENCE_SECONDS)[1]:
@@ -77,10 +107,12 @@ class StderrHandler(logging.Handler):
 
 
 def configure() -> None:
-    """Send everything logged in this process through our formatter; libraries from warning level up."""
+    """Send everything logged in this process through our formatter; libraries from warning level up. JSON, but for
+    somebody at a terminal.
+    """
     logging.raiseExceptions = False
     handler = StderrHandler()
-    handler.setFormatter(JsonFormatter())
+    handler.setFormatter(PeopleFormatter() if os.isatty(2) else JsonFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)

@@ -19,8 +19,11 @@ from typing import Any
 
 from sidecars.runtime.stop import monotonic
 
+CRASHED = 1  # exit status
+CANCEL_SECONDS = 1.0  # how long a cancelled main may take to end
 SETTLE_SECONDS = 1.0  # how long left-over tasks, and then left-over threads, may take to end
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+THREADS = 32  # made on demand; names of many hosts are looked up at once, and one that hangs must not hold up the rest
 
 
 def run_loop(main: Coroutine[Any, Any, int], abandoned: Callable[[str], None]) -> int:
@@ -28,7 +31,7 @@ def run_loop(main: Coroutine[Any, Any, int], abandoned: Callable[[str], None]) -
     process ends at once.
     """
     loop = asyncio.new_event_loop()
-    executor = ThreadPoolExecutor(thread_name_prefix="sidecar")
+    executor = ThreadPoolExecutor(THREADS, "sidecar")
     loop.set_default_executor(executor)
     try:
         status = loop.run_until_complete(main)

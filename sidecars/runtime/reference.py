@@ -1,17 +1,15 @@
-"""What people and editors read about a sidecar's settings: `--help`, the JSON Schema, the Markdown table. All from
-the declarations.
+"""What people read about a sidecar's settings: `--help` and the Markdown tables. All from the declarations.
 
 Exists so that no setting has to be described twice, because the second description is the one that is wrong.
 """
 
 import sys
 import textwrap
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from sidecars.runtime.fields import Field, Kind, Secret, fields_of, show
+from sidecars.runtime.fields import Field, Kind, fields_of, show
 from sidecars.runtime.settings import Settings
 from sidecars.runtime.sidecar import Sidecar
 
@@ -19,9 +17,15 @@ _EXIT_STATUSES = (
     ("0", "stopped by SIGTERM, SIGINT or POST /quit (always, also when the grace ran out), or done"),
     ("1", "crashed; the last log line says why"),
     ("2", "the settings cannot be used; stderr names every problem"),
-    ("143", "a one-shot flag was interrupted by SIGTERM"),
+    ("143, 130", "a one-shot flag was interrupted by SIGTERM, SIGINT"),
 )
-_COMMON = tuple(field.name for field in fields_of(Settings))
+_EXIT_STATUSES_OF_ONE_SHOTS = (
+    ("0", "done"),
+    ("1", "could not be done; stderr says why"),
+    ("2", "the settings cannot be used; stderr names every problem"),
+    ("143, 130", "interrupted by SIGTERM, SIGINT"),
+)
+_WIDTH = 120
 _UNITS = {Kind.SIZE: "bytes, or 64KiB, 1MiB, 10MB", Kind.DURATION: "seconds, or 500ms, 5s, 2m"}
 
 
@@ -36,6 +40,8 @@ def default_text(field: Field) -> str:
     """Return the default as one would write it; empty when there is none to show."""
     if field.default is msgspec.NODEFAULT:
         return "required"
+    if field.struct:
+        return ""  # its parts show theirs
     return "" if field.default in (None, (), {}, "") else show(field, field.default)
 
 
@@ -49,38 +55,60 @@ def type_text(field: Field) -> str:
 def help_text(sidecar: Sidecar) -> str:
     """Return the whole `--help`."""
     own, common = _grouped(sidecar)
-    lines = [f"usage: sidecar {sidecar.name} [--config FILE] [--SETTING VALUE ...]", "", purpose(sidecar)]
-    lines += [
-        "",
-        "Every setting can be a flag, a variable or a key of the YAML file; the first that has it wins.",
-    ]
+    lines = [_usage(sidecar), "", purpose(sidecar), ""]
+    lines += ["Every setting can be a flag, a variable or a key of the YAML file; the first that has it wins."]
     for title, group in ((f"Settings of {sidecar.name}", own), ("Settings of every sidecar", common)):
         lines += ["", f"{title}:"] if group else []
         for field in group:
-            lines += _setting_lines(field, sidecar.prefix)
+            lines += _setting_lines(field, sidecar)
     lines += ["", "Other flags:", *_flag_line("--config FILE", f"YAML file with settings (or {sidecar.prefix}CONFIG)")]
     for flag in sidecar.flags:
         lines += _flag_line(f"--{flag.name}", flag.help)
     lines += _flag_line("--help, -h", "this text")
     lines += ["", "Exit status:"]
-    for status, meaning in _EXIT_STATUSES:
+    for status, meaning in _EXIT_STATUSES if sidecar.admin else _EXIT_STATUSES_OF_ONE_SHOTS:
         lines += _flag_line(status, meaning)
     return "\n".join([*lines, "", "Example:", f"  {_example(sidecar)}"])
 
 
+def _usage(sidecar: Sidecar) -> str:
+    words = f" [{sidecar.words.upper()} ...]" if sidecar.words else ""
+    rest = f" [-- {sidecar.rest.upper()} ...]" if sidecar.rest else ""
+    return f"usage: sidecar {sidecar.name}{words} [--config FILE] [--SETTING VALUE ...]{rest}"
+
+
 def _grouped(sidecar: Sidecar) -> tuple[list[Field], list[Field]]:
     fields = fields_of(sidecar.settings)
-    return [f for f in fields if f.name not in _COMMON], [f for f in fields if f.name in _COMMON]
+    common = {field.name for field in fields_of(Settings)}
+    return [f for f in fields if f.name not in common], sorted(
+        (f for f in fields if f.name in common), key=lambda field: field.name
+    )
 
 
-def _setting_lines(field: Field, prefix: str) -> Iterator[str]:
-    default = default_text(field)
-    yield f"  --{field.name.replace('_', '-')}  ({type_text(field)}{'; ' if default else ''}{_default_words(default)})"
+def _setting_lines(field: Field, sidecar: Sidecar) -> Iterator[str]:
+    yield f"  --{field.name.replace('_', '-')}  ({_form(field)})"
     text = field.about.get("description", "")
     if field.kind is Kind.SECRET:
         text += " Better not as a flag: other processes can see those."
     yield from textwrap.wrap(text, 100, initial_indent=" " * 6, subsequent_indent=" " * 6)
-    yield f"      {prefix}{field.name.upper()}"
+    others = [f"--{alias}" for alias, name in sidecar.aliases.items() if name == field.name]
+    yield f"      {', '.join([f'{sidecar.prefix}{field.name.upper()}', *others])}"
+    if field.struct:
+        yield "      as YAML, with these keys (`reference` says more about each):"
+        yield from _key_lines(field.struct, 8)
+
+
+def _key_lines(struct: type[msgspec.Struct], indent: int) -> Iterator[str]:
+    for field in fields_of(struct):
+        text = f"{field.name} ({_form(field)}): {field.about.get('description', '')}"
+        yield " " * indent + textwrap.shorten(text, _WIDTH - indent, placeholder=" ...")
+        if field.struct:
+            yield from _key_lines(field.struct, indent + 2)
+
+
+def _form(field: Field) -> str:
+    default = default_text(field)
+    return f"{type_text(field)}{'; ' if default else ''}{_default_words(default)}"
 
 
 def _default_words(default: str) -> str:
@@ -103,48 +131,38 @@ def _example(sidecar: Sidecar) -> str:
 
 
 def markdown(sidecar: Sidecar) -> str:
-    """Return the settings as a Markdown table, for README and docs."""
+    """Return the settings as a Markdown table, for README and docs, and one more for each structure in them."""
+    fields = [field for group in _grouped(sidecar) for field in group]
     rows = ["| setting | type | default | variable | meaning |", "|---|---|---|---|---|"]
-    for field in [field for group in _grouped(sidecar) for field in group]:
-        default = f"`{text}`" if (text := default_text(field)) else ""
-        cells = (
-            f"`{field.name}`",
-            type_text(field),
-            default,
-            f"`{sidecar.prefix}{field.name.upper()}`",
-            field.about.get("description", ""),
-        )
-        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    for field in fields:
+        name, kind, default, meaning = _cells(field)
+        rows.append(_row(name, kind, default, f"`{sidecar.prefix}{field.name.upper()}`", meaning))
+    for struct, path in reached(fields).items():
+        rows += ["", f"`{path}`: {_first_paragraph(struct)}", ""]
+        rows += ["| key | type | default | meaning |", "|---|---|---|---|"]
+        rows += [_row(*_cells(field)) for field in fields_of(struct)]
     return "\n".join(rows)
 
 
-def schema(sidecar: Sidecar) -> dict[str, Any]:
-    """Return the JSON Schema (2020-12) of the YAML file, for editors and for checks before a deployment."""
-    found = msgspec.json.schema(sidecar.settings, schema_hook=_schema_of)
-    declared = found["$defs"].pop(sidecar.settings.__name__)
-    properties = declared["properties"]
-    for field in fields_of(sidecar.settings):
-        properties[field.name] = _with_texts(field, properties[field.name])
-    rest = {"$defs": found["$defs"]} if found["$defs"] else {}
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": f"Settings of {sidecar.name}",
-        **declared,
-        **rest,
-    }
+def reached(fields: Iterable[Field], path: str = "") -> dict[type[msgspec.Struct], str]:
+    """Return the structures that these fields lead to, in order, each with the first path to it (`steps[].webhook`)."""
+    found: dict[type[msgspec.Struct], str] = {}
+    for field in fields:
+        if field.struct:
+            here = f"{path}{field.name}{'[]' if field.kind is Kind.STRUCTURES else ''}"
+            for struct, at in {field.struct: here, **reached(fields_of(field.struct), f"{here}.")}.items():
+                found.setdefault(struct, at)
+    return found
 
 
-def _schema_of(kind: type) -> dict[str, Any]:
-    if kind is Secret:
-        return {"type": "string", "writeOnly": True}
-    raise NotImplementedError(f"cannot describe {kind}")
+def _cells(field: Field) -> tuple[str, str, str, str]:
+    default = f"`{text}`" if (text := default_text(field)) else ""
+    return f"`{field.name}`", type_text(field), default, field.about.get("description", "")
 
 
-def _with_texts(field: Field, declared: dict[str, Any]) -> dict[str, Any]:
-    """Allow the texts that the loader takes as well, such as `1MiB` for a size."""
-    if field.kind not in {Kind.SIZE, Kind.DURATION, Kind.LIST, Kind.MAPPING}:
-        return {**field.about, **declared}
-    about: dict[str, Any] = {
-        key: declared.pop(key) for key in ("description", "examples", "default") if key in declared
-    }
-    return {**about, "anyOf": [declared, {"type": "string"}]}
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _first_paragraph(struct: type[msgspec.Struct]) -> str:
+    return " ".join((struct.__doc__ or "").partition("\n\n")[0].split())

@@ -4,7 +4,6 @@ Flags win over environment variables, these over the YAML file, that over foreig
 the default. Every problem is reported at once: whoever edits a manifest should need one round, not five.
 """
 
-import difflib
 import os
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping
@@ -14,14 +13,14 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
-from sidecars.runtime.errors import Problem, SettingsError
-from sidecars.runtime.fields import Field, Kind, Secret, fields_of
-from sidecars.runtime.values import parse
+from sidecars.runtime.errors import Problem, SettingsError, unknown
+from sidecars.runtime.fields import Field, Secret, fields_of
+from sidecars.runtime.structures import missing, read_setting
 
-__all__ = ["Problem", "Secret", "Settings", "SettingsError", "load", "process_environment", "unknown"]
+__all__ = ["Basics", "Problem", "Secret", "Settings", "SettingsError", "load", "process_environment"]
 
-S = TypeVar("S", bound="Settings")
-_NOTHING: Mapping[str, str] = {}
+S = TypeVar("S", bound="Basics")
+_NOTHING: Mapping[str, object] = {}
 
 # Kubernetes sets these in every container for each Service of the namespace, also for one called like the sidecar
 # (kubelet pkg/kubelet/envvars); they are not meant for us.
@@ -29,11 +28,33 @@ _SERVICE_LINK = re.compile(
     r".*_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_PROTO|_PORT|_ADDR)?)"
 )
 _SERVICE_URL = re.compile(r"(tcp|udp|sctp)://\S+")
-_URL_USER = re.compile(r"(?<=://)[^/@\s]*@")
+_PARTS = re.compile(r"[.\[].*", re.DOTALL)  # of a path such as `steps[1].webhook.url`
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What every sidecar can be told; each declares its own on top, with `Annotated[type, Meta(description=...)]`."""
+class Basics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a sidecar without admin endpoint can be told; each declares its own on top, with `Annotated[type,
+    Meta(description=...)]`.
+    """
+
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="Least severe level that is logged.")
+    ] = "info"
+
+    def problems(self) -> Iterable[Problem]:
+        """Return what is wrong between fields that are each fine alone. For sidecars to override."""
+        return ()
+
+    @classmethod
+    def fallbacks(cls, environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+        """Return texts for fields that our own sources leave unset, taken from other people's variables, each with the
+        name of its variable: `{"pod_name": (text, "POD_NAME")}`. For sidecars to override.
+        """
+        del environ
+        return {}
+
+
+class Settings(Basics, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What every sidecar with an admin endpoint can be told."""
 
     admin_host: Annotated[
         str,
@@ -56,21 +77,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             description="Longest time from SIGTERM to the exit; keep it 2 s below terminationGracePeriodSeconds.",
         ),
     ] = 30.0
-    log_level: Annotated[
-        Literal["debug", "info", "warning", "error"], Meta(description="Least severe level that is logged.")
-    ] = "info"
-
-    def problems(self) -> Iterable[Problem]:
-        """Return what is wrong between fields that are each fine alone. For sidecars to override."""
-        return ()
-
-    @classmethod
-    def fallbacks(cls, environ: Mapping[str, str]) -> dict[str, str]:
-        """Return texts for fields that our own sources leave unset, taken from other people's variables. For sidecars
-        to override.
-        """
-        del environ
-        return {}
 
 
 @dataclass(frozen=True)
@@ -90,13 +96,14 @@ def load(
     settings: type[S],
     prefix: str,
     environ: Mapping[str, str],
-    flags: Mapping[str, str] = _NOTHING,
+    flags: Mapping[str, object] = _NOTHING,
     unneeded: Container[str] = (),
 ) -> S:
     """Read the settings of a sidecar whose variables start with `prefix` (such as `LOG_SHIPPER_`).
 
-    `flags` are texts by field name, plus `config` (also a variable): the path of the YAML file. `unneeded` fields may
-    be missing (a one-shot does not use them). Raises SettingsError with every problem.
+    `flags` are texts by field name (a tuple of them when given several times, a list of whole items for words), plus
+    `config` (also a variable): the path of the YAML file. `unneeded` fields may be missing (a one-shot does not use
+    them). Raises SettingsError with every problem.
     """
     fields = {field.name: field for field in fields_of(settings)}
     problems: list[Problem] = []
@@ -105,32 +112,33 @@ def load(
         for name, text in environ.items()
         if name.startswith(prefix) and text and not _is_service_link(name, text)
     }
-    path = flags.get("config") or variables.get(f"{prefix}CONFIG", "")
+    path = str(flags.get("config") or variables.get(f"{prefix}CONFIG", ""))
     given = _from_fallbacks(settings, environ)
     given |= _from_file(path, fields, problems) if path else {}
     given |= _from_environment(variables, prefix, fields, problems)
-    given |= {name: _Given(text, f"--{name.replace('_', '-')}") for name, text in flags.items() if name != "config"}
+    given |= {name: _Given(raw, _source(name, raw)) for name, raw in flags.items() if name != "config"}
     values = dict(_parsed(fields, given, problems))
-    wrong = {problem.field for problem in problems}
+    wrong = {_setting(problem) for problem in problems}
     if not any(field.default is msgspec.NODEFAULT and name not in values for name, field in fields.items()):
         made = settings(**values)  # what is wrong has its default here, and its own problem already
-        between = [problem for problem in made.problems() if problem.field not in wrong]
-        problems += [_sourced(problem, given) for problem in between if problem.field not in unneeded]
+        between = [problem for problem in made.problems() if _setting(problem) not in wrong]
+        problems += [_sourced(problem, given) for problem in between if _setting(problem) not in unneeded]
         if not problems:
             return made
     raise SettingsError(problems)
+
+
+def _source(name: str, raw: object) -> str:
+    return "the command line" if isinstance(raw, list) else f"--{name.replace('_', '-')}"
 
 
 def _is_service_link(name: str, text: str) -> bool:
     return bool(_SERVICE_LINK.fullmatch(name)) or (name.endswith("_PORT") and bool(_SERVICE_URL.fullmatch(text)))
 
 
-def _from_fallbacks(settings: type[Settings], environ: Mapping[str, str]) -> dict[str, _Given]:
-    found = {field: text for field, text in settings.fallbacks(environ).items() if text}
-    return {
-        field: _Given(text, next((name for name in environ if environ[name] == text), "a fallback"))
-        for field, text in found.items()
-    }
+def _from_fallbacks(settings: type[Basics], environ: Mapping[str, str]) -> dict[str, _Given]:
+    found = settings.fallbacks(environ).items()
+    return {field: _Given(text, variable) for field, (text, variable) in found if text}
 
 
 def _from_file(path: str, fields: Mapping[str, Field], problems: list[Problem]) -> dict[str, _Given]:
@@ -154,42 +162,24 @@ def _from_environment(
     return {known[name]: _Given(text, name) for name, text in variables.items() if name in known}
 
 
-def unknown(name: str, what: str, known: Iterable[str], source: str) -> Problem:
-    """Return the problem of a name that nobody knows, with the nearest one that is known."""
-    nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return Problem(
-        name,
-        f"there is no such {what}",
-        f"did you mean {nearest[0]}?" if nearest else "remove it (--help lists all)",
-        source,
-    )
-
-
 def _parsed(
     fields: Mapping[str, Field], given: Mapping[str, _Given], problems: list[Problem]
 ) -> Iterator[tuple[str, Any]]:
     for name, field in fields.items():
         if name in given:
             try:
-                yield name, parse(field, given[name].raw)
-            except ValueError:
-                problems.append(
-                    Problem(name, field.expected, field.remedy, given[name].source, _shown(field, given[name].raw))
-                )
+                yield name, read_setting(field, given[name].raw, given[name].source)
+            except SettingsError as error:
+                problems += error.problems
         elif field.default is msgspec.NODEFAULT:
-            problems.append(Problem(name, f"it is not set: {field.expected}", field.remedy))
+            problems.append(missing(field, name))
 
 
-def _shown(field: Field, raw: object) -> str:
-    """Return a value for an error message: quoted, short, without secrets and without the user part of a URL."""
-    if field.kind is Kind.SECRET:
-        return "***"
-    if isinstance(raw, dict | list | tuple):
-        return f"a {type(raw).__name__}"  # somebody may have put anything below the wrong key
-    text = _URL_USER.sub("***@", str(raw))
-    return f'"{text[:80]}..."' if len(text) > 80 else f'"{text}"'
+def _setting(problem: Problem) -> str:
+    """Return the setting that a problem is with, also when it is with a part: `steps` for `steps[1].webhook.url`."""
+    return _PARTS.sub("", problem.field)
 
 
 def _sourced(problem: Problem, given: Mapping[str, _Given]) -> Problem:
-    found = given.get(problem.field)
+    found = given.get(_setting(problem))
     return replace(problem, source=found.source) if found and not problem.source else problem

@@ -2,29 +2,32 @@
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from opentelemetry.trace import Tracer
-
-from sidecars.runtime.admin import Admin
+from sidecars.runtime.fields import Kind, fields_of
 from sidecars.runtime.health import TimedHealth
 from sidecars.runtime.logs import Log
-from sidecars.runtime.metrics import Metrics
-from sidecars.runtime.settings import Settings
+from sidecars.runtime.settings import Basics, Settings
 from sidecars.runtime.stop import Stop
+
+if TYPE_CHECKING:  # 18 MiB that a sidecar without admin endpoint does not pay
+    from opentelemetry.trace import Tracer
+
+    from sidecars.runtime.admin import Admin
+    from sidecars.runtime.metrics import Metrics
 
 
 @dataclass(frozen=True)
 class Context:
-    """What the runtime hands to `main`."""
+    """What the runtime hands to `main`. Without admin endpoint, using metrics, tracer or admin raises TypeError."""
 
     name: str
     stop: Stop
     health: TimedHealth
-    metrics: Metrics
+    metrics: "Metrics"
     log: Log
-    tracer: Tracer
-    admin: Admin
+    tracer: "Tracer"
+    admin: "Admin"
 
 
 Main = Callable[[Any, Context], Awaitable[int | None]]
@@ -55,22 +58,38 @@ class Sidecar:
 
     `main` returns None or an exit status. `oneshots` maps each flag's name to the coroutine function that runs in its
     place, without the admin server; its return value is the exit status. `check(settings)` adds findings to `sidecar
-    check NAME`.
+    check NAME`. With `admin=False` main itself is run as a one-shot, alone in its process.
+
+    `words` names the list setting that takes the words of the command line, each as one item; `rest` the one that takes
+    everything after a lone `--`. `aliases` maps other people's names of a flag, without dashes, to our setting.
     """
 
     name: str
-    settings: type[Settings]
+    settings: type[Basics]
     main: Main
     summary: str
     admin: bool = True
     flags: tuple[Flag, ...] = ()
     oneshots: Mapping[str, Main] = field(default_factory=dict)
     check: Callable[[Any], Iterable[Finding]] | None = None
+    words: str = ""
+    rest: str = ""
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Raise ValueError when a flag has no one-shot or a one-shot no flag."""
-        if {flag.name for flag in self.flags} != set(self.oneshots):
-            raise ValueError(f"cannot use the sidecar {self.name}: its flags and its one-shots differ in name")
+        """Raise ValueError when the parts do not fit together."""
+        kinds = {setting.name: setting.kind for setting in fields_of(self.settings)}
+        wrong = {
+            "its flags and its one-shots differ in name": {flag.name for flag in self.flags} != set(self.oneshots),
+            "settings are Settings with an admin endpoint, else Basics": self.admin
+            != issubclass(self.settings, Settings),
+            "its words or its rest are no list setting": any(
+                name and kinds.get(name) is not Kind.LIST for name in (self.words, self.rest)
+            ),
+            "an alias is for no setting": not kinds.keys() >= set(self.aliases.values()),
+        }
+        for what in (what for what, so in wrong.items() if so):
+            raise ValueError(f"cannot use the sidecar {self.name}: {what}")
 
     @property
     def prefix(self) -> str:

@@ -1,21 +1,21 @@
 """From texts to typed values: how a variable, flag or YAML value becomes what the setting's declaration asks for.
-Pure.
+Pure. Structures, which have a place for each part, are read in structures.py.
 
 Exists because people write `1MiB`, `500ms`, `yes` and `a,b`, while the sidecar wants numbers and tuples, and because
 an error has to say what was expected in the reader's words and not in a library's.
 """
 
-import json
 import math
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import msgspec.inspect as inspected
 
 from sidecars.runtime.fields import Field, Kind, Secret
 
+T = TypeVar("T")
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(?:([kKMGT])(i?))?B?", re.ASCII)
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)\s*(ms|s|m|h|d)?", re.ASCII)
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -24,7 +24,7 @@ _BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "
 
 def parse(field: Field, raw: object) -> object:
     """Turn a text, or a value from YAML, into the setting's value. Raise ValueError when it is not one (the text says
-    nothing about `raw`).
+    nothing about `raw`). A tuple holds the texts of a flag that was given several times.
     """
     value = _TEXTS[field.kind](raw) if isinstance(raw, str) else _plain(field.kind, raw)
     if isinstance(field.core, inspected.IntType) and isinstance(value, float):
@@ -39,22 +39,41 @@ def parse(field: Field, raw: object) -> object:
 
 def _plain(kind: Kind, raw: object) -> object:
     """Turn a YAML value that is not a text into the kind's plain form."""
-    if kind is Kind.LIST and isinstance(raw, list) and all(isinstance(item, str) for item in raw):
-        return tuple(raw)
+    if kind is Kind.LIST and isinstance(raw, tuple):
+        return tuple(item for text in raw for item in _list(text))
+    if kind is Kind.LIST and isinstance(raw, list):
+        return tuple(_item(item) for item in raw)
+    if kind is Kind.MAPPING and isinstance(raw, tuple):
+        return {key: value for text in raw for key, value in _mapping(text).items()}
     if kind is Kind.MAPPING and isinstance(raw, dict):
         return _pairs(raw)
     if kind is Kind.BOOLEAN and isinstance(raw, bool):
         return raw
     numeric = kind in {Kind.INTEGER, Kind.FLOAT, Kind.SIZE, Kind.DURATION}
-    if numeric and isinstance(raw, int | float) and not isinstance(raw, bool) and math.isfinite(raw):
+    if numeric and _is_number(raw):
         return raw
     raise ValueError("not this kind of value")
 
 
+def _item(raw: object) -> str:
+    """Turn an item of a list into text; a number is one (`[200, 204]`), a boolean is not: `yes` and `on` are two of
+    those in YAML, and were meant as words.
+    """
+    if isinstance(raw, str):
+        return raw
+    if not _is_number(raw):
+        raise ValueError("not a text or a number")
+    return str(raw)
+
+
+def _is_number(raw: object) -> bool:
+    if isinstance(raw, float):
+        return math.isfinite(raw)
+    return isinstance(raw, int) and not isinstance(raw, bool)
+
+
 def _pairs(raw: dict[Any, Any]) -> dict[str, str]:
-    if not all(isinstance(value, str | int | float | bool) for value in raw.values()):
-        raise ValueError("a value that is not a scalar")
-    return {str(key): value if isinstance(value, str) else json.dumps(value) for key, value in raw.items()}
+    return {str(key): str(value).lower() if isinstance(value, bool) else _item(value) for key, value in raw.items()}
 
 
 def _whole(value: float) -> int:
@@ -96,6 +115,11 @@ def _duration(text: str) -> float:
     return _float(match[1]) * _SECONDS[match[2] or "s"]
 
 
+def is_boolean(text: str) -> bool:
+    """Whether the text is a yes or a no."""
+    return text.strip().lower() in _BOOLEANS
+
+
 def _boolean(text: str) -> bool:
     try:
         return _BOOLEANS[text.strip().lower()]
@@ -104,17 +128,26 @@ def _boolean(text: str) -> bool:
 
 
 def _list(text: str) -> tuple[str, ...]:
+    if re.match(r"\s*\[\s*[\"\]]", text):  # a glob may begin with a bracket too: [0-9]*.log
+        return tuple(_item(item) for item in _json(text, list))
     return tuple(item for part in text.split(",") if (item := part.strip()))
 
 
 def _mapping(text: str) -> dict[str, str]:
     if text.lstrip().startswith("{"):
-        return _pairs(json.loads(text))
+        return _pairs(_json(text, dict))
     pairs = [part.partition("=") for part in text.split(",") if part.strip()]
     found = {key.strip(): value.strip() for key, equals, value in pairs if equals and key.strip()}
     if len(found) != len(pairs):
         raise ValueError("not pairs")
     return found
+
+
+def _json(text: str, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except (msgspec.DecodeError, RecursionError):
+        raise ValueError("not JSON") from None
 
 
 _TEXTS: dict[Kind, Callable[[str], object]] = {

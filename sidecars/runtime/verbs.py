@@ -8,6 +8,7 @@ import msgspec
 from sidecars.runtime import reference
 from sidecars.runtime.commandline import parse_arguments
 from sidecars.runtime.errors import SettingsError
+from sidecars.runtime.schema import schema
 from sidecars.runtime.settings import load, process_environment
 from sidecars.runtime.sidecar import Sidecar
 
@@ -38,7 +39,7 @@ def check(sidecar: Sidecar, flags: Sequence[str]) -> int:
 def _schema(sidecar: Sidecar, flags: Sequence[str]) -> int:
     if flags:
         return _no_flags("schema")
-    print(msgspec.json.format(msgspec.json.encode(reference.schema(sidecar), enc_hook=str), indent=2).decode())
+    print(msgspec.json.format(msgspec.json.encode(schema(sidecar), enc_hook=str), indent=2).decode())
     return 0
 
 

@@ -5,11 +5,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from sidecars import __version__
-from sidecars.__main__ import complaint, known_names, usage
+from sidecars.__main__ import complaint, known_names, split, strays, usage
 from tests.support.toy_runs import ROOT, ToyRun
 from tests.support.toys import TOYS
 
@@ -63,6 +64,46 @@ def test_a_misspelt_verb_is_suggested() -> None:
 
 def test_a_verb_wants_one_name() -> None:
     assert complaint("schema", []).startswith("cannot schema: name one sidecar")
+
+
+@pytest.mark.parametrize(
+    ("words", "names", "rest"),
+    [
+        (["log-shipper"], ["log-shipper"], []),
+        (["log-shipper", "x", "--", "log-shipper"], ["log-shipper"], ["x", "--", "log-shipper"]),
+        (["log-shipper", "log-shipper", "--paths", "x"], ["log-shipper", "log-shipper"], ["--paths", "x"]),
+        (["x", "log-shipper"], [], ["x", "log-shipper"]),
+    ],
+)
+def test_the_names_end_at_the_first_word_that_is_none(words: list[str], names: list[str], rest: list[str]) -> None:
+    assert split(words) == (names, rest)
+    assert strays(rest) == [word for word in rest[:1] if word == "x"]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["log-shipper", "log-shiper"], "cannot run log-shiper: there is no such sidecar; did you mean log-shipper?"),
+        (["check", "log-shipper", "x"], "cannot run x: there is no such sidecar"),
+        (["log-shipper", "log-shipper"], "cannot run log-shipper twice"),
+        (["log-shipper", "--", "echo"], "it takes nothing after a lone --"),
+        (["--paths", "/x"], "cannot run: name one sidecar"),
+    ],
+)
+def test_words_that_a_sidecar_does_not_take_exit_2(words: list[str], expected: str) -> None:
+    done = sidecar(*words)
+    assert done.returncode == 2
+    assert expected in done.stderr
+
+
+def test_a_program_called_like_a_sidecar_runs_it(tmp_path: Path) -> None:
+    program = tmp_path / "log-shipper"
+    program.write_text("import sys\nfrom sidecars.__main__ import named\nsys.exit(named())\n", encoding="utf-8")
+    command = [sys.executable, str(program), "--help"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    assert (done.returncode, done.stdout.splitlines()[0].startswith("usage: sidecar log-shipper")) == (0, True)
 
 
 def test_help_says_everything_about_each_setting(start: Start) -> None:

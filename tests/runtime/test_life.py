@@ -119,6 +119,13 @@ def test_an_admin_port_in_use_exits_2_and_names_the_setting(start: Start) -> Non
     assert f"cannot use admin_port={port}: cannot listen there" in run.stderr
 
 
+@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid", "a" * 70, "nowhere:80"])
+def test_an_admin_host_that_is_not_ours_exits_2_and_names_the_setting(start: Start, host: str) -> None:
+    run = start("idle", "--admin-host", host)
+    assert run.status() == 2
+    assert f"cannot use admin_host={host}: cannot listen there" in run.stderr
+
+
 def test_a_one_shot_prints_for_people_and_gives_the_status(start: Start) -> None:
     run = start("idle", "--setup", "--mode", "fast")
     assert run.status() == 7

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import os
+import re
 import subprocess
 import sys
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import pytest
 
 from sidecars.runtime import Log, Metrics
-from sidecars.runtime.logs import JsonFormatter, configure, encode_json
+from sidecars.runtime.logs import JsonFormatter, PeopleFormatter, configure, encode_json
 from sidecars.runtime.metrics import expose
 from sidecars.runtime.tracing import Tracing
 
@@ -77,6 +79,43 @@ def test_anything_can_be_logged(value: dict[Any, Any]) -> None:
     record = logging.LogRecord("x", logging.INFO, "", 0, "m\udce9", (), None)
     record.fields = value
     assert json.loads(JsonFormatter().format(record))["level"] == "info"
+
+
+def told(level: int, message: str, **fields: object) -> str:
+    record = logging.LogRecord("x", level, "", 0, message, (), None)
+    record.fields = fields
+    record.action = "toy.done"
+    return PeopleFormatter().format(record)
+
+
+def test_a_line_for_people_is_short_and_cannot_steer_the_terminal() -> None:
+    line = told(logging.INFO, "done\x1b[2J", records=5, path="/a b", name="x\ny", odd="caf\udce9")
+    assert re.fullmatch(r"\d\d:\d\d:\d\d info .*", line)
+    assert line[9:] == r"info done\x1b[2J (toy.done records=5 path='/a b' name='x\ny' odd='caf\udce9')"
+
+
+LOUD = """
+from sidecars.runtime import Log
+from sidecars.runtime.logs import configure
+configure()
+try:
+    raise ValueError("cannot read this")
+except ValueError as error:
+    Log("toy").error("failed", action="toy.failed", error=error)
+"""
+
+
+def test_lines_are_for_people_at_a_terminal_only() -> None:
+    ours, theirs = os.openpty()
+    try:
+        subprocess.run([sys.executable, "-c", LOUD], stderr=theirs, check=True)
+        shown = os.read(ours, 65536).decode()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert "error failed (toy.failed error='ValueError: cannot read this')\r\nTraceback" in shown
+    piped = subprocess.run([sys.executable, "-c", LOUD], stderr=subprocess.PIPE, check=True)
+    assert json.loads(piped.stderr)["action"] == "toy.failed"
 
 
 def text_of(metrics: Metrics, accept: str = "") -> str:

@@ -50,7 +50,9 @@ def yaml_file(folder: Path, text: str) -> str:
         ("loud", "yes", True),
         ("loud", "OFF", False),
         ("mode", "fast", "fast"),
+        ("paths", "[0-9]*.log,/b", ("[0-9]*.log", "/b")),
         ("paths", "/a/*.log, /b,,", ("/a/*.log", "/b")),
+        ("paths", '["/a,b", "/c", 200]', ("/a,b", "/c", "200")),
         ("labels", "team=a,url=http://x/?y=z", {"team": "a", "url": "http://x/?y=z"}),
         ("labels", '{"n": 1, "ok": true, "t": "x,y"}', {"n": "1", "ok": "true", "t": "x,y"}),
         ("password", " p=w ", Secret(" p=w ")),
@@ -77,6 +79,9 @@ def test_a_text_becomes_the_value_it_means(field: str, text: str, value: object)
         ("wait_seconds", "1e999", "expected a time in seconds"),
         ("loud", "maybe", "expected true or false"),
         ("mode", "Fast", "expected one of fast, safe; write fast or safe"),
+        ("paths", '["/a", "/b"', "expected a comma-separated list; write for example /var/log/*.log"),
+        ("paths", '["a", true]', "expected a comma-separated list"),
+        ("paths", '["a"', "expected a comma-separated list"),
         ("labels", "a", "expected pairs"),
         ("labels", '{"a": [1]}', "expected pairs"),
         ("limit", "0", "at least 1"),
@@ -86,6 +91,11 @@ def test_a_wrong_text_is_named_with_its_source_and_a_remedy(field: str, text: st
     (line,) = complaints(None, **{f"TOY_{field.upper()}": text})
     assert line.startswith(f'cannot use {field}="{text}" (from TOY_{field.upper()}): ')
     assert expected in line
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000])
+def test_a_text_nested_without_end_is_a_wrong_text(text: str) -> None:
+    assert "expected " in complaints(TOY_PATHS='["", ' + text, TOY_LABELS="{" + text)[0]
 
 
 def test_flags_win_over_variables_over_the_file_over_foreign_variables_over_the_default(tmp_path: Path) -> None:
@@ -102,11 +112,9 @@ def test_an_empty_variable_counts_as_not_set() -> None:
 
 
 def test_the_file_can_be_named_by_a_variable_and_holds_every_type(tmp_path: Path) -> None:
-    text = (
-        "batch_bytes: 2MiB\nwait_seconds: 2\npaths: [/a, /b]\nlabels: {n: 1, ok: true, f: 0.5}\npassword: x\nlimit:\n"
-    )
+    text = "batch_bytes: 2MiB\nwait_seconds: 2\npaths: [/a, 7]\nlabels: {n: 1, ok: true, f: 0.5}\npassword: x\nlimit:\n"
     found = loaded(TOY_CONFIG=yaml_file(tmp_path, text))
-    assert (found.batch_bytes, found.wait_seconds, found.paths) == (2097152, 2.0, ("/a", "/b"))
+    assert (found.batch_bytes, found.wait_seconds, found.paths) == (2097152, 2.0, ("/a", "7"))
     assert found.labels == {"n": "1", "ok": "true", "f": "0.5"}
     assert found.password == Secret("x")
     assert found.limit is None
@@ -121,6 +129,9 @@ def test_the_file_can_be_named_by_a_variable_and_holds_every_type(tmp_path: Path
         ("ratio: .nan", "expected a number"),
         ("url: 5", "in YAML put it in quotes"),
         ("paths: {a: 1}", "cannot use paths=a dict"),
+        ("paths: [a, on]", "cannot use paths=a list"),
+        ("paths: [.inf]", "cannot use paths=a list"),
+        (f"ratio: {'9' * 400}", "expected a number"),
         ("- a", "it is not a mapping"),
         ("queue: 1\nqueue: 2", "not valid YAML: line 2, column 1"),
         ("a: [", "not valid YAML"),
@@ -161,6 +172,11 @@ def test_problems_between_fields_are_told_where_the_value_came_from() -> None:
     assert line == (
         "cannot use batch_bytes (from TOY_BATCH_BYTES): too large for the mode safe; take mode fast or a smaller batch"
     )
+
+
+def test_a_foreign_variable_is_blamed_by_its_name_also_when_another_has_the_same_text() -> None:
+    (line,) = complaints(OTHER="0", SOME_LIMIT="0", POD_NAME="0")
+    assert line.startswith('cannot use limit="0" (from SOME_LIMIT): ')
 
 
 def test_service_link_variables_are_ignored() -> None:

@@ -35,8 +35,9 @@ class ToySettings(Settings, frozen=True):
             yield Problem("batch_bytes", "too large for the mode safe", "take mode fast or a smaller batch")
 
     @classmethod
-    def fallbacks(cls, environ: Mapping[str, str]) -> dict[str, str]:
-        return {"pod_name": environ.get("POD_NAME", ""), "url": environ.get("SOME_URL", "")}
+    def fallbacks(cls, environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+        names = {"pod_name": "POD_NAME", "url": "SOME_URL", "limit": "SOME_LIMIT"}
+        return {field: (environ.get(name, ""), name) for field, name in names.items()}
 
 
 async def idle(settings: ToySettings, ctx: Context) -> None:

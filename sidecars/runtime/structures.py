@@ -1,0 +1,90 @@
+"""Reads one setting, also one that has parts: a Struct, or a list of Structs, nested as deep as they are declared.
+
+Exists so that a part is read like a setting of its own: the same texts are understood (`10s`, `1MiB`), and every
+problem is told at once with its place (`steps[1].webhook.url`), what was expected and what to write.
+"""
+
+import re
+from typing import Any
+
+import msgspec
+
+from sidecars.runtime.errors import Problem, SettingsError, unknown
+from sidecars.runtime.fields import Field, Kind, fields_of
+from sidecars.runtime.values import parse
+
+_URL_USER = re.compile(r"(?<=://)[^/@\s]*@")
+
+
+def read_setting(field: Field, raw: object, source: str) -> object:
+    """Return the value of a setting. What has parts may be given as a YAML text. Raise SettingsError with every problem
+    in it.
+    """
+    if field.struct and isinstance(raw, str):
+        from sidecars.runtime.yaml_file import read_yaml  # PyYAML costs 1 MiB and more, only for those who need it
+
+        raw = read_yaml(raw, field.name, source)
+    return _read(field, raw, field.name, source)
+
+
+def _read(field: Field, raw: object, path: str, source: str) -> object:
+    if field.kind is Kind.STRUCTURES and isinstance(raw, list):
+        return _list(field.item, raw, path, source)
+    if field.kind is Kind.STRUCTURE and isinstance(raw, dict) and field.struct:
+        return _structure(field.struct, raw, path, source)
+    try:
+        if not field.struct:
+            return parse(field, raw)
+    except ValueError:
+        pass  # told below, as a value of the wrong shape is
+    raise SettingsError([Problem(path, field.expected, field.remedy, source, _shown(field, raw, path))])
+
+
+def _list(item: Field, raw: list[Any], path: str, source: str) -> tuple[object, ...]:
+    values: list[object] = []
+    problems: list[Problem] = []
+    for number, part in enumerate(raw):
+        try:
+            values.append(_read(item, part, f"{path}[{number}]", source))
+        except SettingsError as error:
+            problems += error.problems
+    if problems:
+        raise SettingsError(problems)
+    return tuple(values)
+
+
+def _structure(struct: type[msgspec.Struct], raw: dict[Any, Any], path: str, source: str) -> msgspec.Struct:
+    fields = fields_of(struct)
+    known = [field.name for field in fields]
+    problems = [unknown(str(key), "key", known, source, f"{path}.") for key in raw if key not in known]
+    values: dict[str, object] = {}
+    for field in fields:
+        place = f"{path}.{field.name}"
+        if raw.get(field.name) is not None:
+            try:
+                values[field.name] = _read(field, raw[field.name], place, source)
+            except SettingsError as error:
+                problems += error.problems
+        elif field.default is msgspec.NODEFAULT:
+            problems.append(missing(field, place, source))
+    if problems:
+        raise SettingsError(problems)
+    return struct(**values)
+
+
+def missing(field: Field, path: str, source: str = "") -> Problem:
+    """Return the problem of a required field that was not given."""
+    return Problem(path, f"it is not set: {field.expected}", field.remedy, source)
+
+
+def _shown(field: Field, raw: object, path: str) -> str:
+    """Return a value for an error message: quoted, short, without secrets and without the user part of a URL."""
+    if field.kind is Kind.SECRET:
+        return "***"
+    if isinstance(raw, dict | list | tuple):
+        return f"a {type(raw).__name__}"  # somebody may have put anything below the wrong key
+    # Pairs and parts within a structure: headers written as one text would show a token.
+    if isinstance(raw, str) and (field.struct or (field.kind is Kind.MAPPING and path != field.name)):
+        return "a text"
+    text = _URL_USER.sub("***@", str(raw))
+    return f'"{text[:80]}..."' if len(text) > 80 else f'"{text}"'
