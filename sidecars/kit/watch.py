@@ -6,27 +6,57 @@ times), and it has no thread that wakes up 20 times a second while nothing happe
 """
 
 import asyncio
+import errno
+import math
+import os
 from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
-from asyncinotify import Inotify, Mask
+from asyncinotify import Event, Inotify, Mask, Watch
 
 from sidecars.runtime.stop import monotonic
 
 _NAMES = Mask.CREATE | Mask.MOVED_FROM | Mask.MOVED_TO | Mask.DELETE | Mask.DELETE_SELF | Mask.MOVE_SELF
-_RETRY_SECONDS = 30.0
+_CONTENTS = _NAMES | Mask.MODIFY
 _OVER = Mask.IGNORED | Mask.Q_OVERFLOW | Mask.UNMOUNT
+_LOST = Mask.DELETE_SELF | Mask.MOVE_SELF | Mask.UNMOUNT | Mask.IGNORED
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC}
+"""No instances, no watches, no descriptors (inotify_init1(2), inotify_add_watch(2)); all else concerns one folder."""
+_ALWAYS_COMPARED = 256
+_COMPARE_SECONDS = 1.0
+"""More folders than `_ALWAYS_COMPARED` are compared only so often with what is watched: a stat for each."""
+
+_Inode = tuple[int, int]
+_UNKNOWN: _Inode = (-1, -1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A watch on a folder. `inode` (device, inode): what was at the path when it was set; `watch`: the kernel's, which
+    is one for all paths that lead to one folder.
+    """
+
+    mask: Mask
+    inode: _Inode
+    watch: Watch
 
 
 class FolderWatch:
     """Watches a changing set of folders (not their subfolders)."""
 
-    def __init__(self, happened: asyncio.Event) -> None:
-        """`happened` is set when something happened; whoever waits for it clears it."""
+    def __init__(self, happened: asyncio.Event, *, retry_seconds: float = 30.0) -> None:
+        """`happened` is set when something happened; whoever waits for it clears it. `retry_seconds`: how long it polls
+        before it tries again to get what the kernel refused.
+        """
         self._happened = happened
+        self._retry_seconds = retry_seconds
         self.names_changed = False
         """Whether a name appeared, moved or went since this was last set to False."""
         self._inotify: Inotify | None = None
-        self._masks: dict[str, Mask] = {}
+        self._held: dict[str, _Held] = {}
+        self._asked: dict[str, Mask] = {}
+        self._compared_at = -math.inf
         self._failed_at: float | None = None
 
     @property
@@ -34,31 +64,25 @@ class FolderWatch:
         """Whether events cannot be relied on, so the caller must look more often."""
         return self._inotify is None or self._failed_at is not None
 
-    def watch(self, folders: Iterable[str], *, contents: bool) -> bool:
+    def watch(self, contents: Iterable[str], names: Iterable[str] = ()) -> bool:
         """Watch exactly these folders; whether the caller has to look once more at what came before the watch was set.
 
-        `contents`: also for writes to files in them. Never raises: what cannot be watched (no instances or watches
-        left) makes `polling` true and is tried again later.
+        `contents`: for names and for writes to the files in them; `names`: for names only. A folder that is no longer
+        the one that was watched at its path (renamed away, another made or mounted there) is watched anew. Never
+        raises: what cannot be watched (no instances or watches left) makes `polling` true and is tried again later.
         """
-        if self._failed_at is not None and monotonic() - self._failed_at < _RETRY_SECONDS:
+        if self._failed_at is not None and monotonic() - self._failed_at < self._retry_seconds:
             return False
         self._failed_at = None
-        mask = _NAMES | Mask.MODIFY if contents else _NAMES
-        wanted = dict.fromkeys(folders, mask)
-        if wanted == self._masks:
+        asked = dict.fromkeys(names, _NAMES) | dict.fromkeys(contents, _CONTENTS)
+        if asked == self._asked and asked.keys() == self._held.keys() and not self._must_compare():
             return False
-        added = False
+        self._asked = asked
         try:
-            inotify = self._opened()
-            for folder in [folder for folder in self._masks if folder not in wanted]:
-                self._forget(inotify, folder)
-            for folder, needed in wanted.items():
-                if (before := self._masks.get(folder)) != needed and self._add(inotify, folder, needed):
-                    self.names_changed = self.names_changed or before is None
-                    added = added or before is None or contents
+            return self._set(self._opened(), asked)
         except OSError:
             self._failed_at = monotonic()
-        return added
+            return False
 
     def close(self) -> None:
         """Let go of the inotify instance."""
@@ -66,35 +90,89 @@ class FolderWatch:
             asyncio.get_running_loop().remove_reader(self._inotify.fd)
             self._inotify.close()
             self._inotify = None
-            self._masks.clear()
+            self._held.clear()
 
     def _opened(self) -> Inotify:
         if self._inotify is None:
+            for end in os.pipe():  # it needs two descriptors; when the second is refused, asyncinotify leaks the first
+                os.close(end)
             self._inotify = Inotify(sync_timeout=0)
             asyncio.get_running_loop().add_reader(self._inotify.fd, self._drain)
         return self._inotify
 
-    def _add(self, inotify: Inotify, folder: str, mask: Mask) -> bool:
-        try:
-            inotify.add_watch(folder, mask)
-        except (FileNotFoundError, NotADirectoryError, PermissionError):
-            self._masks.pop(folder, None)  # gone meanwhile, or not ours to see; its parent tells when it is back
-            return False
-        self._masks[folder] = mask
-        return True
+    def _must_compare(self) -> bool:
+        """Whether to see if each path still leads to the folder that is watched."""
+        at = monotonic()
+        if len(self._held) <= _ALWAYS_COMPARED or at - self._compared_at >= _COMPARE_SECONDS:
+            self._compared_at = at
+            return True
+        return False
 
-    def _forget(self, inotify: Inotify, folder: str) -> None:
-        del self._masks[folder]
-        for watch in inotify.watches:
-            if str(watch.path) == folder:
+    def _set(self, inotify: Inotify, asked: dict[str, Mask]) -> bool:
+        """Make it so; whether something new is watched."""
+        inodes = {folder: inode for folder in asked if (inode := _inode(folder)) is not None}
+        masks: dict[_Inode, Mask] = {}
+        for folder, inode in inodes.items():  # the kernel has one mask for a folder, however many paths lead to it
+            masks[inode] = masks.get(inode, asked[folder]) | asked[folder]
+        for folder in self._held.keys() - inodes.keys():
+            self._release(inotify, self._held.pop(folder).watch)
+        added = False
+        for folder, inode in inodes.items():
+            before, mask = self._held.get(folder), masks[inode]
+            if before is None or (before.mask, before.inode) != (mask, inode):
+                added = self._add(inotify, folder, mask, inode) or added
+        return added
+
+    def _add(self, inotify: Inotify, folder: str, mask: Mask, inode: _Inode) -> bool:
+        """Set one watch; whether there may be something that it came too late for."""
+        before = self._held.get(folder)
+        try:
+            watch = inotify.add_watch(folder, mask | Mask.ONLYDIR)
+        except OSError as error:
+            if error.errno in _EXHAUSTED:
+                self._failed_at = monotonic()
+            elif before is not None:  # gone meanwhile, or not ours to see; its parent tells when it is back
+                self._release(inotify, self._held.pop(folder).watch)
+            return False
+        self._held[folder] = _Held(mask, inode, watch)
+        if before is None or before.watch.wd != watch.wd:
+            self.names_changed = True
+            if before is not None:
+                self._release(inotify, before.watch)
+            return True
+        return bool(mask & ~before.mask)
+
+    def _release(self, inotify: Inotify, watch: Watch) -> None:
+        """Remove a watch that no path needs any more."""
+        if all(held.watch.wd != watch.wd for held in self._held.values()):
+            with suppress(OSError):  # the kernel has removed it
                 inotify.rm_watch(watch)
 
     def _drain(self) -> None:
         """Take all events; only what kind they were matters."""
         inotify = self._inotify
         while inotify is not None and (event := inotify.sync_get()) is not None:
+            if event.mask & Mask.Q_OVERFLOW:  # that a watch was lost may be among what was dropped: set all again
+                self._held = {folder: replace(held, inode=_UNKNOWN) for folder, held in self._held.items()}
+                self._asked = {}
+            elif event.mask & _LOST and not self._lose(inotify, event) and event.mask & Mask.IGNORED:
+                continue  # removed by ourselves
             if event.mask & (_NAMES | _OVER):
                 self.names_changed = True
-            if event.mask & (Mask.DELETE_SELF | Mask.MOVE_SELF | Mask.IGNORED) and event.watch is not None:
-                self._masks.pop(str(event.watch.path), None)
-        self._happened.set()
+            self._happened.set()
+
+    def _lose(self, inotify: Inotify, event: Event) -> bool:
+        """What was watched is gone from its path: forget it, so that it is watched again; whether it was held."""
+        wd = event.watch.wd if event.watch is not None else None
+        lost = [folder for folder, held in self._held.items() if held.watch.wd == wd]
+        for folder in lost:
+            self._release(inotify, self._held.pop(folder).watch)  # what was renamed away would go on telling
+        return bool(lost)
+
+
+def _inode(folder: str) -> _Inode | None:
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

@@ -1,16 +1,19 @@
 """Append whole lines to a file so that they survive a crash, or leave it as it was."""
 
+import errno
 import os
 import stat
 
 
 def append(path: str, data: bytes) -> None:
-    """Append whole lines and fsync. Raises OSError, and leaves nothing of `data` behind then."""
+    """Append whole lines and fsync. Raises OSError, and leaves nothing of `data` behind then; refuses a named pipe."""
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
     try:
         status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):  # a pipe or a device knows neither fsync nor going back
+        if stat.S_ISFIFO(status.st_mode):
+            raise OSError(errno.EINVAL, "it is a named pipe, which keeps nothing")
+        if not stat.S_ISREG(status.st_mode):  # a device knows neither fsync nor going back
             write_all(fd, data)
             return
         start = status.st_size
@@ -24,6 +27,14 @@ def append(path: str, data: bytes) -> None:
             raise
     finally:
         os.close(fd)
+
+
+def is_pipe(path: str) -> bool:
+    """Whether a named pipe is there. What it holds is gone when its last end is closed (pipe(7))."""
+    try:
+        return stat.S_ISFIFO(os.stat(path).st_mode)
+    except OSError:
+        return False
 
 
 def write_all(fd: int, data: bytes) -> None:

@@ -62,7 +62,9 @@ class Elastic:
         self._authorization = ""
 
     async def send(self, payload: Payload) -> Answer:
-        """POST the payload to the next live node; never raises for what the network or the server does."""
+        """POST the payload to one node after the other, to each once, until one answers; never raises for what the
+        network or the server does.
+        """
         try:
             headers = self._headers(payload)
             pool = await self._nodes()
@@ -70,18 +72,29 @@ class Elastic:
             what = error.filename or "the TLS files (ca_file, client_certificate_file, client_key_file)"
             return Answer(0, reason="credentials", detail=f"cannot read {what}: {error.strerror}")
         failed: list[str] = []
-        for _ in range(len(pool) - 1):
-            answer = await self._ask(pool, payload, headers)
-            if answer.status not in (0, *_NODE_FAILURES):
+        asked: set[AiohttpHttpNode] = set()
+        while True:
+            node = self._next(pool, asked)
+            asked.add(node)
+            answer = await self._ask(pool, node, payload, headers)
+            if answer.status not in (0, *_NODE_FAILURES) or len(asked) == len(pool):
                 return msgspec.structs.replace(answer, failovers=tuple(failed))
             failed.append(answer.reason or request_reason(answer.status))
-        return msgspec.structs.replace(await self._ask(pool, payload, headers), failovers=tuple(failed))
 
-    async def _ask(self, pool: NodePool, payload: Payload, headers: HttpHeaders) -> Answer:
+    def _next(self, pool: NodePool, asked: set[AiohttpHttpNode]) -> AiohttpHttpNode:
+        """The node whose turn it is. One that was asked in this attempt already can be back in turn (a second after it
+        failed, while the next one is waited for): then one that was not, and rather one that answered the last time.
+        """
+        node = cast("AiohttpHttpNode", pool.get())
+        if node not in asked:
+            return node
+        others = [other for other in cast("list[AiohttpHttpNode]", pool.all()) if other not in asked]
+        return min(others, key=self._failed.__contains__)
+
+    async def _ask(self, pool: NodePool, node: AiohttpHttpNode, payload: Payload, headers: HttpHeaders) -> Answer:
         """One node. Where there are others it has less time to answer, and little when it failed the last time: a node
         that accepts and never answers must not hold up what the others could take.
         """
-        node = cast("AiohttpHttpNode", pool.get())
         timeout_seconds = self._settings.request_timeout_seconds
         if len(pool) > 1:
             timeout_seconds = min(timeout_seconds, _SECOND_CHANCE_SECONDS if node in self._failed else _CHANCE_SECONDS)

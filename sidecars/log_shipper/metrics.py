@@ -28,13 +28,15 @@ class ShipperMetrics:
         self.acknowledged_bytes = counter("acknowledged_bytes_total", "Bytes whose lines are stored, or hold no line.")
         self.dead_letter_bytes = counter("dead_letter_bytes_total", "Bytes whose lines went to the dead-letter file.")
         self.in_flight_bytes = gauge("in_flight_bytes", "Bytes read and not yet acknowledged or dead-lettered.")
-        self.in_flight_bytes.set(0)  # after a crash within this process they are read again
+        self._read_before_bytes = metrics.registry.get_sample_value(metrics.name("in_flight_bytes")) or 0.0
+        """In flight at a crash within this process, and so in the books already when they are read again."""
         self.records = counter("records_total", "Records by how they ended.", {"outcome": OUTCOMES})
         self.rejected = counter(
             "rejected_records_total", "Records refused for good, by error type.", {"type": REJECT_TYPES}
         )
         self.retries = counter("retried_records_total", "Records sent again, by reason.", {"reason": RETRY_REASONS})
         self.held = gauge("delivery_held", "1 while requests are refused as such and a person has to act.")
+        self.held.set(0)  # after a crash within this process nothing has been refused yet
         self.request_seconds = metrics.histogram("request_seconds", "Duration of bulk requests.", buckets=_BUCKETS)
         self.dropped_letters = gauge(
             "dead_letter_dropped_bytes", "Bytes of old dead letters dropped to stay in bounds."
@@ -58,8 +60,10 @@ class ShipperMetrics:
 
     def taken(self, read: Read) -> None:
         """Bytes entered the books."""
-        self.read_bytes.inc(read.file_bytes)
-        self.in_flight_bytes.inc(read.file_bytes)
+        again_bytes = min(self._read_before_bytes, read.file_bytes)
+        self._read_before_bytes -= again_bytes
+        self.read_bytes.inc(read.file_bytes - again_bytes)
+        self.in_flight_bytes.inc(read.file_bytes - again_bytes)
         for count, metric in (
             (read.cut_lines, self.cut_lines),
             (read.invalid_utf8_lines, self.invalid_utf8),

@@ -4,52 +4,90 @@ At least once: after a crash the lines since the last checkpoint are written aga
 """
 
 import asyncio
+import errno
+import fcntl
 import os
 import select
 import stat
+import sys
+import termios
+from contextlib import suppress
 
-from .append import append
+from sidecars.runtime import Stop
+
+from .append import append, is_pipe
 from .core.batch import Payload
 from .core.bulk import Answer
 
 _STDOUT = 1
 _NEWLINE = ord("\n")
 _PIPE_CHUNK_BYTES = select.PIPE_BUF
-"""A pipe that polls as writable takes at least this much without blocking."""
+"""A pipe that polls as writable takes at least this much without blocking, and all of it or nothing."""
+_PIPE_CAP_BYTES = 1 << 20
+"""/proc/sys/fs/pipe-max-size, unless somebody changed it (pipe(7))."""
+_LOOK_SECONDS = 0.02
+"""How often a pipe is looked at whose reader is behind: the kernel does not tell when one has become empty."""
 
 
-class Stdout:
-    """Writes to stdout, and waits without a thread when its reader is slow: a thread stuck in write(2) would keep the
-    process from ending.
+class Stream:
+    """Writes to a descriptor, and waits without a thread when its reader is slow: a thread stuck in write(2) would keep
+    the process from ending.
     """
 
-    def __init__(self, fd: int = _STDOUT) -> None:
+    def __init__(self, fd: int, *, cut: bool = False) -> None:
+        self.cut = cut
+        """Whether the last write ended within a line."""
         self._fd = fd
         self._blocks = not stat.S_ISREG(os.fstat(fd).st_mode)
-        self._turn = asyncio.Lock()  # several payloads are under way at once, and each is written in pieces
-        self._cut = False
-        """Whether the last write ended within a line."""
+        self._poll = select.poll()  # select(2) knows no descriptor from 1024 on
+        self._poll.register(fd, select.POLLOUT)
 
-    async def send(self, payload: Payload) -> Answer:
-        """Write the payload; accepted when all of it is written."""
-        try:
-            async with self._turn:
-                await self._write(b"\n" + payload.body if self._cut else payload.body)
-        except OSError as error:
-            return Answer(0, reason="output", detail=f"cannot write to stdout: {error.strerror}")
-        return Answer(200, accepted=True)
+    async def write(self, body: bytes) -> None:
+        """Write these lines, on a line of their own if the last one was cut. Raises OSError.
 
-    async def close(self) -> None:
-        """Nothing is held."""
+        What fits into a pipe's chunk goes as whole lines, so that no end of this process can leave half of one there.
+        """
+        if self.cut:
+            body = b"\n" + body
+        view, start = memoryview(body), 0
+        while start < len(view):
+            end = len(view)
+            if self._blocks:
+                if not self._events():
+                    await self._until_writable()
+                end = body.rfind(b"\n", start, start + _PIPE_CHUNK_BYTES) + 1 or start + _PIPE_CHUNK_BYTES
+            start += os.write(self._fd, view[start:end])
+            self.cut = view[start - 1] != _NEWLINE
 
-    async def _write(self, body: bytes) -> None:
-        view = memoryview(body)
-        while view:
-            if self._blocks and not select.select([], [self._fd], [], 0)[1]:
-                await self._until_writable()
-            size = os.write(self._fd, view[:_PIPE_CHUNK_BYTES] if self._blocks else view)
-            self._cut = view[size - 1] != _NEWLINE
-            view = view[size:]
+    async def until_taken(self) -> None:
+        """Of a pipe: wait until its reader has taken all of it. Raises BrokenPipeError when there is none any more:
+        what a pipe holds is gone when its last end is closed (pipe(7)).
+        """
+        while True:
+            abandoned = self._events() & select.POLLERR  # looked at first: a reader may take the rest and go
+            held = fcntl.ioctl(self._fd, termios.FIONREAD, bytes(4))
+            if not int.from_bytes(held, sys.byteorder):
+                return
+            if abandoned:
+                raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+            await Stop().pause(_LOOK_SECONDS)
+
+    def end_line(self) -> None:
+        """Of a pipe: try to end a line that was cut, for whoever writes next does not know of it. A full pipe is made
+        larger for that.
+        """
+        if not self.cut:
+            return
+        with suppress(OSError):  # nobody reads any more, or the pipe may not grow
+            size_bytes = fcntl.fcntl(self._fd, fcntl.F_GETPIPE_SZ)
+            if size_bytes < _PIPE_CAP_BYTES:
+                fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, 2 * size_bytes)
+            os.write(self._fd, b"\n")
+            self.cut = False
+
+    def _events(self) -> int:
+        """What poll(2) says of the descriptor now; 0 while a write would block."""
+        return sum(events for _, events in self._poll.poll(0))
 
     async def _until_writable(self) -> None:
         loop = asyncio.get_running_loop()
@@ -64,21 +102,75 @@ class Stdout:
             loop.remove_writer(self._fd)
 
 
+class Stdout:
+    """Writes to stdout."""
+
+    def __init__(self) -> None:
+        self._stream = Stream(_STDOUT)
+        self._turn = asyncio.Lock()  # several payloads are under way at once, and each is written in pieces
+
+    async def send(self, payload: Payload) -> Answer:
+        """Write the payload; accepted when all of it is written."""
+        try:
+            async with self._turn:
+                await self._stream.write(payload.body)
+        except OSError as error:
+            return Answer(0, reason="output", detail=f"cannot write to stdout: {error.strerror}")
+        return Answer(200, accepted=True)
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
 class NdjsonFile:
-    """Appends to a file and syncs it, in a thread because a disk may be slow."""
+    """Appends to a file and syncs it, in a thread because a disk may be slow. Into a named pipe it writes as the only
+    one, and only while somebody reads it.
+    """
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._turn = asyncio.Lock()
+        self._cut = False
+        """Whether the last line in the pipe was cut."""
 
     async def send(self, payload: Payload) -> Answer:
-        """Append the payload; accepted when it is on the disk."""
+        """Append the payload; accepted when it is on the disk, or taken out of the pipe by its reader."""
         try:
             async with self._turn:
-                await asyncio.to_thread(append, self._path, payload.body)
+                if is_pipe(self._path):
+                    await self._to_pipe(payload.body)
+                else:
+                    await asyncio.to_thread(append, self._path, payload.body)
         except OSError as error:
             return Answer(0, reason="output", detail=f"cannot write {self._path} (output_path): {error.strerror}")
         return Answer(200, accepted=True)
 
     async def close(self) -> None:
         """Nothing is held."""
+
+    async def _to_pipe(self, body: bytes) -> None:
+        fd = _open_pipe(self._path)
+        try:
+            stream = Stream(fd, cut=self._cut)
+            try:
+                await stream.write(body)
+                await stream.until_taken()
+            finally:
+                stream.end_line()
+                self._cut = stream.cut
+        finally:
+            os.close(fd)
+
+
+def _open_pipe(path: str) -> int:
+    """Raises OSError when nobody reads the pipe: opened for both, as append() would, it takes lines for nobody."""
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # fifo(7)
+            raise OSError(errno.ENXIO, "nobody reads this named pipe") from error
+        raise
+    if not stat.S_ISFIFO(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EAGAIN, "it has just been replaced")
+    return fd

@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from sidecars.runtime.settings import Problem, Secret, Settings
 
+from .append import is_pipe
 from .core.address import fault, url_of_host
 from .core.choices import Compression, IdMode, Lifecycle, Output, Parse
 
@@ -161,21 +162,21 @@ class LogShipperSettings(Settings, frozen=True, kw_only=True):
     )
 
     @classmethod
-    def fallbacks(cls, environ: Mapping[str, str]) -> dict[str, str]:
+    def fallbacks(cls, environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
         """The downward-API variables, and the names that manifests for other shippers already use."""
         names = ("POD_NAME", "POD_NAMESPACE", "POD_UID", "NODE_NAME", "CONTAINER_NAME")
-        found = {name.lower(): environ[name] for name in names if environ.get(name)}
-        if url := environ.get("ELASTICSEARCH_URL") or url_of_host(
-            environ.get("ELASTICSEARCH_HOST", ""), environ.get("ELASTICSEARCH_PORT", "")
-        ):
-            found["elasticsearch_url"] = url
+        found = {name.lower(): (environ[name], name) for name in names if environ.get(name)}
+        if url := environ.get("ELASTICSEARCH_URL"):
+            found["elasticsearch_url"] = (url, "ELASTICSEARCH_URL")
+        elif url := url_of_host(environ.get("ELASTICSEARCH_HOST", ""), environ.get("ELASTICSEARCH_PORT", "")):
+            found["elasticsearch_url"] = (url, "ELASTICSEARCH_HOST")
         for field, variable in (
             ("username", "ELASTICSEARCH_USERNAME"),
             ("password", "ELASTICSEARCH_PASSWORD"),
             ("api_key", "ELASTICSEARCH_API_KEY"),
         ):
             if environ.get(variable):
-                found[field] = environ[variable]
+                found[field] = (environ[variable], variable)
         return found
 
     def problems(self) -> Iterable[Problem]:
@@ -192,9 +193,7 @@ class LogShipperSettings(Settings, frozen=True, kw_only=True):
                 "output_path", "output is `file` and no file is named", "set it to the path of the file to append to"
             )
         if self.output_path and self.destination is not Output.FILE:
-            yield Problem(
-                "output_path", f"output is `{self.destination}`", "set output to file, or leave output_path out"
-            )
+            yield Problem("output_path", f"output is `{self.destination}`", "set output to file, or leave this out")
         for name in self.fields:
             if _OWN_NAMES.fullmatch(name) or not all(name.split(".")):
                 yield Problem(
@@ -245,6 +244,8 @@ class LogShipperSettings(Settings, frozen=True, kw_only=True):
                 f"{self.target!r} is no valid name in Elasticsearch",
                 "use lower-case letters, digits, and - or . within",
             )
+        if is_pipe(self.letters_path):
+            yield Problem("dead_letter_path", "it is a named pipe, which keeps nothing", "name a file")
         if self.api_key_file and self.password_file:
             yield Problem("api_key_file", "both an API key and a password are given", "give one of them")
         if (self.password or self.password_file) and not (self.username or self.api_key or self.api_key_file):

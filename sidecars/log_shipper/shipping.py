@@ -82,7 +82,8 @@ class Tailing:
         at = monotonic()
         hot = self._is_hot(at)
         self._contents_watched = not hot
-        if self._watch.watch(self.following.folders, contents=not hot):
+        folders = self.following.folders
+        if self._watch.watch(() if hot else folders, folders):
             return  # what was written before the watch was set is seen by looking once more
         if self.has_room and self._has_more:
             return

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import resource
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -18,7 +20,8 @@ class Watched:
         self.watch = FolderWatch(self.happened)
 
     def set(self, *folders: Path, contents: bool = False) -> bool:
-        return self.watch.watch([str(folder) for folder in folders], contents=contents)
+        paths = [str(folder) for folder in folders]
+        return self.watch.watch(paths) if contents else self.watch.watch((), paths)
 
     async def told(self) -> bool:
         """Whether an event comes; takes it."""
@@ -189,3 +192,171 @@ async def test_descriptors_are_given_back(tmp_path: Path) -> None:
         one.set(tmp_path)
         one.watch.close()
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+async def test_each_folder_is_told_for_what_it_was_asked(tmp_path: Path, watched: Watched) -> None:
+    for name in ("contents", "names"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").touch()
+    watched.watch.watch([str(tmp_path / "contents")], [str(tmp_path / "names")])
+    watched.watch.names_changed = False
+    (tmp_path / "names" / "file").write_text("x")
+    assert await watched.silent()
+    (tmp_path / "contents" / "file").write_text("x")
+    assert not await watched.told()
+    create(tmp_path / "names")
+    assert await watched.told()
+
+
+async def test_a_folder_under_two_names_is_told_for_all_that_was_asked(tmp_path: Path, watched: Watched) -> None:
+    """The kernel has one watch for one folder, and the last mask that was set for it."""
+    folder, link = tmp_path / "folder", tmp_path / "link"
+    folder.mkdir()
+    (folder / "file").touch()
+    link.symlink_to(folder)
+    watched.watch.watch([str(folder)])
+    watched.watch.watch([str(folder)], [str(link)])
+    watched.watch.names_changed = False
+    (folder / "file").write_text("x")
+    assert not await watched.told()
+    watched.watch.watch([str(folder)])
+    (folder / "file").write_text("y")
+    assert not await watched.told()
+
+
+async def test_what_was_renamed_away_tells_nothing_any_more(tmp_path: Path, watched: Watched) -> None:
+    folder, away = tmp_path / "folder", tmp_path / "away"
+    folder.mkdir()
+    await begin(watched, folder)
+    folder.rename(away)
+    assert await watched.told()
+    create(away)
+    assert await watched.silent()
+
+
+async def test_another_folder_at_the_path_is_noticed_without_any_event(tmp_path: Path, watched: Watched) -> None:
+    """The parent is renamed, and a copy comes in its place: the watched folder itself is told nothing."""
+    folder = tmp_path / "parent" / "folder"
+    folder.mkdir(parents=True)
+    await begin(watched, folder)
+    assert not watched.set(folder)
+    (tmp_path / "parent").rename(tmp_path / "away")
+    folder.mkdir(parents=True)
+    assert await watched.silent()
+    assert watched.set(folder), "files may have come before the watch"
+    watched.watch.names_changed = False
+    create(tmp_path / "away" / "folder")
+    assert await watched.silent(), "the old folder is not watched any more"
+    create(folder)
+    assert await watched.told()
+
+
+def test_a_folder_that_something_is_mounted_over_is_watched_anew(tmp_path: Path) -> None:
+    mount = "mount -t tmpfs none folder"
+    script = f"""
+import asyncio, subprocess
+from sidecars.kit.watch import FolderWatch
+async def main():
+    happened = asyncio.Event()
+    watch = FolderWatch(happened)
+    assert watch.watch(["folder"])
+    assert not watch.watch(["folder"])
+    subprocess.run({mount.split()!r}, check=True)
+    assert watch.watch(["folder"]), "the mount was not noticed"
+    happened.clear()
+    open("folder/new", "w").close()
+    await asyncio.wait_for(happened.wait(), 30)
+    watch.close()
+asyncio.run(main())
+"""
+    (tmp_path / "folder").mkdir()
+    if subprocess.run(["unshare", "-m", *mount.split()], cwd=tmp_path, capture_output=True, check=False).returncode:
+        pytest.skip("may not mount here (unshare -m)")
+    in_child(["unshare", "-m"], script, tmp_path)
+
+
+EXHAUSTED = """
+import asyncio, sys
+from pathlib import Path
+from asyncinotify import Inotify, Mask
+from sidecars.kit.watch import FolderWatch
+limit = Path("/proc/sys/user/max_inotify_" + sys.argv[1])
+async def main():
+    happened = asyncio.Event()
+    watch = FolderWatch(happened, retry_seconds=0)
+    limit.write_text("0")
+    assert not watch.watch(["folder"])
+    assert watch.polling, "nothing is left, and it does not poll"
+    assert not watch.watch(["folder"]) and watch.polling
+    limit.write_text("8")
+    assert watch.watch(["folder"]), "what came before must be looked for"
+    assert not watch.polling, "it does not return to events"
+    happened.clear()
+    Path("folder/new").touch()
+    await asyncio.wait_for(happened.wait(), 30)
+    watch.close()
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("what", ["instances", "watches"])
+def test_it_polls_while_inotify_is_exhausted_and_returns_to_events(tmp_path: Path, what: str) -> None:
+    own = ["unshare", "-U", "-r"]  # the limits are those of a user namespace
+    lowered = [*own, "sh", "-c", f"echo 0 > /proc/sys/user/max_inotify_{what}"]
+    if subprocess.run(lowered, capture_output=True, check=False).returncode:
+        pytest.skip("may not make a user namespace here (unshare -U -r)")
+    (tmp_path / "folder").mkdir()
+    in_child(own, EXHAUSTED, tmp_path, what)
+
+
+def in_child(prefix: list[str], script: str, folder: Path, *arguments: str) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    command = [*prefix, sys.executable, "-c", script, *arguments]
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert not done.returncode, done.stderr
+
+
+async def test_a_descriptor_short_leaks_none(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for room in (0, 1):
+        lowest = os.dup(0)
+        os.close(lowest)
+        before = len(os.listdir("/proc/self/fd"))
+        one = Watched()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + room, hard))
+        try:
+            assert not one.set(tmp_path)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert one.watch.polling
+        assert len(os.listdir("/proc/self/fd")) == before
+
+
+async def test_after_an_overflow_everything_is_watched_again(tmp_path: Path, watched: Watched) -> None:
+    """The queue is filled for real: the kernel then drops events, and says so."""
+    queue_length = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+    if queue_length > 100_000:
+        pytest.skip(f"fs.inotify.max_queued_events is {queue_length}: too many to fill")
+    busy, other = tmp_path / "busy", tmp_path / "other"
+    busy.mkdir()
+    other.mkdir()
+    await begin(watched, busy, other)
+    rename_twice(busy, queue_length)
+    other.rmdir()  # the kernel's word that this watch is gone is dropped
+    other.mkdir()
+    assert await watched.told()
+    assert watched.set(busy, other), "files may have come before the watch"
+    watched.watch.names_changed = False
+    create(other)
+    assert await watched.told()
+
+
+def rename_twice(folder: Path, events: int) -> None:
+    """So many events, each unlike the one before (the kernel merges equal ones)."""
+    one, other = folder / "a", folder / "b"
+    one.touch()
+    for _ in range(events // 4 + 1):
+        one.rename(other)
+        other.rename(one)

@@ -1,47 +1,25 @@
-"""The log shipper as a process, seen as an operator sees it: signals, exit status, log, admin endpoint, memory.
+"""The log shipper as a process.
 
-    shipper = ShipperProcess(tmp_path, {"paths": f"{logs}/*.log", "elasticsearch_url": backend.url}).start()
-    shipper.wait_until_shipped(logs_bytes)         # acknowledged + dead-lettered, and the law of the books holds
-    assert shipper.terminate() == 0
-
-Nothing of this process's environment reaches it except PATH. Its stderr goes to a file, that of every start one after
-the other; the fixtures of tests/scenarios/log_shipper/conftest.py show its end when a test fails.
+shipper = ShipperProcess(tmp_path, {"paths": f"{logs}/*.log", "elasticsearch_url": backend.url}).start()
+shipper.wait_until_shipped(logs_bytes)         # acknowledged + dead-lettered, and the law of the books holds
+assert shipper.terminate() == 0
 """
 
-import http.client
-import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
 
-from tests.support.books import Samples, assert_law, samples
+from tests.support.books import Samples, assert_law
+from tests.support.sidecar_process import PATIENCE_SECONDS, ROOT, SidecarProcess, wait_until
 
-ROOT = Path(__file__).resolve().parents[2]
-PATIENCE_SECONDS = 60.0
+__all__ = ["PATIENCE_SECONDS", "PREFIX", "ROOT", "ShipperProcess", "wait_until"]
+
 PREFIX = "sidecar_log_shipper_"
 
 
-def wait_until(condition: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS) -> None:
-    """Look again and again until it is so; AssertionError when it never is."""
-    deadline = time.monotonic() + seconds
-    pause_seconds = 0.005
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for: {what}"
-        time.sleep(pause_seconds)
-        pause_seconds = min(0.1, pause_seconds * 1.5)
+class ShipperProcess(SidecarProcess):
+    """One log shipper in `folder` (state, stderr)."""
 
-
-class ShipperProcess:
-    """One log shipper in `folder` (state, stderr); may be started again after it ended.
-
-    `settings`: names without LOG_SHIPPER_ and in lower case. `environment`: more variables. `prefix`: a command that
-    runs the shipper, such as `prlimit`. Settings may be changed between two starts.
-    """
+    name = "log-shipper"
 
     def __init__(
         self,
@@ -50,69 +28,7 @@ class ShipperProcess:
         environment: Mapping[str, str] | None = None,
         prefix: tuple[str, ...] = (),
     ) -> None:
-        defaults = {"state_dir": folder / "state", "admin_host": "127.0.0.1", "admin_port": 0, "batch_seconds": 0.1}
-        self.settings: dict[str, object] = {**defaults, **settings}
-        self.environment = dict(environment or {})
-        self.prefix = prefix
-        self.process: subprocess.Popen[bytes] | None = None
-        self.stdout: int = subprocess.DEVNULL
-        """Descriptor for its stdout, for tests of that output."""
-        self._stderr = folder / "shipper.stderr"
-        self._begin = 0
-        self._port = 0
-
-    def start(self, *, wait: bool = True) -> Self:
-        """Run it; with `wait` until it has scanned once."""
-        assert self.process is None or self.process.poll() is not None, "it is running"
-        variables = {f"LOG_SHIPPER_{name.upper()}": str(value) for name, value in self.settings.items()}
-        env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **self.environment, **variables}
-        command = [*self.prefix, sys.executable, "-m", "sidecars", "log-shipper"]
-        self._port = 0
-        with self._stderr.open("ab") as errors:
-            self._begin = errors.tell()
-            self.process = subprocess.Popen(
-                command, env=env, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=self.stdout, stderr=errors
-            )
-        if wait:
-            self.wait_until(lambda: self.ask("/startupz")[0] == 200, "its first scan")
-        return self
-
-    @property
-    def pid(self) -> int:
-        assert self.process is not None, "it was never started"
-        return self.process.pid
-
-    @property
-    def running(self) -> bool:
-        return self.process is not None and self.process.poll() is None
-
-    def terminate(self) -> int:
-        """SIGTERM; the exit status."""
-        return self.signal(signal.SIGTERM).wait()
-
-    def kill(self) -> None:
-        """SIGKILL, and wait until it is gone. Nothing happens when it is not running."""
-        if self.running:
-            self.signal(signal.SIGKILL).wait()
-
-    def signal(self, number: int) -> Self:
-        assert self.process is not None, "it was never started"
-        self.process.send_signal(number)
-        return self
-
-    def wait(self, seconds: float = PATIENCE_SECONDS) -> int:
-        """The exit status, once it has ended."""
-        assert self.process is not None, "it was never started"
-        return self.process.wait(seconds)
-
-    def wait_until(self, condition: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS) -> None:
-        """Wait for a condition as long as the process lives."""
-
-        def met() -> object:
-            assert self.running, f"the shipper ended while waiting for {what}:\n{self.stderr[-3000:]}"
-            return condition()
-
-        wait_until(met, what, seconds)
+        super().__init__(folder, {"state_dir": folder / "state", "batch_seconds": 0.1, **settings}, environment, prefix)
 
     def wait_until_shipped(self, settled_bytes: int, seconds: float = PATIENCE_SECONDS) -> None:
         """Until so many bytes of log were acknowledged or dead-lettered since this start."""
@@ -127,67 +43,13 @@ class ShipperProcess:
 
         self.wait_until(caught_up, "everything to be acknowledged", seconds)
 
-    @property
-    def stderr(self) -> str:
-        """What this start has said so far."""
-        return self._stderr.read_bytes()[self._begin :].decode(errors="replace") if self._stderr.exists() else ""
-
-    @property
-    def logs(self) -> list[dict[str, Any]]:
-        """The whole log lines of this start."""
-        return [json.loads(line) for line in self.stderr.splitlines(keepends=True) if line.endswith("}\n")]
-
-    def logged(self, action: str) -> list[dict[str, Any]]:
-        """The log lines of this start with this `action`."""
-        return [line for line in self.logs if line.get("action") == action]
-
-    def ask(self, path: str, method: str = "GET") -> tuple[int, str]:
-        """One request to the admin endpoint: status and body; (0, "") when it cannot be reached (yet)."""
-        if not self._port:
-            lines = self.logged("admin.listening")
-            if not lines:
-                return 0, ""
-            self._port = int(lines[0]["port"])
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=PATIENCE_SECONDS)
-        try:
-            connection.request(method, path)
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode()
-        except (OSError, http.client.HTTPException):
-            return 0, ""
-        finally:
-            connection.close()
-
-    def status(self) -> dict[str, Any]:
-        """/status: what the shipper says about itself (`in_flight_bytes`, `files`, `conditions` ...)."""
-        whole: dict[str, Any] = json.loads(self.ask("/status")[1])
-        return whole
-
     def metrics(self) -> Samples:
-        """One scrape, held to the law of the books: `{'name{label="value"}': number}`, full names."""
-        text = ""
-
-        def answered() -> bool:
-            nonlocal text
-            status, text = self.ask("/metrics")
-            return status == 200
-
-        self.wait_until(answered, "its metrics")
-        scrape = samples(text)
+        """One scrape, held to the law of the books."""
+        scrape = super().metrics()
         assert_law(scrape)
         return scrape
-
-    def metric(self, name: str) -> float:
-        """One value by its name without `sidecar_log_shipper_`; without labels it is the sum over all labels."""
-        scrape, whole = self.metrics(), PREFIX + name
-        return sum(value for key, value in scrape.items() if key == whole or key.startswith(whole + "{"))
 
     def settled_bytes(self) -> int:
         """Bytes of log acknowledged or dead-lettered since this start."""
         scrape = self.metrics()
         return int(scrape[PREFIX + "acknowledged_bytes_total"] + scrape[PREFIX + "dead_letter_bytes_total"])
-
-    def memory_bytes(self, field: str = "VmRSS") -> int:
-        """A line of /proc/PID/status: VmRSS is what it takes now, VmHWM the most it ever took."""
-        lines = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field + ":"))

@@ -1,0 +1,59 @@
+"""The books over several lives of a shipper in one process, whose metrics live on: read = acknowledged + dead-lettered
++ in flight, and a byte in flight at a crash is the same byte when it is read again.
+"""
+
+import random
+
+from sidecars.log_shipper.metrics import ShipperMetrics
+from sidecars.log_shipper.read import Read
+from sidecars.runtime import Context
+from tests.support.context import context, metric
+
+
+def books(ctx: Context) -> tuple[float, float, float, float]:
+    """Read, acknowledged, dead-lettered, in flight; the law holds."""
+    read, acknowledged, dead = (metric(ctx, f"{name}_bytes_total") for name in ("read", "acknowledged", "dead_letter"))
+    in_flight = metric(ctx, "in_flight_bytes")
+    assert read == acknowledged + dead + in_flight
+    assert in_flight >= 0
+    return read, acknowledged, dead, in_flight
+
+
+def test_bytes_in_flight_at_a_crash_are_not_counted_as_read_twice() -> None:
+    ctx = context()
+    first = ShipperMetrics(ctx.metrics)
+    first.taken(Read(file_bytes=100))
+    first.settled(30, 10)
+    assert books(ctx) == (100, 20, 10, 70)
+    second = ShipperMetrics(ctx.metrics)
+    assert books(ctx) == (100, 20, 10, 70)
+    second.taken(Read(file_bytes=50))
+    assert books(ctx) == (100, 20, 10, 70)
+    second.taken(Read(file_bytes=50))
+    assert books(ctx) == (130, 20, 10, 100), "20 read again, 30 for the first time"
+    second.settled(100, 0)
+    assert books(ctx) == (130, 120, 10, 0)
+
+
+def test_the_law_holds_over_any_number_of_crashes(rng: random.Random) -> None:
+    ctx = context()
+    for _ in range(50):
+        metrics, held = ShipperMetrics(ctx.metrics), 0
+        for _ in range(rng.randrange(20)):
+            if rng.random() < 0.6:
+                size = rng.randrange(1, 1000)
+                metrics.taken(Read(file_bytes=size))
+                held += size
+            else:
+                size = rng.randrange(held + 1)
+                metrics.settled(size, rng.randrange(size + 1))
+                held -= size
+            books(ctx)
+            assert metric(ctx, "in_flight_bytes") >= held
+
+
+def test_a_hold_ends_with_the_life_that_met_it() -> None:
+    ctx = context()
+    ShipperMetrics(ctx.metrics).held.set(1)
+    ShipperMetrics(ctx.metrics)
+    assert metric(ctx, "delivery_held") == 0

@@ -1,0 +1,214 @@
+"""Named pipes as output and for dead letters: what a pipe holds is gone when its last end is closed, so not kept."""
+
+import asyncio
+import fcntl
+import json
+import os
+import resource
+import termios
+from array import array
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, closing, suppress
+from pathlib import Path
+
+import pytest
+
+from sidecars.log_shipper.core.batch import Payload
+from sidecars.log_shipper.core.bulk import Answer, Refusal
+from sidecars.log_shipper.dead_letter import DeadLetters
+from sidecars.log_shipper.metrics import ShipperMetrics
+from sidecars.log_shipper.outputs import NdjsonFile, Stream
+from tests.support.context import condition, context, settings
+
+SHORT = ["x" * 80] * 2000
+"""More than a pipe holds, in lines that it takes whole."""
+LONG = ["y" * 300_000]
+"""A line longer than what a pipe holds."""
+
+
+class Reader:
+    """The other end of the pipe, which does not wait for a writer."""
+
+    def __init__(self, path: Path) -> None:
+        self.fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        self.data = b""
+
+    def take(self, most_bytes: int = 1 << 24) -> bool:
+        """What is there now; whether the last of it ends a line."""
+        with suppress(BlockingIOError):
+            while piece := os.read(self.fd, min(1 << 16, most_bytes)):
+                self.data += piece
+                most_bytes -= len(piece)
+        return self.data.endswith(b"\n")
+
+    def close(self) -> None:
+        os.close(self.fd)
+
+    @property
+    def lines(self) -> list[bytes]:
+        return self.data.splitlines()
+
+
+@pytest.fixture
+def pipe(tmp_path: Path) -> Path:
+    os.mkfifo(tmp_path / "pipe")
+    return tmp_path / "pipe"
+
+
+def payload(texts: list[str]) -> Payload:
+    body = "".join(json.dumps({"message": text}) + "\n" for text in texts)
+    return Payload(body.encode(), len(texts), array("Q", [1] * len(texts)))
+
+
+def documents(texts: list[str]) -> list[bytes]:
+    return payload(texts).body.splitlines()
+
+
+async def ended(sent: Awaitable[Answer]) -> Answer:
+    async with asyncio.timeout(60):
+        return await sent
+
+
+async def until(met: Callable[[], object]) -> None:
+    async with asyncio.timeout(60):
+        while not met():
+            await asyncio.sleep(0.002)
+
+
+def is_empty(reader: Reader) -> bool:
+    return not any(fcntl.ioctl(reader.fd, termios.FIONREAD, bytes(4)))
+
+
+def is_full(reader: Reader) -> Callable[[], bool]:
+    """Whether the pipe takes no chunk any more."""
+
+    def full() -> bool:
+        fd = os.open(f"/proc/self/fd/{reader.fd}", os.O_WRONLY | os.O_NONBLOCK)
+        try:
+            return not Stream(fd)._events()
+        finally:
+            os.close(fd)
+
+    return full
+
+
+@asynccontextmanager
+async def sending(path: Path, texts: list[str]) -> AsyncIterator["asyncio.Task[Answer]"]:
+    """A life of the output that is stopped at the end of the block, whatever it is at."""
+    task = asyncio.create_task(NdjsonFile(str(path)).send(payload(texts)))
+    yield task
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+async def received(reader: Reader, path: Path, texts: list[str]) -> None:
+    """A whole life, with this reader."""
+    async with sending(path, texts) as task:
+        await until(lambda: reader.take() and task.done())
+        assert task.result().accepted
+
+
+async def test_a_pipe_that_nobody_reads_takes_nothing(pipe: Path) -> None:
+    output = NdjsonFile(str(pipe))
+    for _ in range(2):
+        answer = await ended(output.send(payload(["one"])))
+        assert (answer.accepted, answer.reason) == (False, "output")
+        assert answer.detail == f"cannot write {pipe} (output_path): nobody reads this named pipe"
+    with closing(Reader(pipe)) as reader:
+        assert not reader.take()
+        await received(reader, pipe, ["one", "two"])
+        assert reader.lines == documents(["one", "two"])
+
+
+async def test_what_the_reader_did_not_take_before_it_went_is_not_accepted(pipe: Path) -> None:
+    """A reader that saw the end of the last payload is about to go just when the next one comes."""
+    open_before = os.listdir("/proc/self/fd")
+    output = NdjsonFile(str(pipe))
+    first = Reader(pipe)
+    task = asyncio.create_task(output.send(payload(["one"])))
+    await until(lambda: not is_empty(first))
+    assert not task.done()
+    first.close()
+    answer = await ended(task)
+    assert (answer.accepted, answer.reason) == (False, "output")
+    with closing(Reader(pipe)) as second:
+        task = asyncio.create_task(output.send(payload(["one"])))
+        await until(lambda: second.take() and task.done())
+        assert task.result().accepted
+        assert second.lines == documents(["one"])
+    assert len(os.listdir("/proc/self/fd")) == len(open_before)
+
+
+async def test_a_stop_leaves_whole_lines_in_the_pipe(pipe: Path) -> None:
+    """Also one that leaves no time to mend anything: so it is before the stop already."""
+    with closing(Reader(pipe)) as reader:
+        async with sending(pipe, SHORT):
+            await until(is_full(reader))
+        reader.take()
+        assert reader.data.endswith(b"\n")
+        assert set(reader.lines) == set(documents(SHORT))
+
+
+async def test_a_reader_that_outlives_a_stop_within_a_line_gets_the_next_document_whole(pipe: Path) -> None:
+    with closing(Reader(pipe)) as reader:
+        async with sending(pipe, LONG):
+            await until(is_full(reader))
+        await received(reader, pipe, ["one", "two"])
+        half, *rest = reader.lines
+        assert documents(LONG)[0].startswith(half)
+        assert rest == documents(["one", "two"])
+
+
+async def test_after_a_reader_that_went_within_a_line_the_next_one_begins_with_a_line_of_its_own(pipe: Path) -> None:
+    """Both may append to the same file."""
+    output = NdjsonFile(str(pipe))
+    with closing(Reader(pipe)) as first:
+        task = asyncio.create_task(output.send(payload(LONG)))
+        await until(is_full(first))
+        assert not first.take(1000)
+    assert not (await ended(task)).accepted
+    with closing(Reader(pipe)) as second:
+        task = asyncio.create_task(output.send(payload(LONG)))
+        await until(lambda: second.take() and task.done())
+        assert second.lines == [b"", *documents(LONG)]
+
+
+@pytest.fixture
+def many_descriptors() -> Iterator[None]:
+    """So many that some have numbers which select(2) does not know."""
+    usual, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(usual, min(2048, most)), most))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (usual, most))
+
+
+@pytest.mark.usefixtures("many_descriptors")
+async def test_a_descriptor_that_select_does_not_know_is_written_to() -> None:
+    """A shipper that follows a thousand files has only such ones."""
+    reading, writing = os.pipe()
+    high = fcntl.fcntl(writing, fcntl.F_DUPFD_CLOEXEC, 1024)
+    try:
+        await Stream(high).write(b"{}\n")
+        assert os.read(reading, 10) == b"{}\n"
+    finally:
+        for fd in (reading, writing, high):
+            os.close(fd)
+
+
+async def test_a_pipe_in_place_of_the_dead_letter_file_is_refused_and_gets_nothing(pipe: Path) -> None:
+    given, ctx = settings(dead_letter_path=str(pipe)), context()
+    assert [(problem.field, problem.message) for problem in given.problems()] == [
+        ("dead_letter_path", "it is a named pipe, which keeps nothing")
+    ]
+    letters = DeadLetters(given, ctx, ShipperMetrics(ctx.metrics))
+    record = b'{"create":{"_id":"a"}}\n{"message":"m"}\n'
+    with closing(Reader(pipe)) as reader:
+        assert not await letters.keep([(record, Refusal(400, "t", "r"))])
+        reader.take()
+        assert reader.data == b""
+    assert "it is a named pipe" in condition(ctx, "dead-letters").reason
+    pipe.unlink()
+    assert await letters.keep([(record, Refusal(400, "t", "r"))])
+    assert json.loads(pipe.read_bytes())["id"] == "a"
+    assert not list(given.problems())
