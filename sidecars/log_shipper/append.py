@@ -11,7 +11,7 @@ def append(path: str, data: bytes) -> None:
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
     try:
         status = os.fstat(fd)
-        if stat.S_ISFIFO(status.st_mode):
+        if is_pipe(path):
             raise OSError(errno.EINVAL, "it is a named pipe, which keeps nothing")
         if not stat.S_ISREG(status.st_mode):  # a device knows neither fsync nor going back
             write_all(fd, data)
@@ -30,9 +30,11 @@ def append(path: str, data: bytes) -> None:
 
 
 def is_pipe(path: str) -> bool:
-    """Whether a named pipe is there. What it holds is gone when its last end is closed (pipe(7))."""
+    """Whether a named pipe is there. What it holds is gone when its last end is closed (pipe(7)); our own stdout and
+    stderr stay open as long as we live.
+    """
     try:
-        return stat.S_ISFIFO(os.stat(path).st_mode)
+        return stat.S_ISFIFO(os.stat(path).st_mode) and not os.path.realpath(path).startswith("/proc/")
     except OSError:
         return False
 

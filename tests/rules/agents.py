@@ -23,18 +23,21 @@ PATIENCE_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Footprint:
-    """What one sidecar may weigh, and the settings it is weighed with ({folder} and {elasticsearch} are filled in)."""
+    """What one sidecar may weigh, and the settings it is weighed with ({folder} and {elasticsearch} are filled in).
+    `words`: more of its command line.
+    """
 
     idle_mib: float
-    loaded_mib: float
     settings: dict[str, str] = field(default_factory=dict)
+    words: tuple[str, ...] = ()
+    serves: bool = True
+    """Whether it has an admin endpoint."""
 
 
 # One row per sidecar (test_every_sidecar_has_a_row). The frame is the classic sidecar request of 50Mi.
 FOOTPRINTS: dict[str, Footprint] = {
     "log-shipper": Footprint(
         idle_mib=45,
-        loaded_mib=64,
         settings={
             "LOG_SHIPPER_PATHS": "{folder}/*.log",
             "LOG_SHIPPER_STATE_DIR": "{folder}/state",
@@ -43,7 +46,20 @@ FOOTPRINTS: dict[str, Footprint] = {
             "LOG_SHIPPER_ADMIN_PORT": "0",
         },
     ),
+    "config-reloader": Footprint(
+        idle_mib=45,
+        settings={
+            "CONFIG_RELOADER_WATCH": "{folder}/app.log",
+            "CONFIG_RELOADER_QUIET_SECONDS": "0",
+            "CONFIG_RELOADER_STEPS": '[{{webhook: {{url: "{elasticsearch}/told", expect_status: [200, "4xx"]}}}}]',
+            "CONFIG_RELOADER_ADMIN_HOST": "127.0.0.1",
+            "CONFIG_RELOADER_ADMIN_PORT": "0",
+        },
+    ),
+    # Waiting for ports and names; http targets load an HTTP client on top.
+    "wait-for": Footprint(idle_mib=25, words=("tcp://127.0.0.1:1", "dns://nowhere.invalid"), serves=False),
 }
+SERVING = sorted(name for name, footprint in FOOTPRINTS.items() if footprint.serves)
 
 
 def sidecar_names() -> list[str]:
@@ -98,15 +114,17 @@ class Running:
 
     def resident_mib(self) -> float:
         """Resident memory now, as the kernel adds it up."""
-        return self._kib("smaps_rollup", "Rss:") / 1024
+        return kib(self.process.pid, "smaps_rollup", "Rss:") / 1024
 
     def peak_mib(self) -> float:
         """The highest resident memory since the start."""
-        return self._kib("status", "VmHWM:") / 1024
+        return kib(self.process.pid, "status", "VmHWM:") / 1024
 
-    def _kib(self, file: str, key: str) -> int:
-        text = Path(f"/proc/{self.process.pid}/{file}").read_text(encoding="ascii")
-        return next(int(line.split()[1]) for line in text.splitlines() if line.startswith(key))
+
+def kib(pid: int, file: str, key: str) -> int:
+    """A line of one of the files in /proc/PID."""
+    text = Path(f"/proc/{pid}/{file}").read_text(encoding="ascii")
+    return next(int(line.split()[1]) for line in text.splitlines() if line.startswith(key))
 
 
 def check_alive(process: subprocess.Popen[bytes], log: Path) -> None:
@@ -130,23 +148,18 @@ def admin_port(log: Path, process: subprocess.Popen[bytes]) -> int:
 
 
 @contextmanager
-def run(name: str, folder: Path, elasticsearch: str) -> Iterator[Running]:
-    """Start a sidecar in its own environment, wait until /startupz is content, and stop it at the end."""
+def started(name: str, folder: Path, elasticsearch: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a sidecar in its own environment, and stop it at the end. Its stderr is in the folder."""
     python = shipping_environment(name)
-    settings = {
-        key: v.format(folder=folder, elasticsearch=elasticsearch) for key, v in FOOTPRINTS[name].settings.items()
-    }
+    footprint = FOOTPRINTS[name]
+    settings = {key: v.format(folder=folder, elasticsearch=elasticsearch) for key, v in footprint.settings.items()}
     environment = {"PATH": os.environ["PATH"], "PYTHONSAFEPATH": "1", "PYTHONPATH": str(ROOT), **settings}
     (folder / "app.log").touch()
-    log = folder / "stderr"
-    with log.open("wb") as errors:
-        process = subprocess.Popen(
-            [python, "-m", "sidecars", name], cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=errors
-        )
+    command = [python, "-m", "sidecars", name, *footprint.words]
+    with (folder / "stderr").open("wb") as errors:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=errors)
     try:
-        running = Running(process, folder, f"http://127.0.0.1:{admin_port(log, process)}")
-        wait_until(lambda: running.get("/startupz")[0] == 200, "/startupz")
-        yield running
+        yield process
     finally:
         process.send_signal(signal.SIGTERM)
         try:
@@ -154,3 +167,12 @@ def run(name: str, folder: Path, elasticsearch: str) -> Iterator[Running]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+@contextmanager
+def run(name: str, folder: Path, elasticsearch: str) -> Iterator[Running]:
+    """Start a sidecar that serves, and wait until /startupz is content."""
+    with started(name, folder, elasticsearch) as process:
+        running = Running(process, folder, f"http://127.0.0.1:{admin_port(folder / 'stderr', process)}")
+        wait_until(lambda: running.get("/startupz")[0] == 200, "/startupz")
+        yield running

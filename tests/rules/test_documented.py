@@ -59,7 +59,7 @@ def test_the_readme_holds_the_reference_table_as_it_is_printed(name: str) -> Non
     )
 
 
-@pytest.mark.parametrize("name", agents.sidecar_names())
+@pytest.mark.parametrize("name", agents.SERVING)
 def test_every_metric_is_in_the_readme(name: str, fleet: Fleet) -> None:
     readme = README.read_text(encoding="utf-8")
     missing = sorted(
@@ -68,7 +68,7 @@ def test_every_metric_is_in_the_readme(name: str, fleet: Fleet) -> None:
     assert not missing, f"metrics that README.md does not name: {missing}"
 
 
-@pytest.mark.parametrize("name", agents.sidecar_names())
+@pytest.mark.parametrize("name", agents.SERVING)
 def test_the_readme_names_no_metric_that_is_not_there(name: str, fleet: Fleet) -> None:
     prefix = f"sidecar_{name.replace('-', '_')}_"
     named = set(re.findall(rf"`({prefix}[a-z0-9_]+)`", README.read_text(encoding="utf-8")))

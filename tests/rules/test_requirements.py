@@ -8,6 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
+SIDECARS = sorted(agent.parent.name.replace("_", "-") for agent in (ROOT / "sidecars").glob("*/agent.py"))
 PIN = re.compile(r"^[a-z0-9][a-z0-9._-]*==[^\s;]+( ; .+)?$")
 ADDRESS = re.compile(
     r"://"
@@ -58,8 +59,9 @@ def test_an_address_is_seen(line: str) -> None:
 
 
 def test_the_locks_hold_what_the_project_asks_for() -> None:
-    assert wanted("log-shipper", "otel", "dev") <= pins(ROOT / "requirements" / "dev.txt").keys()
-    assert wanted("log-shipper") <= pins(ROOT / "requirements" / "log-shipper.txt").keys()
+    assert wanted(*SIDECARS, "otel", "dev") <= pins(ROOT / "requirements" / "dev.txt").keys()
+    for name in SIDECARS:
+        assert wanted(name) <= pins(ROOT / "requirements" / f"{name}.txt").keys()
 
 
 def test_an_image_runs_the_versions_that_were_tested() -> None:
@@ -68,6 +70,8 @@ def test_an_image_runs_the_versions_that_were_tested() -> None:
         assert pins(lock).items() <= tested.items(), lock.name
 
 
-def test_the_log_shippers_image_gets_nothing_that_only_tests_or_other_sidecars_need() -> None:
+@pytest.mark.parametrize("name", SIDECARS)
+def test_an_image_gets_nothing_that_only_tests_or_other_sidecars_need(name: str) -> None:
     extra = {"requests", "httpx", "pytest", "cryptography", "setuptools", "opentelemetry-sdk", "hvac"}
-    assert not extra & pins(ROOT / "requirements" / "log-shipper.txt").keys()
+    others = {"elasticsearch", "isal"} if name != "log-shipper" else {"jinja2"}
+    assert not (extra | others) & pins(ROOT / "requirements" / f"{name}.txt").keys()

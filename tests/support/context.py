@@ -12,11 +12,11 @@ from sidecars.runtime.tracing import Tracing
 NAME = "log-shipper"
 
 
-def context(grace_seconds: float = 30.0) -> Context:
+def context(grace_seconds: float = 30.0, name: str = NAME) -> Context:
     """A context with real Stop, Health, Metrics and Log, without an admin server."""
-    health, log = TimedHealth(Health(), now), Log(NAME)
-    tracer = Tracing(NAME, {}, log).tracer(NAME)
-    return Context(NAME, Stop(grace_seconds), health, Metrics(NAME), log, tracer, Admin(NAME, health))
+    health, log = TimedHealth(Health(), now), Log(name)
+    tracer = Tracing(name, {}, log).tracer(name)
+    return Context(name, Stop(grace_seconds), health, Metrics(name), log, tracer, Admin(name, health))
 
 
 async def passes(seconds: float) -> None:

@@ -5,6 +5,8 @@ import fcntl
 import json
 import os
 import resource
+import subprocess
+import sys
 import termios
 from array import array
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -212,3 +214,10 @@ async def test_a_pipe_in_place_of_the_dead_letter_file_is_refused_and_gets_nothi
     assert await letters.keep([(record, Refusal(400, "t", "r"))])
     assert json.loads(pipe.read_bytes())["id"] == "a"
     assert not list(given.problems())
+
+
+def test_our_own_stdout_may_be_a_pipe() -> None:
+    """A container's /dev/stdout usually is one, and its other end is the runtime's."""
+    code = "from sidecars.log_shipper.append import append; append('/dev/stdout', b'letter\\n')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "letter\n"
