@@ -1,0 +1,155 @@
+"""Wires wait-for: one task for each target, one that tells how it stands, and what follows when it is decided."""
+
+import asyncio
+import random
+
+from sidecars.runtime import Backoff, Context, Permanent, Sidecar, Transient
+from sidecars.runtime.stop import monotonic
+
+from .become import CannotBecome, become
+from .check import findings
+from .core.names import fault
+from .core.schedule import BASE_SECONDS, Pace, Schedule
+from .core.target import File, Socket, Target
+from .core.verdict import End, Verdict
+from .probes import Probe, probe_of
+from .settings import WaitForSettings
+from .termination import leave
+
+_STATUS = {End.READY: 0, End.TIMED_OUT: 1, End.HOPELESS: 3}
+
+
+class Waiting:
+    """All targets, until it is decided."""
+
+    def __init__(self, settings: WaitForSettings, ctx: Context) -> None:
+        self._settings = settings
+        self._ctx = ctx
+        self._targets = settings.parsed
+        self._verdict = Verdict(tuple(target.shown for target in self._targets), any_suffices=settings.any)
+        self._decided = asyncio.Event()
+        self._began = monotonic()
+
+    async def run(self) -> End:
+        """Wait until the targets are ready, or cannot be, or the time is up."""
+        for place, target in enumerate(self._targets):
+            if reason := _name_fault(target):
+                self._verdict.hopeless(place, reason)
+        if (end := self._verdict.end()) is not None:
+            return end
+        try:
+            async with asyncio.timeout(self._settings.timeout_seconds or None), asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(self._watch(place, target), name=target.shown)
+                    for place, target in enumerate(self._targets)
+                    if not _name_fault(target)
+                ]
+                tasks.append(group.create_task(self._tell(), name="progress"))
+                await self._decided.wait()
+                for task in tasks:
+                    task.cancel()
+        except TimeoutError:
+            return self._verdict.end() or End.TIMED_OUT
+        return self._verdict.end() or End.INTERRUPTED
+
+    def conclude(self, end: End) -> None:
+        """Say how it ended, in the log and, without success, in the termination log."""
+        if end is End.READY:
+            self._ctx.log.info("ready", action="wait.done", waited_seconds=round(self._waited_seconds, 3))
+            return
+        message = self._verdict.explanation(end, self._waited_seconds)
+        self._ctx.log.error(message, action="wait.failed", end=end.value, targets=self._verdict.blocking)
+        leave(self._settings.termination_log, message, self._ctx.log)
+
+    async def _watch(self, place: int, target: Target) -> None:
+        """Try one target until it is ready or never can be."""
+        settings = self._settings
+        base_seconds = min(BASE_SECONDS, settings.interval_seconds)
+        schedule = Schedule(
+            Pace(settings.stable_seconds, settings.interval_seconds),
+            Backoff(base_seconds, settings.interval_seconds, random.random),
+        )
+        probe = probe_of(target, settings)
+        try:
+            while (pause_seconds := await self._attempt(place, probe, schedule)) is not None:
+                if await self._ctx.stop.sleep(pause_seconds):
+                    return
+        except Permanent as error:
+            self._verdict.hopeless(place, str(error))
+        else:
+            self._verdict.ready(place)
+            self._ctx.log.info(
+                f"{target.shown} is ready",
+                action="wait.ready",
+                target=target.shown,
+                waited_seconds=round(self._waited_seconds, 3),
+            )
+        finally:
+            probe.close()
+        if self._verdict.end() is not None:
+            self._decided.set()
+
+    async def _attempt(self, place: int, probe: Probe, schedule: Schedule) -> float | None:
+        """Try once. Return the pause before the next attempt, or None: ready."""
+        limit_seconds = self._settings.try_seconds
+        if self._settings.timeout_seconds:
+            limit_seconds = min(limit_seconds, max(0.0, self._settings.timeout_seconds - self._waited_seconds))
+        try:
+            await probe.within(limit_seconds)
+        except Transient as error:
+            self._verdict.blocked(place, str(error))
+            return schedule.failed()
+        pause_seconds = schedule.succeeded(monotonic())
+        if pause_seconds is not None:
+            up_seconds = round(schedule.up_seconds(monotonic()), 1)
+            self._verdict.blocked(place, f"up for {up_seconds:g} of {self._settings.stable_seconds:g} s")
+        return pause_seconds
+
+    async def _tell(self) -> None:
+        while not await self._ctx.stop.sleep(self._settings.progress_seconds):
+            self._ctx.log.info(
+                self._verdict.progress(self._waited_seconds),
+                action="wait.blocked",
+                waited_seconds=round(self._waited_seconds, 3),
+                targets=self._verdict.blocking,
+            )
+
+    @property
+    def _waited_seconds(self) -> float:
+        return monotonic() - self._began
+
+
+def _name_fault(target: Target) -> str:
+    return "" if isinstance(target, File | Socket) else fault(target.host)
+
+
+async def main(settings: WaitForSettings, ctx: Context) -> int:
+    """Wait, say why when in vain, and become the command when there is one."""
+    waiting = Waiting(settings, ctx)
+    try:
+        end = await waiting.run()
+    except asyncio.CancelledError:  # SIGTERM or Ctrl-C; the runtime gives the exit status
+        waiting.conclude(End.INTERRUPTED)
+        raise
+    waiting.conclude(end)
+    if end is not End.READY or not settings.command:
+        return _STATUS[end]
+    try:
+        return await become(settings.command, ctx)
+    except CannotBecome as error:
+        ctx.log.error(str(error), action="command.failed")
+        leave(settings.termination_log, str(error), ctx.log)
+        return error.status
+
+
+SIDECAR = Sidecar(
+    name="wait-for",
+    settings=WaitForSettings,
+    main=main,
+    summary="wait until what an app needs is there, then exit or become the app",
+    admin=False,
+    check=findings,
+    words="targets",
+    rest="command",
+    aliases={"timeout": "timeout_seconds"},
+)

@@ -1,0 +1,1 @@
+"""What wait-for decides: pure, without a clock, a loop or a socket."""

@@ -1,0 +1,111 @@
+"""The parts of a target's text, taken apart by hand: urllib's split drops characters, and refuses with a traceback what
+we want to name.
+"""
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from .target import Mistake
+
+_USER = re.compile(r"(?<=//)[^/?#]*@")
+_PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """`scheme://user:password@host:port/path?query#fragment`, nothing decoded. `fragment` is None without a `#`."""
+
+    scheme: str
+    user: str | None
+    place: str
+    path: str
+    query: str
+    fragment: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options of a target, decoded, in their order."""
+
+    pairs: tuple[tuple[str, str], ...]
+
+    def one(self, name: str, mistakes: list[Mistake]) -> str | None:
+        """Return the value of an option that may be given once, or None."""
+        found = self.every(name)
+        if len(found) > 1:
+            mistakes.append(Mistake(f"the option {name} is given {len(found)} times", "give it once"))
+        return found[0] if found else None
+
+    def every(self, name: str) -> list[str]:
+        """Return all values of an option."""
+        return [value for key, value in self.pairs if key == name]
+
+
+def take_apart(text: str) -> Address:
+    """Split a text; without a scheme it is a bare `host:port`, which means tcp."""
+    rest, has_fragment, fragment = text.partition("#")
+    rest, _, query = rest.partition("?")
+    scheme, _, rest = rest.partition("://") if "://" in rest else ("tcp", "", rest)
+    authority, slash, path = rest.partition("/")
+    user, at, place = authority.rpartition("@")
+    return Address(
+        scheme=scheme.lower(),
+        user=user if at else None,
+        place=place,
+        path=slash + path,
+        query=query,
+        fragment=fragment if has_fragment else None,
+    )
+
+
+def without_secrets(text: str) -> str:
+    """Return a text that may not even be a target, for a message: no user, no query, no options, and not too long."""
+    shown = _USER.sub("", re.split(r"[?#]", text, maxsplit=1)[0])
+    shown = "".join(c if c.isprintable() else "?" for c in shown)
+    return shown if len(shown) <= 200 else f"{shown[:200]}..."
+
+
+def host_and_port(place: str, default: int | None, mistakes: list[Mistake]) -> tuple[str, int]:
+    """Split `host:port`, with an IPv6 address in brackets. What is wrong goes to `mistakes`."""
+    host, port = _bracketed(place, mistakes) if place.startswith("[") else _plain(place, mistakes)
+    if not host:
+        mistakes.append(Mistake("it names no host", "write for example tcp://db:5432"))
+    if port is None:
+        if default is None:
+            mistakes.append(Mistake("it names no port", f"write for example {host or 'db'}:5432"))
+        return host, default or 0
+    if not _PORT.fullmatch(port) or not 0 < int(port) < 65536:
+        mistakes.append(Mistake("its port is not a number from 1 to 65535", "write for example db:5432"))
+        return host, 0
+    return host, int(port)
+
+
+def _plain(place: str, mistakes: list[Mistake]) -> tuple[str, str | None]:
+    host, colon, port = place.partition(":")
+    if ":" in port and _is_ipv6(place):
+        mistakes.append(Mistake("an IPv6 address stands without brackets", f"write [{place}]:PORT"))
+        return place, "1"
+    return unquote(host), port if colon else None
+
+
+def _bracketed(place: str, mistakes: list[Mistake]) -> tuple[str, str | None]:
+    host, bracket, rest = place[1:].partition("]")
+    if not bracket or not _is_ipv6(host) or (rest and not rest.startswith(":")):
+        mistakes.append(Mistake("between its brackets is no IPv6 address", "write for example [fd00::1]:5432"))
+        return "::", "1"
+    return host, rest[1:] if rest else None
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        return isinstance(ipaddress.ip_address(text), ipaddress.IPv6Address)
+    except ValueError:
+        return False
+
+
+def options_of(text: str) -> Options:
+    """Read `name=value&name=value`. A `+` stays a plus: it is more often part of a regular expression than a space."""
+    parts = (part.partition("=") for part in text.split("&") if part)
+    return Options(tuple((unquote(name), unquote(value)) for name, _, value in parts))

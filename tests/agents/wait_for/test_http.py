@@ -1,0 +1,226 @@
+"""HTTP targets, and TLS of HTTP and PostgreSQL, against real listeners."""
+
+import contextlib
+import gzip
+import os
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from tests.support.listeners import (
+    Listener,
+    Script,
+    answering,
+    closing,
+    greeting,
+    listening,
+    response,
+    saying,
+    silent,
+)
+from tests.support.wait_for import outcome
+
+ENDLESS = b"HTTP/1.1 200 OK\r\n\r\n"
+
+
+def endless(connection: socket.socket) -> None:
+    connection.recv(4096)
+    connection.sendall(ENDLESS)
+    while True:
+        connection.sendall(b"x" * 65536)
+
+
+def cut(connection: socket.socket) -> None:
+    connection.recv(4096)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
+
+
+def long_json(connection: socket.socket) -> None:
+    connection.recv(4096)
+    connection.sendall(response(200, b'{"a": "' + b"x" * (1 << 20) + b'"}'))
+
+
+def zipped(text: bytes) -> Script:
+    return answering(200, gzip.compress(text), "Content-Encoding: gzip")
+
+
+CASES: list[tuple[str, Script, str, str]] = [
+    ("an answer", answering(200), "", "ready"),
+    ("no content", answering(204), "", "ready"),
+    ("an error", answering(503), "", "answered 503, expected 2xx"),
+    ("a refusal", answering(403), "", "answered 403, expected 2xx"),
+    ("a redirect", answering(302, b"", "Location: /there"), "", "answered 302, expected 2xx"),
+    ("a redirect that is wanted", answering(302, b"", "Location: /there"), "?status=302", "ready"),
+    ("a body that fits", answering(200, b"status: up"), "?body=up$", "ready"),
+    ("a body that does not", answering(200, b"status: down"), "?body=up$", "answered 200, and its body does not match"),
+    ("a zipped body", zipped(b"status: up"), "?body=up$", "ready"),
+    ("a zip bomb", zipped(b"x" * (64 << 20)), "?body=up$", "answered 200, and its body does not match"),
+    ("JSON that fits", answering(200, b'{"a": {"b": true}}'), "?json=a.b=true", "ready"),
+    ("an endless body that nobody reads", endless, "", "ready"),
+    ("an endless body", endless, "?body=up", "answered 200, and its body does not match"),
+    ("JSON that is too long", long_json, "?json=a", "answered 200, and its JSON is longer than 1048576 bytes"),
+    ("HEAD", answering(200), "?method=HEAD", "ready"),
+    ("not HTTP", greeting(b"SSH-2.0-OpenSSH_9.6\r\n"), "", "it answered something that is not HTTP"),
+    ("closed at once", closing, "", "closed"),
+    ("cut", cut, "?body=x", "its answer was cut short"),
+    ("a head without an end", saying(b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 9), "", "no answer within 0.5 s"),
+    ("silence", silent, "", "no answer within 0.5 s"),
+]
+
+
+@pytest.mark.parametrize(("script", "options", "words"), [row[1:] for row in CASES], ids=[row[0] for row in CASES])
+async def test_answers(script: Script, options: str, words: str) -> None:
+    with listening(script) as server:
+        found = await outcome(f"http://{server.place}/{options}", 0.5 if words.startswith("no answer") else 30.0)
+        assert (found == words) if words != "closed" else found in {RESET, CLOSED}, found
+
+
+RESET, CLOSED = "connection reset by peer", "it closed the connection before an answer"
+
+
+async def test_nobody_there() -> None:
+    with Listener() as nobody, Listener() as hole:
+        assert await outcome(f"http://{nobody.place}") == "connection refused"
+        assert await outcome(f"http://localhost:{nobody.port}") == "connection refused"
+        assert await outcome(f"http://{hole.swallow().place}", 0.2) == "no answer within 0.2 s"
+    assert "name" in await outcome("http://nosuch.invalid")
+
+
+async def test_what_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One request, straight to the server (a proxy is for the app), with what stands nearest to the target."""
+    heard: list[bytes] = []
+
+    def server(connection: socket.socket) -> None:
+        heard.append(connection.recv(65536))
+        connection.sendall(response(200))
+
+    token = tmp_path / "token"
+    token.write_text("s3cret\n", encoding="utf-8")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    with listening(server) as there:
+        place = there.place
+        settings: dict[str, Any] = {"bearer_token_file": str(token), "headers": {"x-a": "global", "X-B": "global"}}
+        assert await outcome(f"http://{place}/p%2Fq?a=1&status=200&b=%20#", **settings) == "ready"
+        assert await outcome(f"http://{place}/?header=X-A:own&header=Host:shop", **settings) == "ready"
+        assert await outcome(f"http://u:p@{place}/", **settings) == "ready"
+    lines = [request.decode().split("\r\n") for request in heard]
+    assert lines[0][0] == "GET /p%2Fq?a=1&status=200&b=%20 HTTP/1.1"
+    assert {"Authorization: Bearer s3cret", "x-a: global", "X-B: global", f"Host: {place}"} <= set(lines[0])
+    assert {"X-A: own", "X-B: global", "Host: shop"} <= set(lines[1])
+    assert "Authorization: Basic dTpw" in lines[2]
+    assert not any("Bearer" in line for line in lines[2])
+
+
+BAD_TOKENS = {"nothing": b"", "two lines": b"a\nb", "bytes": b"\xff"}
+
+
+@pytest.mark.parametrize("content", BAD_TOKENS.values(), ids=BAD_TOKENS.keys())
+async def test_a_bad_token_is_not_sent(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "token").write_bytes(content)
+    with listening(answering(200)) as server:
+        found = await outcome(f"http://{server.place}", bearer_token_file=str(tmp_path / "token"))
+        assert found == "bearer_token_file holds something else than one line of text"
+        assert server.accepted == 0
+
+
+async def test_our_own_files_may_come_late_but_not_be_something_else(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    with listening(answering(200)) as server:
+        where = f"http://{server.place}"
+        missing = await outcome(where, bearer_token_file=str(path))
+        assert missing == f"cannot read bearer_token_file {path}: no such file or directory"
+        os.mkfifo(path)
+        found = await outcome(where, bearer_token_file=str(path))
+        assert found == f"never: cannot read bearer_token_file {path}: it is not a regular file"
+
+
+class Pki:
+    """A certificate authority, its file, and servers with its certificates."""
+
+    def __init__(self, folder: Path) -> None:
+        self.authority = trustme.CA()
+        self.ca_file = folder / "ca.pem"
+        self.authority.cert_pem.write_to_path(self.ca_file)
+        self.client_file = folder / "client.pem"
+        self.authority.issue_cert("client").private_key_and_cert_chain_pem.write_to_path(self.client_file)
+
+    def server(self, *names: str, ask_client: bool = False) -> ssl.SSLContext:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        self.authority.issue_cert(*(names or ("127.0.0.1", "localhost"))).configure_cert(context)
+        if ask_client:
+            self.authority.configure_trust(context)
+            context.verify_mode = ssl.CERT_REQUIRED
+        return context
+
+
+@pytest.fixture
+def pki(tmp_path: Path) -> Pki:
+    return Pki(tmp_path)
+
+
+@contextlib.contextmanager
+def https(context: ssl.SSLContext) -> Iterator[str]:
+    with listening(answering(200), context) as server:
+        yield f"https://{server.place}/"
+
+
+async def test_a_certificate_that_is_refused_is_refused_for_good(pki: Pki) -> None:
+    with https(pki.server()) as url:
+        assert await outcome(url, ca_file=str(pki.ca_file)) == "ready"
+        assert (await outcome(url)).startswith("never: its certificate is refused: unable to get local issuer")
+    with https(pki.server("elsewhere")) as url:
+        found = await outcome(url, ca_file=str(pki.ca_file))
+        assert found.startswith("never: its certificate is refused: IP address mismatch")
+
+
+async def test_no_tls_where_it_is_expected_may_change(pki: Pki) -> None:
+    with listening(answering(200)) as server:
+        assert (await outcome(f"https://{server.place}/", ca_file=str(pki.ca_file))).startswith("no TLS: ")
+    with listening(closing) as server:
+        found = await outcome(f"https://{server.place}/", ca_file=str(pki.ca_file))
+        assert found in {RESET, CLOSED, "the connection was closed"} or found.startswith("no TLS"), found
+
+
+async def test_a_client_certificate_is_shown(pki: Pki) -> None:
+    with https(pki.server(ask_client=True)) as url:
+        given: dict[str, Any] = {"ca_file": str(pki.ca_file), "client_certificate_file": str(pki.client_file)}
+        assert await outcome(url, **given) == "ready"
+        assert await outcome(url, ca_file=str(pki.ca_file)) != "ready"
+
+
+@pytest.mark.parametrize("content", ["", " ", "no PEM", "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----"])
+async def test_certificates_that_are_none_are_named(pki: Pki, tmp_path: Path, content: str) -> None:
+    bad = tmp_path / "bad.pem"
+    bad.write_text(content, encoding="utf-8")
+    with https(pki.server()) as url:
+        assert await outcome(url, ca_file=str(bad)) == "ca_file holds no certificate (PEM)"
+        found = await outcome(url, ca_file=str(pki.ca_file), client_certificate_file=str(bad))
+        assert found.startswith("client_certificate_file and its key cannot be used")
+
+
+def postgres_with_tls(context: ssl.SSLContext) -> Script:
+    def script(connection: socket.socket) -> None:
+        connection.recv(8)
+        connection.sendall(b"S")
+        with context.wrap_socket(connection, server_side=True) as secured:
+            saying(b"R\0\0\0\x08\0\0\0\x03")(secured)
+
+    return script
+
+
+async def test_postgres_is_encrypted_and_verified_only_on_demand(pki: Pki, tmp_path: Path) -> None:
+    other = tmp_path / "other.pem"
+    trustme.CA().cert_pem.write_to_path(other)
+    with listening(postgres_with_tls(pki.server())) as server:
+        url = f"postgres://{server.place}"
+        began = time.monotonic()
+        assert await outcome(url) == "ready"
+        assert await outcome(url, ca_file=str(pki.ca_file)) == "ready"
+        assert time.monotonic() - began < 25  # not by running into the limit of 30 s
+        assert (await outcome(url, ca_file=str(other))).startswith("never: its certificate is refused")

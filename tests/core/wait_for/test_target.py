@@ -1,0 +1,185 @@
+"""Targets as people write them, and what they are told about the ones that are none."""
+
+import base64
+
+import pytest
+
+from sidecars.wait_for.core.names import ascii_name, fault
+from sidecars.wait_for.core.parse import parse, without_secrets
+from sidecars.wait_for.core.statuses import parse_statuses
+from sidecars.wait_for.core.target import BadTarget, Dns, File, Http, JsonCondition, Postgres, Socket, Target, Tcp
+
+GOOD: list[tuple[str, Target]] = [
+    ("tcp://db:5432", Tcp("tcp://db:5432", "db", 5432)),
+    ("db:5432", Tcp("tcp://db:5432", "db", 5432)),
+    (" TCP://db:5432/ ", Tcp("tcp://db:5432", "db", 5432)),
+    ("tcp://[fd00::1]:5432", Tcp("tcp://[fd00::1]:5432", "fd00::1", 5432)),
+    ("[::1]:80", Tcp("tcp://[::1]:80", "::1", 80)),
+    ("[fe80::1%eth0]:80", Tcp("tcp://[fe80::1%eth0]:80", "fe80::1%eth0", 80)),
+    ("dns://db.default.svc", Dns("dns://db.default.svc", "db.default.svc")),
+    ("dns://db.", Dns("dns://db.", "db.")),
+    ("file:///shared/ready", File("file:///shared/ready", "/shared/ready", None, None)),
+    (
+        "file:///a%20b%3F?min_bytes=3&contains=all+done%21",
+        File("file:///a b?", "/a b?", 3, "all+done!"),
+    ),
+    ("file:///a#contains=x?y", File("file:///a", "/a", None, "x?y")),
+    ("socket:///run/app.sock", Socket("socket:///run/app.sock", "/run/app.sock")),
+    ("postgres://db", Postgres("postgres://db", "db", 5432, "postgres", "")),
+    ("postgres://u%40x@db:6432/shop", Postgres("postgres://db:6432", "db", 6432, "u@x", "shop")),
+    ("postgresql://[::1]/shop", Postgres("postgresql://[::1]", "::1", 5432, "postgres", "shop")),
+]
+
+
+@pytest.mark.parametrize(("text", "target"), GOOD, ids=[text for text, _ in GOOD])
+def test_a_target_is_read(text: str, target: Target) -> None:
+    assert parse(text) == target
+
+
+BAD = {
+    "redis://r:6379": "there is no kind 'redis'",
+    "tcp://db": "it names no port",
+    "db": "it names no port",
+    "": "it names no host",
+    "tcp://:5432": "it names no host",
+    "tcp://db:": "its port is not a number",
+    "tcp://db:0": "its port is not a number",
+    "tcp://db:65536": "its port is not a number",
+    "tcp://db:5432x": "its port is not a number",
+    "tcp://a:1,tcp://b:2": "its port is not a number",
+    "tcp://db:5432?wait=1": "there is no option 'wait'",
+    "tcp://db:5432#x": "there is no option 'x'",
+    "tcp://db:5432/path": "a path follows the host",
+    "tcp://u:p@db:5432": "a user is given",
+    "tcp://fd00::1": "an IPv6 address stands without brackets",
+    "tcp://[db]:5432": "between its brackets is no IPv6 address",
+    "tcp://[::1:5432": "between its brackets is no IPv6 address",
+    "dns://db:53": "a port is given",
+    "dns://db/x": "a path follows the host",
+    "dns://": "it names no host",
+    "file://shared/ready": "it names no absolute path",
+    "file://": "it names no absolute path",
+    "file:///a?size=3": "there is no option 'size'",
+    "file:///a?min_bytes=3k": "min_bytes is not a whole number",
+    "file:///a?min_bytes=1&min_bytes=2": "the option min_bytes is given 2 times",
+    "file:///a%00b": "the path has a NUL",
+    "socket://run/app.sock": "it names no absolute path",
+    "socket:///" + "x" * 107: "the path is longer than 107 bytes",
+    "postgres://u:pw@db": "a password is given",
+    "postgres://db?sslmode=require": "there is no option 'sslmode'",
+    "postgres://u%00x@db": "the user or the database has a NUL",
+    "http://": "it names no host",
+    "http://h:x/": "its port is not a number",
+    "http://h/?status=2xx,999": "'999' is no HTTP status",
+    "http://h/?status=": "'' is no HTTP status",
+    "http://h/?status=299-200": "runs backwards",
+    "http://h/?body=(": "its body is no regular expression",
+    "http://h/?json=a..b": "its json path has an empty step",
+    "http://h/?method=GE%20T": "its method is no word",
+    "http://h/?header=NoColon": "one of its headers cannot be sent",
+    "http://h/?header=X:a%0d%0aY:b": "one of its headers cannot be sent",
+    "http://h/?a=1#expect=200": "there is no option 'expect'",
+}
+
+
+@pytest.mark.parametrize(("text", "words"), BAD.items(), ids=BAD.keys())
+def test_a_mistake_is_named(text: str, words: str) -> None:
+    with pytest.raises(BadTarget) as caught:
+        parse(text)
+    assert any(words in mistake.message for mistake in caught.value.mistakes), caught.value.mistakes
+    assert all(mistake.remedy for mistake in caught.value.mistakes)
+
+
+def test_all_mistakes_of_a_target_are_named_at_once() -> None:
+    with pytest.raises(BadTarget) as caught:
+        parse("http://h:0/?status=9&body=(&method=1")
+    assert len(caught.value.mistakes) == 4
+
+
+def http(text: str) -> Http:
+    target = parse(text)
+    assert isinstance(target, Http)
+    return target
+
+
+SENT = {
+    "http://api": "http://api:80/",
+    "https://api": "https://api:443/",
+    "http://api:8080/healthz?status=204": "http://api:8080/healthz",
+    "http://api/?status=204&a=1&body=x&b=%2F": "http://api:80/?a=1&b=%2F",
+    "http://api/?status=x&a=1#status=204": "http://api:80/?status=x&a=1",
+    "http://api/?status=x#": "http://api:80/?status=x",
+    "http://api/a b/ü?q=ö": "http://api:80/a%20b/%C3%BC?q=%C3%B6",
+    "http://api/a%20b": "http://api:80/a%20b",
+    "http://[::1]:8080/": "http://[::1]:8080/",
+    "http://bücher.example/": "http://xn--bcher-kva.example:80/",
+    "http://u:p@api/": "http://api:80/",
+}
+
+
+@pytest.mark.parametrize(("text", "url"), SENT.items(), ids=SENT.keys())
+def test_of_the_query_only_the_options_are_kept_back(text: str, url: str) -> None:
+    assert http(text).url == url
+
+
+def test_the_options_of_an_http_target() -> None:
+    target = http("http://u:p%40@api/x?method=head&header=A:%20b&header=C:d&json=items[0].name=x=y&body=a%26b+")
+    assert (target.method, target.body, target.json) == ("HEAD", "a&b+", JsonCondition(("items", "0", "name"), "x=y"))
+    assert target.headers[:2] == (("A", "b"), ("C", "d"))
+    assert target.headers[2] == ("Authorization", "Basic " + base64.b64encode(b"u:p@").decode())
+    assert http("http://u@api/").headers == (("Authorization", "Basic " + base64.b64encode(b"u:").decode()),)
+    assert http("http://api/?json=ready").json == JsonCondition(("ready",), None)
+    assert http("http://api/").statuses == frozenset(range(200, 300))
+
+
+SECRETS = "http://user:hunter2@api/x?token=hunter2&header=A:hunter2#body=hunter2"
+
+
+def test_neither_the_address_shown_nor_the_value_shows_a_secret() -> None:
+    target = http(SECRETS.partition("#")[0])
+    assert target.shown == "http://api/x"
+    assert "hunter2" not in repr(target)
+
+
+@pytest.mark.parametrize("text", [SECRETS, "what://a:hunter2@b@c?x=hunter2", "postgres://u:hunter2@db/x?y"])
+def test_words_about_a_bad_target_show_no_secret(text: str) -> None:
+    assert "hunter2" not in without_secrets(text)
+    with pytest.raises(BadTarget) as caught:
+        parse(text.replace("http:", "ftp:"))
+    assert "hunter2" not in repr(caught.value.mistakes)
+
+
+NAMES = {
+    "db": "",
+    "db.": "",
+    "a_b-c.9": "",
+    "10.0.0.1": "",
+    "fd00::1": "",
+    "bücher.example": "",
+    "a" * 63: "",
+    "a" * 64: "64 characters, a label has at most 63",
+    ".".join(["a" * 49] * 6): "299 characters, a name has at most 253",
+    "a..b": "one of its labels is empty",
+    ".a": "one of its labels is empty",
+    "a b": "other characters",
+    "a$b": "other characters",
+    "ü" * 64: "international domain name",
+    "10.0.0.999": "neither an IPv4 address nor a name",
+}
+
+
+@pytest.mark.parametrize(("name", "words"), NAMES.items(), ids=NAMES.keys())
+def test_a_name_that_never_can_be_is_told_from_one_that_may_come(name: str, words: str) -> None:
+    assert (words in fault(name)) if words else fault(name) == ""
+
+
+def test_an_international_name_is_looked_up_in_its_ascii_form() -> None:
+    assert (ascii_name("bücher.example"), ascii_name("db")) == ("xn--bcher-kva.example", "db")
+
+
+@pytest.mark.parametrize(
+    ("text", "statuses"),
+    [("200", {200}), ("200,204", {200, 204}), (" 2XX ", set(range(200, 300))), ("200-202,404", {200, 201, 202, 404})],
+)
+def test_a_set_of_statuses_is_read(text: str, statuses: set[int]) -> None:
+    assert parse_statuses(text) == statuses

@@ -1,0 +1,125 @@
+"""The command after `--`: it takes the place of the process, and inherits what a command should."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import GiveUp
+from tests.scenarios.wait_for.conftest import Start
+from tests.support.listeners import Listener, closing, listening
+from tests.support.sidecar_process import ROOT, wait_until
+
+ENVIRONMENT = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "WAIT_FOR_TERMINATION_LOG": ""}
+
+
+def become(*command: str, feed: str = "") -> "subprocess.CompletedProcess[str]":
+    """Wait for something that is there, then become the command."""
+    words = [sys.executable, "-m", "sidecars", "wait-for", "file:///", "--", *command]
+    return subprocess.run(words, env=ENVIRONMENT, cwd=ROOT, input=feed, capture_output=True, text=True, check=False)
+
+
+def test_stdin_stdout_and_the_arguments_are_the_commands_own() -> None:
+    done = become("sh", "-c", 'cat; printf "[%s]" "$@"', "sh", "a b", "--", "--help", "log-shipper", feed="fed\n")
+    assert (done.returncode, done.stdout) == (0, "fed\n[a b][--][--help][log-shipper]")
+
+
+def test_the_process_stays_the_same(wait_for: Start, tmp_path: Path) -> None:
+    run = wait_for("file:///", "--", "sh", "-c", f"echo $$ > {tmp_path}/pid")
+    assert run.wait() == 0
+    assert int((tmp_path / "pid").read_text(encoding="ascii")) == run.pid
+
+
+STATUSES = {"exit 7": 7, "kill -9 $$": -9, "kill -PIPE $$": -13, "kill -HUP $$": -1, "kill $$": -15}
+
+
+@pytest.mark.parametrize(("script", "status"), STATUSES.items(), ids=STATUSES.keys())
+def test_the_status_is_the_commands(script: str, status: int) -> None:
+    assert become("sh", "-c", script).returncode == status
+
+
+def test_no_signal_is_ignored_or_blocked_and_no_file_left_open() -> None:
+    """Asked without a shell, which would clear the mask."""
+    status = become("grep", "-E", "^Sig(Ign|Blk)", "/proc/self/status").stdout
+    assert dict(line.split(":\t") for line in status.splitlines()) == {"SigIgn": "0" * 16, "SigBlk": "0" * 16}
+    assert become("ls", "/proc/self/fd").stdout.split() == ["0", "1", "2", "3"]  # the last is the folder itself
+
+
+def test_it_is_not_run_before_all_is_ready_nor_without(wait_for: Start, tmp_path: Path) -> None:
+    file = tmp_path / "it-ran"
+    command = ("--", "touch", str(file))
+    with Listener() as late:
+        run = wait_for(late.place, *command, progress_seconds=0.1)
+        run.wait_until_blocked("refused")
+        assert not file.exists()
+        late.listen(closing)
+        assert run.wait() == 0
+        assert file.exists()
+        file.unlink()
+    assert wait_for(late_place := "tcp://a..b:1", *command).wait() == 3, late_place
+    assert wait_for("file:///nope", *command, timeout_seconds=0.2).wait() == 1
+    assert not file.exists()
+
+
+def test_a_command_that_cannot_be_run_is_told_as_a_shell_does(wait_for: Start, tmp_path: Path) -> None:
+    plain, odd, gone = tmp_path / "plain", tmp_path / "odd", tmp_path / "gone"
+    plain.touch(mode=0o644)
+    odd.write_bytes(b"\x7fnot a program")
+    gone.write_text("#!/nosuch/interpreter\n", encoding="utf-8")
+    odd.chmod(0o755)
+    gone.chmod(0o755)
+    for command, status in (
+        (plain, 126),
+        (odd, 126),
+        (tmp_path, 126),
+        (gone, 127),
+        ("nosuch", 127),
+        (plain / "x", 127),
+    ):
+        run = wait_for("file:///", "--", str(command))
+        assert run.wait() == status
+        assert run.left.startswith(f"cannot run {command}: ")
+
+
+def catches_sigterm(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    caught = next(line.split()[1] for line in status.splitlines() if line.startswith("SigCgt"))
+    return bool(int(caught, 16) & 1 << (signal.SIGTERM - 1))
+
+
+def test_a_sigterm_at_any_moment_ends_it_before_or_after_it_has_become_the_command(
+    wait_for: Start, rng: random.Random
+) -> None:
+    """143 is ours, -15 is the kernel's; a lost signal would leave it asleep."""
+    with listening(closing) as there:
+        for _ in range(20):
+            run = wait_for(there.place, "--", "sleep", "600")
+            wait_until(lambda pid=run.pid: catches_sigterm(pid), "the first handler")  # type: ignore[misc]
+            try:
+                assert run.process is not None
+                run.process.wait(rng.uniform(0, 0.5))  # a random moment is what is tested
+            except subprocess.TimeoutExpired:
+                pass
+            assert run.terminate() in {143, -15}
+
+
+def test_as_process_1_it_becomes_the_command_and_that_hears_the_signals(
+    wait_for: Start, without_server: GiveUp
+) -> None:
+    """As process 1 a default action is to do nothing, so the command has a handler, as an app in a container has."""
+    asleep = "trap 'exit 5' TERM; echo up; sleep 600 & wait"
+    inside = ("unshare", "--pid", "--fork", "--kill-child")
+    if subprocess.run([*inside, "true"], check=False, capture_output=True).returncode:
+        without_server("PID namespace", "unshare --pid is not allowed here")
+    with listening(closing) as there:
+        run = wait_for(there.place, "--", "sh", "-c", asleep, prefix=inside)
+        run.wait_until(lambda: run.logged("wait.done"), "the end of the waiting")
+        children = Path(f"/proc/{run.pid}/task/{run.pid}/children")
+        pid = int(children.read_text(encoding="ascii"))
+        wait_until(lambda: catches_sigterm(pid) and b"sh\0" in Path(f"/proc/{pid}/cmdline").read_bytes(), "the trap")
+        os.kill(pid, signal.SIGTERM)
+        assert run.wait() == 5

@@ -1,0 +1,94 @@
+"""A real PostgreSQL for one test: from the binaries of a Debian package, in a folder of its own, gone at the end."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Self
+
+NOBODY = 65534
+PATIENCE_SECONDS = 60.0
+
+
+def binaries() -> Path | None:
+    """The folder with initdb and postgres, of the newest version, or None."""
+    found = [path for path in Path("/usr/lib/postgresql").glob("*/bin") if (path / "postgres").exists()]
+    return max(found, key=lambda path: float(path.parent.name), default=None)
+
+
+class PostgresServer:
+    """Not running yet. `settings` are those of postgresql.conf. It refuses to run as root: then it runs as nobody."""
+
+    def __init__(self, folder_of_binaries: Path, **settings: str) -> None:
+        self._binaries = folder_of_binaries
+        self.folder = Path(tempfile.mkdtemp(prefix="wait-for-postgres-"))
+        self.data = self.folder / "data"
+        self._settings = settings
+        self._process: subprocess.Popen[bytes] | None = None
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = int(free.getsockname()[1])
+        password = self.folder / "password"
+        password.write_text("secret\n", encoding="ascii")
+        self.own(self.folder)
+        self._run(
+            "initdb",
+            "-D",
+            str(self.data),
+            "-U",
+            "postgres",
+            "--no-sync",
+            "--auth=scram-sha-256",
+            f"--pwfile={password}",
+        )
+
+    def own(self, path: Path) -> None:
+        """Give a file to the user that the server runs as."""
+        if os.getuid() == 0:
+            os.chown(path, NOBODY, NOBODY)
+
+    def start(self) -> Self:
+        """Start the server; when it takes connections is for others to find out."""
+        options = {
+            "port": str(self.port),
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": "",
+            "fsync": "off",
+        }
+        words = [f"--{name}={value}" for name, value in (options | self._settings).items()]
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [*self._user(), str(self._binaries / "postgres"), "-D", str(self.data), *words], stdout=log, stderr=log
+            )
+        return self
+
+    @property
+    def log(self) -> str:
+        """What it has said."""
+        return (self.folder / "log").read_text(encoding="utf-8", errors="replace")
+
+    def stop(self) -> None:
+        """Disconnect everybody and end."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(PATIENCE_SECONDS)
+            self._process = None
+
+    def discard(self) -> None:
+        """End at once, and leave nothing."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGQUIT)
+            self._process.wait(PATIENCE_SECONDS)
+        shutil.rmtree(self.folder)
+
+    def _user(self) -> list[str]:
+        if os.getuid() != 0:
+            return []
+        return ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--pdeathsig=QUIT"]
+
+    def _run(self, program: str, *words: str) -> None:
+        command = [*self._user(), str(self._binaries / program), *words]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=self.folder)
