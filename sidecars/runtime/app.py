@@ -8,6 +8,7 @@ signal cut it short: 128 + its number.
 
 import sys
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from typing import Any
 
 from sidecars.runtime.commandline import CommandLine, parse_arguments
@@ -18,6 +19,7 @@ from sidecars.runtime.oneshot import one_shot
 from sidecars.runtime.process import Process, build
 from sidecars.runtime.settings import Basics, load, process_environment
 from sidecars.runtime.sidecar import Sidecar
+from sidecars.runtime.termination import PATH, leave
 
 BAD_SETTINGS = 2
 
@@ -29,8 +31,8 @@ def run(sidecars: Sidecar | Sequence[Sidecar], argv: Sequence[str], early: Seque
     `early` lists the signals that arrived before this call (`__main__` catches them from its first line on).
     """
     chosen = [sidecars] if isinstance(sidecars, Sidecar) else list(sidecars)
+    line = read_arguments(chosen, argv)
     try:
-        line = read_arguments(chosen, argv)
         if line.help:
             from sidecars.runtime import reference  # only to print it
 
@@ -45,7 +47,16 @@ def run(sidecars: Sidecar | Sequence[Sidecar], argv: Sequence[str], early: Seque
         )
     except SettingsError as error:
         print(error, file=sys.stderr)
+        with suppress(OSError):  # it is on stderr
+            leave(termination_log(chosen, line), str(error))
         return BAD_SETTINGS
+
+
+def termination_log(chosen: Sequence[Sidecar], line: CommandLine) -> str:
+    """Return the path, also where the settings that could name another one cannot be used."""
+    given = line.flags.get("termination_log")
+    variable = process_environment().get(f"{chosen[0].prefix}TERMINATION_LOG")
+    return given if isinstance(given, str) else variable if variable is not None else PATH
 
 
 def read_arguments(chosen: Sequence[Sidecar], argv: Sequence[str]) -> CommandLine:

@@ -18,8 +18,7 @@ Guarantees
   hangs, delays no other target, not the time limit and not the exit.
 - What can never work (a name that is none, a certificate that is refused) ends the waiting at once.
 - What still blocks, and its last error, is in the log every `progress_seconds`, and at the end in the termination log,
-  where `kubectl describe pod` shows it. (With `terminationMessagePolicy: FallbackToLogsOnError` settings that cannot
-  be used are there as well.)
+  where `kubectl describe pod` shows it; so are settings that cannot be used.
 - Nothing is written to stdout, and the command after `--` replaces this process: same PID, default signals.
 
 Not guaranteed: what was ready once may be gone when the last target is ready. `stable_seconds` makes sure of each

@@ -2,8 +2,6 @@
 
 from enum import StrEnum
 
-MESSAGE_BYTES = 4096
-"""The kubelet takes no more of a termination message (pkg/kubelet/container: MaxContainerTerminationMessageLength)."""
 _REASON_CHARACTERS = 200
 
 
@@ -81,14 +79,6 @@ class Verdict:
         blocking = self.blocking
         count = "one" if self._any else str(len(blocking))
         return f"{count} of {len(self._shown)}: " + ", ".join(f"{row['target']} ({row['reason']})" for row in blocking)
-
-
-def cut(text: str) -> bytes:
-    """Return a message as bytes, shortened to what the kubelet takes, whole characters only."""
-    encoded = text.encode(errors="replace")
-    if len(encoded) <= MESSAGE_BYTES:
-        return encoded
-    return encoded[: MESSAGE_BYTES - 3].decode(errors="ignore").encode() + b"..."
 
 
 def _line(reason: str) -> str:

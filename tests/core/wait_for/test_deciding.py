@@ -5,13 +5,14 @@ import random
 import pytest
 
 from sidecars.runtime import Backoff
+from sidecars.runtime.termination import MESSAGE_BYTES, cut
 from sidecars.wait_for.core import postgres
 from sidecars.wait_for.core.conditions import unmet
 from sidecars.wait_for.core.parse import parse
 from sidecars.wait_for.core.postgres import Encryption, NotPostgres, Refusal
 from sidecars.wait_for.core.schedule import BASE_SECONDS, Pace, Schedule
 from sidecars.wait_for.core.target import Http
-from sidecars.wait_for.core.verdict import MESSAGE_BYTES, End, Verdict, cut
+from sidecars.wait_for.core.verdict import End, Verdict
 
 
 class Listed:

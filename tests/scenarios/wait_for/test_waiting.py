@@ -246,6 +246,15 @@ def test_what_is_left_is_one_text_of_at_most_4_kib_in_place_of_an_older_one(tmp_
     assert "old" not in run.left
 
 
+def test_arguments_that_cannot_be_used_are_left_too(tmp_path: Path) -> None:
+    """There they are read by who looks at a pod that does not start."""
+    run = WaitForProcess(tmp_path, "tcp://db", "--try-seconds=soon")
+    with run.running_while():
+        assert run.wait() == 2
+    assert "cannot use targets" in run.left
+    assert "cannot use try_seconds" in run.left
+
+
 def test_check_says_what_would_be_waited_for_and_asks_nobody(tmp_path: Path) -> None:
     with listening(closing) as server:
         place = server.place
