@@ -23,7 +23,7 @@ _OVER = Mask.IGNORED | Mask.Q_OVERFLOW | Mask.UNMOUNT
 _LOST = Mask.DELETE_SELF | Mask.MOVE_SELF | Mask.UNMOUNT | Mask.IGNORED
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC}
 """No instances, no watches, no descriptors (inotify_init1(2), inotify_add_watch(2)); all else concerns one folder."""
-_ALWAYS_COMPARED = 256
+_ALWAYS_COMPARED = 64
 _COMPARE_SECONDS = 1.0
 """More folders than `_ALWAYS_COMPARED` are compared only so often with what is watched: a stat for each."""
 

@@ -1,0 +1,183 @@
+"""Wires the config reloader: one task sees changes, one tells them, a slot for the newest content between them."""
+
+import asyncio
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from sidecars.runtime import Context, Flag, Permanent, Sidecar, Transient
+from sidecars.runtime.stop import monotonic
+
+from .check import findings, step_text
+from .core.plan import Verdict
+from .core.splay import splay_seconds
+from .delivery import Delivery
+from .detection import Detection
+from .journey import Surroundings
+from .mailbox import Order
+from .metrics import ReloaderMetrics
+from .settings import ConfigReloaderSettings, Initial
+from .standing import Standing
+from .state import StateFile
+from .telling import Telling
+
+_BY_HAND_SECONDS = 10.0
+"""How long POST /reload waits for the end."""
+
+
+class Reloader:
+    """All parts, and what the app is told at the start."""
+
+    def __init__(self, settings: ConfigReloaderSettings, ctx: Context, telling: Telling | None = None) -> None:
+        metrics = ReloaderMetrics(ctx.metrics)
+        self._settings = settings
+        self._ctx = ctx
+        self._detection = Detection(settings, ctx, metrics)
+        self._shared = Surroundings(ctx, metrics, self._detection, telling or Telling(), settings.render)
+        self._shared.splay_seconds = splay_seconds(settings.pod_name or os.uname().nodename, settings.splay_seconds)
+        self._state = StateFile(settings.state_file, ctx, metrics)
+        self._standing = Standing(ctx, metrics, unready_when_rejected=settings.unready_when_rejected)
+        self._delivery = Delivery(self._shared, settings.all_steps, self._standing, self._state)
+
+    async def run(self) -> None:
+        """Until the stop, and then at once: what is pending is not in the state file, so the next start tells it."""
+        self._ctx.admin.status(self._status)
+        self._ctx.admin.trigger("reload", self._reload_by_hand)
+        try:
+            await self._begin()
+            async with asyncio.TaskGroup() as tasks:
+                works = [
+                    tasks.create_task(self._detection.run(self._hand_on), name="detect"),
+                    tasks.create_task(self._delivery.run(), name="deliver"),
+                ]
+                await self._ctx.stop.wait()
+                for work in works:
+                    work.cancel()
+        finally:
+            self._detection.close()
+
+    async def once(self) -> int:
+        """Render, validate and publish, tell nobody; 0 when the content is good."""
+        try:
+            self._recover()
+            digest = await self._detection.look()
+            if self._detection.absent:
+                print(f"cannot read {', '.join(self._detection.absent)}: not there, or more than can be watched")
+                return 1
+            order = Order(digest, monotonic(), monotonic(), tells=False)
+            done = await self._delivery.carry_out(order, patient=False)
+            if done.verdict is not Verdict.APPLIED:
+                print(f"cannot use the content: {done.reason}")
+                return 1
+            await self._state.save(digest)
+            print(f"ok: the content {digest} is good")
+            return 0
+        finally:
+            self._detection.close()
+
+    async def _begin(self) -> None:
+        """Take the first look, and decide what the app is told about it."""
+        self._detection.report_frozen()
+        self._recover()
+        self._standing.applied = self._state.load()
+        digest = await self._detection.look()
+        settings, detection = self._settings, self._detection
+        self._ctx.log.info(
+            f"watching {', '.join(settings.watched)}", action="watch.started", hash=digest, mode=detection.mode
+        )
+        if detection.has_content:
+            self._first()
+        else:
+            self._ctx.health.mark_started()  # nothing to prepare yet
+
+    def _first(self) -> None:
+        """The content that is there at the start."""
+        settling, initial, applied = self._detection.settling, self._settings.initial, self._standing.applied
+        settling.hand_on()
+        missed = applied not in (None, settling.told)
+        wanted = initial is Initial.ALWAYS or (initial is Initial.WHEN_READY and applied is None)
+        self._delivery.put(
+            Order(
+                settling.told or "",
+                monotonic(),
+                monotonic(),
+                tells=missed or wanted,
+                when_ready=wanted and initial is Initial.WHEN_READY,
+                forced=initial is Initial.ALWAYS,
+            )
+        )
+
+    def _hand_on(self) -> None:
+        """The detection says that the present content is due."""
+        settling = self._detection.settling
+        at_last = settling.told is None  # nothing was there at the start
+        settling.hand_on()
+        self._shared.metrics.changes.inc()
+        self._ctx.log.info("the content changed", action="change.seen", hash=settling.told)
+        since = self._standing.order.since if self._standing.order else settling.changed_at
+        tells = not at_last or settling.told != self._standing.applied
+        self._delivery.put(Order(settling.told or "", settling.changed_at, since, tells=tells))
+
+    async def _reload_by_hand(self) -> Mapping[str, object]:
+        """POST /reload: tell the present content, whatever was told before, and without debounce and splay."""
+        digest = await self._detection.look()
+        self._detection.settling.hand_on()
+        order = Order(digest, monotonic(), monotonic(), forced=True)
+        self._delivery.put(order)
+        try:
+            async with asyncio.timeout(_BY_HAND_SECONDS):
+                done = await asyncio.shield(order.ended)
+        except TimeoutError:
+            plan = self._delivery.plan
+            raise Transient(f"still pending: {plan.blocked() if plan else ''}; it is tried again") from None
+        if done.verdict is Verdict.APPLIED:
+            return {"hash": digest, "result": done.verdict.value}
+        if done.verdict is Verdict.SUPERSEDED:
+            raise Transient("newer content came, which is told instead")
+        raise Permanent(f"{done.verdict}: {done.reason}")
+
+    def _recover(self) -> None:
+        generations, rules = self._shared.generations, self._settings.render
+        if generations is None or rules is None:
+            return
+        try:
+            generations.recover()
+        except (OSError, Permanent) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            self._ctx.log.error(f"cannot tidy up {rules.output} (render.output): {why}", action="render.unusable")
+
+    def _status(self) -> dict[str, Any]:
+        """For /status."""
+        look = self._detection.last
+        return {
+            **self._standing.shown(self._delivery.plan),
+            "mode": self._detection.mode,
+            "watch": [
+                {"path": root.path, "kind": root.kind.value, "state": root.state.value, "files": root.files}
+                for root in (look.roots if look else ())
+            ],
+            "problems": [f"{problem.path}: {problem.reason}" for problem in (look.problems if look else ())],
+            "steps": [step_text(step) for step in self._settings.all_steps],
+        }
+
+
+async def main(settings: ConfigReloaderSettings, ctx: Context) -> None:
+    """Watch and tell until the stop."""
+    await Reloader(settings, ctx).run()
+
+
+async def once(settings: ConfigReloaderSettings, ctx: Context) -> int:
+    """`--once`, for an init container."""
+    return await Reloader(settings, ctx).once()
+
+
+SIDECAR = Sidecar(
+    name="config-reloader",
+    settings=ConfigReloaderSettings,
+    main=main,
+    summary="tell the app about a new configuration, after validating it, and confirm that it took effect",
+    flags=(Flag("once", "render and validate once, tell nobody, and exit: 0 good, 1 not (for an init container)"),),
+    oneshots={"once": once},
+    check=findings,
+    aliases={"web.listen-address": "listen_address", "web.telemetry-path": "telemetry_path"},
+)

@@ -1,0 +1,91 @@
+"""What `sidecar check config-reloader` finds besides wrong settings: what would be watched and told, and what would
+fail.
+"""
+
+import os
+from collections.abc import Iterator
+
+from sidecars.runtime import Finding
+
+from . import command, signalling, volume
+from .core.digest import State
+from .core.steps import Http, Step
+from .mounts import frozen
+from .settings import ConfigReloaderSettings
+from .webhook import shown
+
+
+def findings(settings: ConfigReloaderSettings) -> Iterator[Finding]:
+    """Looks at files, mounts and processes; talks to nobody and sends nothing."""
+    yield from _watch(settings)
+    for step in settings.all_steps:
+        yield Finding("ok", f"would {step_text(step)}")
+        yield from _step(step)
+    for path in (settings.state_file, settings.render.output if settings.render else ""):
+        if path and not _writable(path):
+            yield Finding("error", f"cannot write {path}: mount a writable volume there")
+
+
+def step_text(step: Step) -> str:
+    """What a step does, in one line, without credentials: for `check` and /status."""
+    if step.signal is not None:
+        named = [
+            f"{name} {value}"
+            for name in ("process", "comm", "argv", "uid", "pidfile")
+            if (value := getattr(step.signal, name)) not in ("", None)
+        ]
+        return f"signal {step.signal.signal} to {', '.join(named)}"
+    if step.webhook is not None:
+        return f"webhook {step.webhook.method.upper()} {shown(step.webhook.url)}"
+    if step.exec is not None:
+        return f"exec {step.exec.command[0]}"
+    if step.validate is not None:
+        return f"validate by {step.validate.command[0] if step.validate.command else shown(step.validate.url)}"
+    if step.confirm is not None:
+        what = step.confirm.metric or step.confirm.json or step.confirm.text
+        return f"confirm {what} at {shown(step.confirm.url)}"
+    return "do nothing"
+
+
+def _watch(settings: ConfigReloaderSettings) -> Iterator[Finding]:
+    look = volume.take(settings.watched)
+    for root in look.roots:
+        if root.state is State.OK:
+            yield Finding("ok", f"would watch {root.path} ({root.kind}, {root.files} files)")
+        elif root.state is State.MISSING:
+            yield Finding("warning", f"{root.path} is not there yet; it is watched when it appears")
+        else:
+            yield Finding("error", f"cannot watch {root.path}: {root.state.value}")
+    for problem in look.problems:
+        yield Finding("warning", f"cannot read {problem.path}: {problem.reason}")
+    for item in frozen(settings.watched):
+        yield Finding("error", f"cannot see changes of {item.path}: {item.reason}")
+
+
+def _step(step: Step) -> Iterator[Finding]:
+    if step.signal is not None:
+        for level, text in signalling.findings(step.signal):
+            yield Finding(level, text)
+    for options in (step.exec, step.validate):
+        if options is not None and options.command:
+            for level, text in command.findings(options.command):
+                yield Finding(level, text)
+    for http in (step.webhook, step.validate, step.confirm):
+        if isinstance(http, Http):
+            for field in (
+                "bearer_token_file",
+                "password_file",
+                "ca_file",
+                "client_certificate_file",
+                "client_key_file",
+            ):
+                path = getattr(http, field)
+                if path and not os.access(path, os.R_OK):
+                    yield Finding("error", f"cannot read {path} ({field})")
+
+
+def _writable(path: str) -> bool:
+    place = os.path.abspath(path)
+    while not os.path.exists(place):
+        place = os.path.dirname(place)
+    return os.access(place, os.W_OK)

@@ -1,0 +1,1 @@
+"""What the config reloader decides, without clock, loop, log or I/O."""

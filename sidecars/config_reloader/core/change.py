@@ -1,0 +1,17 @@
+"""What a step may say about the content it acts for: the placeholders of commands, bodies, headers and addresses."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The content that is told. `hash`: hex digest of the watched content. `candidate`: the folder that holds it (the
+    rendered generation, or the watched folder itself).
+    """
+
+    hash: str
+    candidate: str
+
+    def fill(self, text: str) -> str:
+        """Replace `{hash}` and `{candidate}`; any other brace stays as it is (JSON bodies, awk)."""
+        return text.replace("{hash}", self.hash).replace("{candidate}", self.candidate)

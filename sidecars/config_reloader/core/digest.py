@@ -1,0 +1,248 @@
+"""What a look at the watched content says, which names count, and how they become one digest: in an order and with a
+framing that two different contents can never share. Pure, so that every rule is a table in the tests.
+"""
+
+import errno
+import fnmatch
+import functools
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+UNREADABLE = "unreadable"
+"""Stands where a file's digest would: the digest changes when the file can be read (no hex digest looks like it)."""
+
+_MAGIC = re.compile(r"[*?\[]")
+
+Names = Mapping[str, str]
+"""Relative name -> hex digest of the file's bytes, or UNREADABLE."""
+
+
+class Kind(StrEnum):
+    """What an entry of `watch` is. What is missing counts as a file, unless it is a glob."""
+
+    VOLUME = "volume"
+    FOLDER = "folder"
+    FILE = "file"
+    GLOB = "glob"
+
+
+class State(StrEnum):
+    """Whether an entry of `watch` could be read whole."""
+
+    OK = "ok"
+    MISSING = "missing"
+    """Not there, or nothing of it can be read (`problems` tells why): to be waited for, not a change."""
+    UNSTABLE = "unstable"
+    """It changed faster than it could be read, or descriptors or memory were short: to be looked at again soon."""
+    TOO_LARGE = "too_large"
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """One entry of `watch`. `path`: as configured. `files`: how many it holds. `folder`: the absolute folder itself, or
+    the one that the file or the fixed part of the glob lies in. `digest`: of its names and bytes; "" unless `ok`.
+    """
+
+    path: str
+    kind: Kind
+    state: State
+    files: int
+    folder: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A path that could not be read, and why, in words."""
+
+    path: str
+    reason: str
+
+
+_REASONS = {
+    errno.EACCES: "permission denied; let the sidecar's user or group read it (defaultMode, fsGroup)",
+    errno.ELOOP: "its links lead in a circle",
+    errno.ENOENT: "it is a link to something that is not there",
+}
+
+
+def problem(path: str, why: OSError | str) -> Problem:
+    """Put it in words. Names need not be UTF-8, but what is logged must be."""
+    if isinstance(why, OSError):
+        why = _REASONS.get(why.errno or 0, why.strerror or type(why).__name__)
+    return Problem(_raw(path).decode(errors="replace"), why)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look saw. Content and the digests of single files stay out of its text: they may be secrets."""
+
+    digest: str
+    """Hex, over all roots that are `ok`: equal for the same names and bytes, whatever their modes, times and places."""
+    usable: bool
+    """Whether every root is `ok`."""
+    roots: tuple[Root, ...]
+    problems: tuple[Problem, ...]
+    files: Mapping[str, bytes] = field(repr=False)
+    """Relative name -> bytes, of all roots (of a clash, the first); only when contents were asked for."""
+    clashes: tuple[str, ...]
+    """Relative names that more than one root has."""
+    names: Mapping[str, str] = field(repr=False)
+    """Relative name -> digest of the file, or UNREADABLE; of a clash, a digest over all."""
+    watch_contents: frozenset[str]
+    """Folders to watch for names and for writes to the files in them."""
+    watch_names: frozenset[str]
+    """Folders to watch for names only: what is missing, or a link on the way, may change there."""
+
+
+@dataclass(slots=True)
+class Found:
+    """What is being found of one root; `Look` says what the fields mean."""
+
+    path: str
+    kind: Kind = Kind.FILE
+    state: State = State.OK
+    folder: str = ""
+    names: dict[str, str] = field(default_factory=dict, repr=False)
+    files: dict[str, bytes] = field(default_factory=dict, repr=False)
+    problems: list[Problem] = field(default_factory=list)
+    watch_contents: set[str] = field(default_factory=set)
+    watch_names: set[str] = field(default_factory=set)
+    volumes: set[str] = field(default_factory=set)
+    """The volumes that something of it lies in."""
+
+    def enter(self, volume: str) -> None:
+        """Something of it lies in this volume: `..data` moves in its folder."""
+        self.volumes.add(volume)
+        self.watch_contents.add(volume)
+
+    @property
+    def root(self) -> Root:
+        """What there is to say about the root."""
+        digest = combined(self.names) if self.state is State.OK else ""
+        return Root(self.path, self.kind, self.state, len(self.names), self.folder, digest)
+
+
+def summed(found: Sequence[Found]) -> Look:
+    """All roots together."""
+    roots = tuple(one.root for one in found)
+    names, clashes = merged(one.names for one in found)
+    contents = frozenset[str]().union(*(one.watch_contents for one in found))
+    return Look(
+        digest=combined({root.path: root.digest for root in roots if root.state is State.OK}),
+        usable=all(root.state is State.OK for root in roots),
+        roots=roots,
+        problems=tuple(problem for one in found for problem in one.problems),
+        files={name: data for one in reversed(found) for name, data in one.files.items()},
+        clashes=clashes,
+        names=names,
+        watch_contents=contents,
+        watch_names=frozenset[str]().union(*(one.watch_names for one in found)) - contents,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which names below a folder are content, as far as one has gone down: the parts of a glob that may come next.
+
+    `**` stands for any number of folders, none included; other parts are as in the shell, except that `*` also takes
+    names that begin with a dot. One set for all ways to read the pattern, so two `**` cost no more than one.
+    """
+
+    rests: frozenset[tuple[str, ...]]
+
+    @property
+    def file(self) -> bool:
+        """Whether a file of this name is content."""
+        return () in self.rests
+
+    @property
+    def folder(self) -> bool:
+        """Whether content may lie below a folder of this name."""
+        return any(self.rests)
+
+    @property
+    def files_inside(self) -> bool:
+        """Whether content may lie right in a folder of this name, and not only further down."""
+        return any(len(rest) == 1 for rest in self.rests)
+
+    def below(self, name: str) -> "Wanted":
+        """The same for what is called `name` in this folder."""
+        rests: set[tuple[str, ...]] = set()
+        for rest in self.rests:
+            if rest and rest[0] == "**":
+                rests |= {rest} if len(rest) > 1 else {rest, ()}
+            elif rest and fnmatch.fnmatchcase(name, rest[0]):
+                rests.add(rest[1:])
+        return _open(rests)
+
+    def at(self, names: Iterable[str]) -> "Wanted":
+        """The same for what these names lead to, one below the other."""
+        return functools.reduce(Wanted.below, names, self)
+
+
+def split(path: str) -> tuple[str, str]:
+    """The folder that an absolute glob begins in, and the pattern below it; `path` itself and "" when it is no glob."""
+    parts = path.split("/")
+    for n, part in enumerate(parts):
+        if _MAGIC.search(part):
+            return "/".join(parts[:n]) or "/", "/".join(parts[n:])
+    return path, ""
+
+
+def wanted(pattern: str) -> Wanted:
+    """What a glob wants, relative to its folder."""
+    return _open([tuple(part for part in pattern.split("/") if part)])
+
+
+def combined(contents: Names) -> str:
+    """One hex SHA-256 over names and what each holds (digests): of the files of a root, or of several roots by their
+    paths as configured.
+    """
+    total = hashlib.sha256()
+    for name in sorted(contents, key=_raw):
+        total.update(_framed(_raw(name)) + _framed(contents[name].encode()))
+    return total.hexdigest()
+
+
+def changed(before: Names, after: Names) -> tuple[str, ...]:
+    """The names that came, went, or have other content; sorted."""
+    return tuple(sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name)))
+
+
+def merged(roots: Iterable[Names]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The names of all roots, and those that more than one root has (sorted). Such a name gets a digest over all its
+    contents, so that `changed` sees a change of any.
+    """
+    found: dict[str, list[str]] = {}
+    for names in roots:
+        for name, content in names.items():
+            found.setdefault(name, []).append(content)
+    clashes = tuple(sorted(name for name, contents in found.items() if len(contents) > 1))
+    return {name: _one(contents) for name, contents in found.items()}, clashes
+
+
+def _one(contents: list[str]) -> str:
+    return contents[0] if len(contents) == 1 else combined({str(n): content for n, content in enumerate(contents)})
+
+
+def _open(rests: Iterable[tuple[str, ...]]) -> Wanted:
+    """`**` may also stand for nothing: what comes after it may come now. The last part must stand for a name."""
+    opened = set(rests)
+    for rest in list(opened):
+        stars = next((n for n, part in enumerate(rest) if part != "**"), len(rest) - 1)
+        opened |= {rest[n + 1 :] for n in range(stars)}
+    return Wanted(frozenset(opened))
+
+
+def _framed(data: bytes) -> bytes:
+    """Length first: "ab" + "c" and "a" + "bc" differ."""
+    return len(data).to_bytes(8, "big") + data
+
+
+def _raw(name: str) -> bytes:
+    """The bytes of a file name, which need not be UTF-8 (PEP 383)."""
+    return name.encode("utf-8", "surrogateescape")

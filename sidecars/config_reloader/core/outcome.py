@@ -1,0 +1,41 @@
+"""How one attempt of a step ended. Every adapter (command, webhook, signal, confirm) returns one; what follows from it
+is decided in plan.py.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Result(StrEnum):
+    """The closed list of how an attempt can end; label `outcome` of the attempts metric."""
+
+    OK = "ok"
+    REJECTED = "rejected"
+    """A validator looked at the content and said no: the same content will be refused again."""
+    FAILED = "failed"
+    """It was there and did not do it: exit status, HTTP status."""
+    UNREACHABLE = "unreachable"
+    """Not there yet: nobody listens, no such process, no handler for the signal."""
+    TIMEOUT = "timeout"
+    DENIED = "denied"
+    """We may not, or our own files cannot be used: EPERM, an unreadable credentials file, a command that is missing."""
+    UNCONFIRMED = "unconfirmed"
+    """Told, but it did not take effect in time."""
+    SUPERSEDED = "superseded"
+    """Newer content came while we waited."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A result, and one line for people: names the object and the remedy, never a credential, header or body."""
+
+    result: Result
+    detail: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the step did its work."""
+        return self.result is Result.OK
+
+
+OK = Outcome(Result.OK)

@@ -1,0 +1,208 @@
+"""What to do next with one content: which step, how long to wait, or how it ended. Pure: time and chance are arguments.
+
+Three rules decide. A refused content is never told and never tried again. A failed step is tried again, those marked
+`continue` after the steps behind them, so that one target that hangs delays no other. And what was told is not yet
+applied: a `confirm` waits for all steps before it, and when it fails they are done again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from .outcome import Outcome, Result
+from .steps import OnFailure, Options, Step
+
+
+class Kind(StrEnum):
+    """What a step does; label `step` of the attempts metric. Those without a key in the settings are our own."""
+
+    RENDER = "render"
+    VALIDATE = "validate"
+    PUBLISH = "publish"
+    HOLD = "hold"
+    SIGNAL = "signal"
+    WEBHOOK = "webhook"
+    EXEC = "exec"
+    CONFIRM = "confirm"
+
+
+PREPARING = frozenset({Kind.RENDER, Kind.VALIDATE, Kind.PUBLISH})
+"""Steps that do not touch the app."""
+TELLING = frozenset({Kind.SIGNAL, Kind.WEBHOOK, Kind.EXEC})
+"""Steps after which the app may have the content."""
+
+
+class Verdict(StrEnum):
+    """How a content ended; label `result` of the reloads metric."""
+
+    APPLIED = "applied"
+    REJECTED = "rejected"
+    UNCONFIRMED = "unconfirmed"
+    FAILED = "failed"
+    SUPERSEDED = "superseded"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Item:
+    """One thing to do, with its place in the settings' steps (-1 for our own). Compared by identity."""
+
+    kind: Kind
+    options: Options
+    index: int = -1
+
+    @property
+    def stops(self) -> bool:
+        """Whether the steps after it wait for it."""
+        if self.options.on_failure is not None:
+            return self.options.on_failure is OnFailure.STOP
+        return self.kind not in {Kind.SIGNAL, Kind.WEBHOOK}
+
+    @property
+    def retries(self) -> float:
+        """Attempts after the first."""
+        if self.options.retries is not None:
+            return self.options.retries
+        if self.kind is Kind.CONFIRM:
+            return 0 if getattr(self.options, "rollback", False) else 2
+        return float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Do:
+    """Attempt this item now."""
+
+    item: Item
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing to do before `until` (monotonic seconds)."""
+
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """It ended, with the reason for people; `kind` is the step that refused it."""
+
+    verdict: Verdict
+    reason: str = ""
+    kind: Kind | None = None
+
+
+@dataclass
+class _Progress:
+    attempts: int = 0
+    done: bool = False
+    given_up: bool = False
+    due_at: float = 0.0
+    last: Outcome | None = None
+
+
+_BASE_SECONDS = 0.25
+# A target that is not there yet must hear of the change within 5 s of its start; one that says no may be asked less often.
+_CAP_SECONDS = {Result.UNREACHABLE: 4.0, Result.FAILED: 10.0, Result.TIMEOUT: 10.0, Result.DENIED: 30.0}
+_HANDLER_SECONDS = 0.5
+"""How often a process is looked at that is missing or has no handler yet: it hears within a second of being ready."""
+
+
+def items_of(steps: Sequence[Step], *, renders: bool, tells: bool = True) -> tuple[Item, ...]:
+    """Return everything to do, in order: our own steps around those of the settings. Without `tells` only what
+    prepares the content.
+    """
+    named = [_item(step, index) for index, step in enumerate(steps)]
+    first = next((place for place, item in enumerate(named) if item.kind is not Kind.VALIDATE), len(named))
+    before = [Item(Kind.RENDER, Options())] if renders else []
+    publish = [Item(Kind.PUBLISH, Options())] if renders else []
+    after = [Item(Kind.HOLD, Options()), *named[first:]] if tells and named[first:] else []
+    return (*before, *named[:first], *publish, *after)
+
+
+def _item(step: Step, index: int) -> Item:
+    for kind in (Kind.VALIDATE, Kind.SIGNAL, Kind.WEBHOOK, Kind.EXEC, Kind.CONFIRM):
+        if (options := getattr(step, kind.value)) is not None:
+            return Item(kind, options, index)
+    raise ValueError("a step without a key")
+
+
+class Plan:
+    """How far one content has come. Without `patient` nothing is tried twice."""
+
+    def __init__(self, items: Sequence[Item], *, patient: bool = True) -> None:
+        self.items = tuple(items)
+        self._patient = patient
+        self._progress = {item: _Progress() for item in self.items}
+
+    def next(self, now: float) -> Do | Wait | Done:
+        """Return what to do at this time."""
+        due: list[float] = []
+        failed: list[str] = []
+        for item in self.items:
+            state = self._progress[item]
+            if state.done:
+                continue
+            if state.given_up:
+                failed.append(self._text(item))
+                if item.stops:
+                    break
+                continue
+            if item.kind is Kind.CONFIRM and (due or failed):
+                break  # nothing to confirm before all have been told
+            if state.due_at <= now:
+                return Do(item)
+            due.append(state.due_at)
+            if item.stops:
+                break
+        if due:
+            return Wait(min(due))
+        return Done(Verdict.FAILED, "; ".join(failed)) if failed else Done(Verdict.APPLIED)
+
+    def ended(self, item: Item, outcome: Outcome, now: float, chance: float) -> Done | None:
+        """Take note of an attempt; the end, when this was it. `chance` in [0, 1) spreads the next attempt."""
+        state = self._progress[item]
+        state.attempts += 1
+        state.last = outcome
+        if outcome.ok:
+            state.done = True
+        elif outcome.result is Result.REJECTED:
+            return Done(Verdict.REJECTED, self._text(item), item.kind)
+        elif outcome.result is Result.SUPERSEDED:
+            return Done(Verdict.SUPERSEDED, outcome.detail)
+        elif state.attempts > (item.retries if self._patient else 0):
+            if item.kind is Kind.CONFIRM:
+                return Done(Verdict.UNCONFIRMED, self._text(item), item.kind)
+            state.given_up = True
+        else:
+            state.due_at = now + delay_seconds(item, outcome.result, state.attempts, chance)
+            if item.kind is Kind.CONFIRM:
+                self._tell_again(item, state.due_at)
+        return None
+
+    def attempts(self, item: Item) -> int:
+        """How often it was attempted."""
+        return self._progress[item].attempts
+
+    def blocked(self) -> str:
+        """What the last attempts said of what is not done yet, for people."""
+        open_items = [item for item in self.items if not self._progress[item].done and self._progress[item].last]
+        return "; ".join(self._text(item) for item in open_items)
+
+    def _tell_again(self, confirm: Item, at: float) -> None:
+        for item in self.items[: self.items.index(confirm)]:
+            if item.kind in TELLING:
+                self._progress[item].done = False
+                self._progress[item].due_at = at
+
+    def _text(self, item: Item) -> str:
+        last = self._progress[item].last
+        return f"{item.kind}: {last.detail or last.result}" if last else str(item.kind)
+
+
+def delay_seconds(item: Item, result: Result, attempts: int, chance: float) -> float:
+    """Return the pause before the next attempt: exponential with full jitter up to a cap, or steady for a process that
+    is not ready.
+    """
+    if item.kind is Kind.SIGNAL and result is Result.UNREACHABLE:
+        return _HANDLER_SECONDS
+    ceiling = min(_CAP_SECONDS.get(result, 10.0), _BASE_SECONDS * 2.0 ** min(attempts - 1, 20))
+    return chance * ceiling

@@ -1,0 +1,124 @@
+"""A process as /proc shows it, and what kind of process it is: the pause process, a sidecar of ours, one that only
+started another.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_FORWARDERS = {"tini", "tini-static", "docker-init", "dumb-init", "catatonit"}
+_SHELLS = {"sh", "bash", "dash", "ash", "busybox"}
+_SIDECAR = re.compile(r"^(?:-\S+ )*(?:exec )?(?:\S*/)?sidecar(?: |$)|(?:^| )-m ?sidecars\b")
+_SHOWN_LETTERS = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """`start_time`: clock ticks since boot. `uid`: the effective one. `state`: a letter, Z is a zombie. `caught`,
+    `ignored`, `blocked`: masks, bit N-1 is signal N. `terminal`: whether it has a controlling terminal.
+    """
+
+    pid: int
+    ppid: int
+    comm: str
+    argv: tuple[str, ...]
+    uid: int
+    real_uid: int
+    saved_uid: int
+    state: str
+    start_time: int
+    caught: int = 0
+    ignored: int = 0
+    blocked: int = 0
+    kernel: bool = False
+    terminal: bool = False
+
+    @property
+    def program(self) -> str:
+        """The name of what was started, without its folder."""
+        return self.argv[0].rpartition("/")[2] if self.argv else ""
+
+    @property
+    def line(self) -> str:
+        """The command line, for matching; never to be shown whole: it may hold a password."""
+        return " ".join(self.argv)
+
+    @property
+    def label(self) -> str:
+        """For people: `42 (nginx)`."""
+        return f"{self.pid} ({_printable(self.comm)})"
+
+    @property
+    def command(self) -> str:
+        """For people: the pid and what tells it from its like. Of the arguments only the script or module."""
+        title = re.match(r"\S+: \S+(?: \w+)?", self.argv[0]) if self.argv else None
+        words = [title[0] if title else self.argv[0].partition(" ")[0] if self.argv else self.comm]
+        rest = self.argv[1:]
+        if rest[:1] == ("-m",):
+            words += rest[:2]
+        elif rest and re.fullmatch(r"[\w./][\w./-]*", rest[0]):  # no option, no name=value, no user:password@host
+            words.append(rest[0])
+        return f"{self.pid}: {_printable(' '.join(words))[:_SHOWN_LETTERS]} (uid {self.uid})"
+
+    def handles(self, number: int) -> bool:
+        """Whether the signal is caught, or blocked: sigwait(3) and signalfd(2) ask for it to be blocked."""
+        return bool((self.caught | self.blocked) >> (number - 1) & 1)
+
+    def ignores(self, number: int) -> bool:
+        """Whether the signal would be thrown away."""
+        return bool(self.ignored >> (number - 1) & 1)
+
+    @property
+    def ended(self) -> bool:
+        """Whether only its entry is left (a zombie)."""
+        return self.state in {"Z", "X", "x"}
+
+    @property
+    def pause(self) -> bool:
+        """Whether it holds the pod's namespaces open: PID 1 in each pod with shareProcessNamespace."""
+        named = self.comm in {"pause", "catatonit"} or "".join(self.argv[:1]).endswith("/pause")
+        return self.pid == 1 and named
+
+    @property
+    def sidecar(self) -> bool:
+        """Whether it is one of these sidecars (not some program that is told `sidecar`, as in `thanos sidecar`)."""
+        if self.program == "sidecar":
+            return True
+        runs_others = self.program.startswith("python") or self.launcher
+        return runs_others and _SIDECAR.search(" ".join(self.argv[1:])) is not None
+
+    @property
+    def launcher(self) -> bool:
+        """Whether it may have the app's name in its arguments only because it started the app."""
+        return self.forwarder or self.shell
+
+    @property
+    def forwarder(self) -> bool:
+        """Whether it hands every signal on to the app, which may not have its handler yet."""
+        return self.program in _FORWARDERS or self.comm in _FORWARDERS
+
+    @property
+    def shell(self) -> bool:
+        """Whether it is a shell, or a script of one."""
+        return self.program.removeprefix("-") in _SHELLS
+
+
+def ancestry(processes: Sequence[Process]) -> dict[int, frozenset[int]]:
+    """Return the ids above each process: parent, grandparent, ... as far as they can be seen."""
+    parents = {p.pid: p.ppid for p in processes}
+    return {pid: frozenset(_above(pid, parents)) for pid in parents}
+
+
+def _above(pid: int, parents: dict[int, int]) -> set[int]:
+    """/proc is not read at one instant: with ids used again the parents may form a ring."""
+    above: set[int] = set()
+    at = parents.get(pid, 0)
+    while at and at not in above:
+        above.add(at)
+        at = parents.get(at, 0)
+    return above
+
+
+def _printable(text: str) -> str:
+    """A process chooses its own name: line feeds and escape sequences are not for our log."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -1,0 +1,102 @@
+"""Tell the newest content, one after the other, and put the last good one back where a confirm step asks for it."""
+
+import asyncio
+
+from .core.plan import TELLING, Done, Item, Plan, Verdict, items_of
+from .core.steps import Confirm, Step
+from .journey import Journey, Surroundings
+from .mailbox import Order
+from .standing import Standing
+from .state import StateFile
+
+
+class Delivery:
+    """Takes orders from the mailbox to their end."""
+
+    def __init__(self, shared: Surroundings, steps: tuple[Step, ...], standing: Standing, state: StateFile) -> None:
+        self._shared = shared
+        self._steps = steps
+        self._standing = standing
+        self._state = state
+        self.plan: Plan | None = None
+        """What is under way."""
+
+    def put(self, order: Order) -> None:
+        """This content is the newest."""
+        self._standing.pending(order)
+        if replaced := self._shared.mailbox.put(order):
+            self._end(replaced, Done(Verdict.SUPERSEDED, "newer content came"), told=False)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            order = await self._shared.mailbox.get()
+            known = order.digest == self._standing.applied and not self._shared.touched
+            if known and order.tells and not order.forced:
+                self._end(order, Done(Verdict.APPLIED), told=False)  # a change was taken back before it was told
+                continue
+            done = await self.carry_out(order)
+            if done.verdict is Verdict.APPLIED:
+                self._shared.touched = False
+                await self._state.save(order.digest)
+            self._end(order, done, told=order.tells and bool(self._telling))
+
+    async def carry_out(self, order: Order, *, patient: bool = True) -> Done:
+        """Take one order through the steps."""
+        items = items_of(self._steps, renders=self._shared.generations is not None, tells=order.tells)
+        self.plan = Plan(items, patient=patient)
+        try:
+            done = await Journey(self._shared, order, self.plan).run()
+            if done.verdict is Verdict.UNCONFIRMED and self._rolls_back:
+                done = await self._roll_back(order, done)
+            elif done.verdict is Verdict.APPLIED:
+                await asyncio.to_thread(self._keep)
+            return done
+        finally:
+            self.plan = None
+
+    def _keep(self) -> None:
+        """The published generation is good: what a later one that is not would go back to."""
+        generations = self._shared.generations
+        try:
+            if generations and (current := generations.current()):
+                generations.keep(current)
+        except OSError as error:
+            text = f"cannot tidy up the output (render.output): {error.strerror}"
+            self._shared.ctx.log.warning(text, action="render.untidy")
+
+    def _end(self, order: Order, done: Done, *, told: bool) -> None:
+        self._standing.ended(order, done, told=told)
+        if not order.ended.done():
+            order.ended.set_result(done)
+
+    @property
+    def _telling(self) -> list[Item]:
+        return [item for item in items_of(self._steps, renders=False) if item.kind in TELLING]
+
+    @property
+    def _rolls_back(self) -> bool:
+        return any(isinstance(step.confirm, Confirm) and step.confirm.rollback for step in self._steps)
+
+    async def _roll_back(self, order: Order, done: Done) -> Done:
+        """Put the last good generation back, and tell the app once."""
+        generations = self._shared.generations
+        try:
+            put_back = generations is not None and await asyncio.to_thread(generations.put_back)
+        except OSError as error:
+            return _also(done, f"cannot put the last good generation back: {error.strerror}")
+        if generations is None or not put_back:
+            return _also(done, "there is no last good generation to put back")
+        self._shared.metrics.rollbacks.inc()
+        self._shared.ctx.log.warning(
+            f"put the last good generation back: {done.reason}", action="reload.rolled_back", hash=order.digest
+        )
+        self.plan = Plan(self._telling)
+        again = await Journey(self._shared, order, self.plan, generations.current() or "").run()
+        if again.verdict is Verdict.APPLIED:
+            self._shared.touched = False
+        return _also(done, "the last good generation is back")
+
+
+def _also(done: Done, more: str) -> Done:
+    return Done(done.verdict, f"{done.reason}; {more}", done.kind)

@@ -1,0 +1,163 @@
+"""See that the watched content changed: events are hints, the truth is the hash of a consistent look.
+
+The watch is set first and the look taken after it, so nothing falls between. Where events cannot be had (inotify
+exhausted) or do not come (network file systems) it looks from time to time.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from sidecars.kit.watch import FolderWatch
+from sidecars.runtime import Context, State
+from sidecars.runtime.stop import monotonic
+
+from . import volume
+from .core import digest as digests
+from .core.settling import Settling
+from .metrics import ReloaderMetrics
+from .mounts import frozen
+from .settings import ConfigReloaderSettings
+
+_RETRY_INOTIFY_SECONDS = 5.0
+_LOOK_SHARE = 4
+"""A look is followed by a pause of so many times its own duration: a writer that never rests must not take a core."""
+_UNSTABLE_SECONDS = 0.1
+_SETTING_TRIES = 10
+"""Folders that come and go while we look: after so many times the next event or timer will do."""
+_NAMED = 10
+
+
+class Detection:
+    """Owns the watch, and what each watched path last held: a path that is missing counts as unchanged."""
+
+    def __init__(self, settings: ConfigReloaderSettings, ctx: Context, metrics: ReloaderMetrics) -> None:
+        self._settings = settings
+        self._ctx = ctx
+        self._metrics = metrics
+        self._happened = asyncio.Event()
+        self._watch = FolderWatch(self._happened, retry_seconds=_RETRY_INOTIFY_SECONDS)
+        self._held: dict[str, str] = {}
+        self._told: dict[str, str] = {}
+        """What was held when content was handed on last."""
+        self._looking = asyncio.Lock()
+        self.settling = Settling(settings.quiet_seconds, settings.max_wait_seconds)
+        self.last: digests.Look | None = None
+
+    @property
+    def mode(self) -> str:
+        """How changes are noticed."""
+        return "poll" if self._watch.polling else "inotify"
+
+    @property
+    def folder(self) -> str:
+        """The folder of the first watched path: what is looked at where nothing is rendered."""
+        return self.last.roots[0].folder if self.last and self.last.roots else ""
+
+    @property
+    def has_content(self) -> bool:
+        """Whether anything that is watched was there so far."""
+        return bool(self._held)
+
+    @property
+    def absent(self) -> list[str]:
+        """Watched paths that could not be read at the last look."""
+        return [root.path for root in self.last.roots if root.state is not digests.State.OK] if self.last else []
+
+    async def look(self) -> str:
+        """Look now, and return the digest of all that is watched."""
+        async with self._looking:
+            for _ in range(_SETTING_TRIES):
+                look = await asyncio.to_thread(volume.take, self._settings.watched)
+                if not self._watch.watch(look.watch_contents, look.watch_names):
+                    break  # every folder of this look was watched before it was taken
+            self._hold(look)
+            digest = digests.combined(self._held)
+            changed = bool(self._held) and self.settling.seen(digest, monotonic())
+            self._metrics.looks.labels("changed" if changed else "unchanged").inc()
+            self._report(look)
+            self.last = look
+            return digest
+
+    def _hold(self, look: digests.Look) -> None:
+        """Take over what each path holds now. One that is missing is as it was told: what was seen of it on the way,
+        while it was being deleted file by file, was never a content.
+        """
+        if self.settling.present == self.settling.told:
+            self._told = dict(self._held)
+        for root in look.roots:
+            if root.state is digests.State.OK:
+                self._held[root.path] = root.digest
+            elif root.state is digests.State.MISSING and root.path in self._told:
+                self._held[root.path] = self._told[root.path]
+
+    async def contents(self) -> tuple[str, digests.Look]:
+        """Read everything once more, with the bytes: the digest and the look. A missing path that was there before
+        makes the look unusable.
+        """
+        look = await asyncio.to_thread(volume.take, self._settings.watched, contents=True)
+        held = {root.path: root.digest for root in look.roots if root.state is digests.State.OK}
+        return digests.combined(held), look
+
+    async def run(self, hand_on: Callable[[], None]) -> None:
+        """Look whenever there is reason to, and call `hand_on` when the content is to be told; until cancelled."""
+        while True:
+            await self._wait()
+            self._happened.clear()
+            began = monotonic()
+            await self.look()
+            due_at = self.settling.due_at()
+            if due_at is not None and due_at <= monotonic():
+                hand_on()
+            await self._ctx.stop.pause((monotonic() - began) * _LOOK_SHARE)
+
+    def close(self) -> None:
+        """Let go of the watch."""
+        self._watch.close()
+
+    async def _wait(self) -> None:
+        """Until something happened, content is due, or it is time to look anyway."""
+        due_at, at = self.settling.due_at(), monotonic()
+        seconds = self._settings.poll_seconds if self._watch.polling else self._settings.resync_seconds
+        if self.last and any(root.state is digests.State.UNSTABLE for root in self.last.roots):
+            seconds = _UNSTABLE_SECONDS
+        if due_at is not None:
+            seconds = min(seconds, due_at - at)
+        try:
+            async with asyncio.timeout(max(0.0, seconds)):
+                await self._happened.wait()
+        except TimeoutError:
+            pass  # a timer is a reason as well
+
+    def _report(self, look: digests.Look) -> None:
+        missing = [root.path for root in look.roots if root.state is digests.State.MISSING]
+        too_large = [root.path for root in look.roots if root.state is digests.State.TOO_LARGE]
+        self._metrics.polling.set(self._watch.polling)
+        self._metrics.missing.set(len(missing))
+        self._metrics.unreadable.set(len(look.problems))
+        self._metrics.files.set(sum(root.files for root in look.roots))
+        reasons = [f"{path} is not there" for path in missing]
+        reasons += [f"{path} holds too much to be watched: name the files that matter" for path in too_large]
+        reasons += [f"cannot read {problem.path}: {problem.reason}" for problem in look.problems[:_NAMED]]
+        if self._say("watch", reasons):
+            self._ctx.log.warning("; ".join(reasons), action="watch.incomplete")
+        polling = ["inotify is exhausted (fs.inotify.max_user_instances or max_user_watches of the node)"]
+        if self._say("events", polling if self._watch.polling else []):
+            text = f"{polling[0]}: looking every {self._settings.poll_seconds:g} s instead"
+            self._ctx.log.warning(text, action="watch.polling")
+
+    def report_frozen(self) -> None:
+        """Say which paths can never change. Once, at the start: mounts of a container do not change."""
+        found = frozen(self._settings.watched)
+        self._metrics.frozen.set(len(found))
+        if self._say("mounts", [f"{item.path} {item.reason}" for item in found]):
+            for item in found:
+                self._ctx.log.error(
+                    f"cannot see changes of {item.path}: {item.reason}", action="watch.frozen", path=item.path
+                )
+
+    def _say(self, condition: str, reasons: list[str]) -> bool:
+        """Set a condition; whether it has just become bad, or bad in another way."""
+        before = {c.name: c.reason for c in self._ctx.health.conditions}.get(condition, "")
+        reason = "; ".join(reasons)
+        self._ctx.health.set(condition, State.DEGRADED if reasons else State.OK, reason)
+        return bool(reasons) and reason != before

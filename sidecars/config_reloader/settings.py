@@ -1,0 +1,200 @@
+"""The settings of the config reloader, each declared once: type, unit, default and why. The steps are declared in
+core/steps.py.
+"""
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from sidecars.runtime.settings import Problem, Settings
+
+from .core.steps import OnFailure, Render, Signal, Step, Webhook
+from .steps_check import complaints
+
+
+class Initial(StrEnum):
+    """Whether the app is told about the content that is there at the first start."""
+
+    NONE = "none"
+    WHEN_READY = "when-ready"
+    ALWAYS = "always"
+
+
+class ConfigReloaderSettings(Settings, frozen=True, kw_only=True):
+    """Settings of the config reloader."""
+
+    admin_port: Annotated[
+        int,
+        Meta(ge=0, le=65535, description="Port of the admin endpoint (probes, metrics, status). 0 takes any free one."),
+    ] = 9102
+    grace_seconds: Annotated[
+        float, Meta(gt=0, description="Longest time from SIGTERM to the exit; nothing is waited for then.")
+    ] = 5.0
+    watch: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Folders (mounted volumes or plain), files or globs to watch. Mount whole volumes: a `subPath` "
+            "mount never updates.",
+            examples=["/etc/nginx"],
+        ),
+    ] = ()
+    quiet_seconds: Annotated[
+        float, Meta(ge=0, le=3600, description="A change is told once the content stayed the same for so long.")
+    ] = 1.0
+    max_wait_seconds: Annotated[
+        float, Meta(gt=0, le=86400, description="Content that never stays the same is told after so long anyway.")
+    ] = 10.0
+    render: Annotated[
+        Render | None,
+        Meta(description="Make the app's files from the watched ones: copy, expand, template, decompress."),
+    ] = None
+    steps: Annotated[
+        tuple[Step, ...],
+        Meta(description="What to do with new content, in this order. A step is one key with its options."),
+    ] = ()
+    initial: Annotated[
+        Initial,
+        Meta(
+            description="Tell the app about the content that is there at the start, when no state is known: `none`; "
+            "`when-ready`, once it is there to be told; `always`, also when the state file knows the content."
+        ),
+    ] = Initial.NONE
+    splay_seconds: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=3600,
+            description="Spread the pods: wait a part of this, always the same for a pod (by POD_NAME or host name).",
+        ),
+    ] = 0.0
+    state_file: Annotated[
+        str,
+        Meta(
+            description="Remembers what was told, so that a restart tells nothing twice and misses nothing. On a "
+            "writable volume."
+        ),
+    ] = ""
+    resync_seconds: Annotated[
+        float,
+        Meta(ge=1, le=3600, description="Look at the content this often without any event (network file systems)."),
+    ] = 30.0
+    poll_seconds: Annotated[
+        float, Meta(ge=0.05, le=300, description="Look this often while inotify cannot be had.")
+    ] = 2.0
+    unready_when_rejected: Annotated[
+        bool, Meta(description="/readyz fails while the newest content is refused; takes the pod out of its Services.")
+    ] = False
+    signal: Annotated[str, Meta(description="Without `steps`: send this signal to `process`.", examples=["SIGHUP"])] = (
+        ""
+    )
+    process: Annotated[str, Meta(description="Process that `signal` is for: its name or part of its command line.")] = (
+        ""
+    )
+    webhook_url: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Without `steps`: send a request to each of these.",
+            examples=["http://127.0.0.1:9090/-/reload"],
+        ),
+    ] = ()
+    webhook_method: Annotated[str, Meta(pattern="^[A-Za-z]{1,20}$", description="Method for `webhook_url`.")] = "POST"
+    webhook_status_code: Annotated[
+        str, Meta(description="Status that means success for `webhook_url`, such as 200. Unset: any 2xx.")
+    ] = ""
+    webhook_retries: Annotated[
+        int | None,
+        Meta(description="Attempts for `webhook_url` in all; negative or unset: until it works."),
+    ] = None
+    volume_dir: Annotated[tuple[str, ...], Meta(description="The same as `watch`, under configmap-reload's name.")] = ()
+    listen_address: Annotated[
+        str,
+        Meta(
+            description="HOST:PORT of the admin endpoint, as configmap-reload's `--web.listen-address`; wins over "
+            "admin_host and admin_port."
+        ),
+    ] = ""
+    telemetry_path: Annotated[
+        str, Meta(description="configmap-reload's `--web.telemetry-path`; here it can only be /metrics.")
+    ] = "/metrics"
+    pod_name: Annotated[str, Meta(description="For `splay_seconds`; from POD_NAME when unset, else the host name.")] = (
+        ""
+    )
+
+    def __post_init__(self) -> None:
+        """Let `listen_address` win."""
+        if found := address(self.listen_address):
+            msgspec.structs.force_setattr(self, "admin_host", found[0])
+            msgspec.structs.force_setattr(self, "admin_port", found[1])
+
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """All that is watched, each once."""
+        return tuple(dict.fromkeys((*self.watch, *self.volume_dir)))
+
+    @property
+    def all_steps(self) -> tuple[Step, ...]:
+        """The steps, or those that the simple settings mean."""
+        if self.steps:
+            return self.steps
+        found = [Step(signal=Signal(signal=self.signal or "SIGHUP", process=self.process))] if self._signals else []
+        attempts = self.webhook_retries
+        hooks = [
+            Webhook(
+                url=url,
+                method=self.webhook_method,
+                expect_status=(self.webhook_status_code or "2xx",),
+                retries=None if attempts is None or attempts < 0 else max(attempts - 1, 0),
+                on_failure=OnFailure.CONTINUE,
+            )
+            for url in self.webhook_url
+        ]
+        return (*found, *(Step(webhook=hook) for hook in hooks))
+
+    @property
+    def _signals(self) -> bool:
+        return bool(self.signal or self.process)
+
+    def problems(self) -> Iterable[Problem]:
+        """What single fields cannot say."""
+        if not self.watched:
+            yield Problem("watch", "nothing to watch is named", "set it to a folder, such as /etc/nginx")
+        if self.steps and (self._signals or self.webhook_url):
+            yield Problem(
+                "steps", "both `steps` and signal, process or webhook_url are given", "write them all as steps"
+            )
+        if not self.all_steps and self.render is None:
+            yield Problem(
+                "steps", "there is nobody to tell", "set steps, or webhook_url, or signal and process, or render"
+            )
+        if self.signal and not self.process:
+            yield Problem("process", "`signal` is given and no process", "name it, such as --process nginx")
+        if self.listen_address and address(self.listen_address) is None:
+            yield Problem("listen_address", "it is not HOST:PORT", "write it as :9533 or 127.0.0.1:9533")
+        if self.telemetry_path != "/metrics":
+            yield Problem("telemetry_path", "metrics are at /metrics here", "leave it out")
+        if self.render is not None and not self.render.output.startswith("/"):
+            yield Problem("render", "`output` is not an absolute path", "set it to the folder that the app reads")
+        for number, step in enumerate(self.all_steps):
+            for path, message, remedy in complaints(step, renders=self.render is not None):
+                where = f"steps[{number}].{path}" if self.steps else _simple(step)
+                yield Problem(where, message, remedy)
+
+    @classmethod
+    def fallbacks(cls, environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+        """The pod's name from the downward API."""
+        return {"pod_name": (environ["POD_NAME"], "POD_NAME")} if environ.get("POD_NAME") else {}
+
+
+def address(text: str) -> tuple[str, int] | None:
+    """Host and port of `:9533` or `127.0.0.1:9533`, in Go's form; None when it is neither."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdigit() or int(port) > 65535:
+        return None
+    return host.strip("[]") or "0.0.0.0", int(port)
+
+
+def _simple(step: Step) -> str:
+    return "webhook_url" if step.webhook is not None else "process"

@@ -1,0 +1,61 @@
+"""What is wrong with a step beyond its types: for the settings' list of problems."""
+
+import re
+from collections.abc import Iterator
+
+from .core.advance import faults
+from .core.steps import Confirm, Exec, Http, Signal, Step, Validate
+from .signalling import number
+from .webhook import problems as http_problems
+
+Complaint = tuple[str, str, str]
+"""Path below the step, message, remedy."""
+
+
+def complaints(step: Step, *, renders: bool) -> Iterator[Complaint]:
+    """Return everything that is wrong with it."""
+    given = [name for name in step.__struct_fields__ if getattr(step, name) is not None]
+    if len(given) != 1:
+        what = f"it has {len(given)} keys ({', '.join(given)})" if given else "it has no key"
+        yield "", what, "give each step exactly one of validate, signal, webhook, exec, confirm"
+        return
+    name, options = given[0], getattr(step, given[0])
+    if isinstance(options, Signal):
+        yield from _signal(options)
+    elif isinstance(options, Exec):
+        if not options.command:
+            yield f"{name}.command", "it is empty", 'write the program and its arguments as a list: ["nginx", "-t"]'
+    elif isinstance(options, Validate) and options.command:
+        if options.url:
+            yield f"{name}.url", "both a command and a url are given", "give one of them, or make two steps"
+    elif isinstance(options, Http):
+        yield from http_problems(options, name)
+    if isinstance(options, Confirm):
+        yield from _confirm(options, renders=renders)
+
+
+def _signal(step: Signal) -> Iterator[Complaint]:
+    try:
+        number(step.signal)
+    except ValueError as error:
+        yield "signal.signal", str(error), "write a name such as SIGHUP or USR1"
+    if not (step.process or step.comm or step.argv or step.pidfile or step.uid is not None):
+        yield "signal", "no process is named", "set process, comm, argv, uid or pidfile"
+    yield from _pattern("signal.argv", step.argv)
+
+
+def _confirm(step: Confirm, *, renders: bool) -> Iterator[Complaint]:
+    yield from ((f"confirm.{field}", message, remedy) for field, message, remedy in faults(step))
+    if step.rollback and not renders:
+        yield "confirm.rollback", "there is no generation to put back", "set `render`, whose output the app reads"
+
+
+def _pattern(path: str, text: str) -> Iterator[Complaint]:
+    try:
+        re.compile(text)
+    except re.error as error:
+        yield (
+            path,
+            f"it is no regular expression: {error}",
+            "mend the pattern, or escape its special characters with \\",
+        )

@@ -1,0 +1,225 @@
+"""How contents are told, with scripted outcomes on virtual time: newest wins, back-off, splay, by hand."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+import pytest
+
+from sidecars.config_reloader.core.advance import Value
+from sidecars.config_reloader.core.change import Change
+from sidecars.config_reloader.core.outcome import OK, Outcome, Result
+from sidecars.config_reloader.core.plan import Verdict
+from sidecars.config_reloader.core.steps import Confirm, Options
+from sidecars.config_reloader.delivery import Delivery
+from sidecars.config_reloader.detection import Detection
+from sidecars.config_reloader.journey import Surroundings
+from sidecars.config_reloader.mailbox import Order
+from sidecars.config_reloader.metrics import ReloaderMetrics
+from sidecars.config_reloader.settings import ConfigReloaderSettings
+from sidecars.config_reloader.standing import Standing
+from sidecars.config_reloader.state import StateFile
+from sidecars.config_reloader.telling import Telling
+from sidecars.runtime import Context
+from sidecars.runtime.stop import monotonic
+from tests.support.context import context, passes
+
+pytestmark = pytest.mark.looptime
+
+DOWN = Outcome(Result.UNREACHABLE, "nobody listens")
+HOOK = {"webhook": {"url": "http://a"}}
+OTHER = {"webhook": {"url": "http://b"}}
+
+
+class Scripted(Telling):
+    """Answers by a script: `answer(step, change)` gives the outcome, after `takes` seconds."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[float, str]] = []
+        self.answer: Callable[[Options, Change], Outcome] = lambda _step, _change: OK
+        self.takes: Callable[[Options], float] = lambda _step: 0.0
+        self.is_ready = True
+
+    async def act(self, step: Options, change: Change) -> Outcome:
+        self.told.append((monotonic(), f"{getattr(step, 'url', type(step).__name__)} {change.hash}"))
+        await passes(self.takes(step))
+        return self.answer(step, change)
+
+    async def ready(self, step: Options) -> bool:
+        del step
+        return self.is_ready
+
+    async def observe(self, step: Confirm, change: Change) -> Value | None:
+        return 1
+
+    async def confirm(
+        self,
+        step: Confirm,
+        change: Change,
+        before: Value | None,
+        newer: asyncio.Event,
+        pause: Callable[[float], Awaitable[None]],
+    ) -> Outcome:
+        return await self.act(step, change)
+
+    @property
+    def contents(self) -> list[str]:
+        return [text for _, text in self.told]
+
+
+class Stage:
+    """A delivery that runs, and orders for it."""
+
+    def __init__(self, *steps: dict[str, Any], **settings: object) -> None:
+        self.ctx: Context = context(name="config-reloader")
+        self.settings = msgspec.convert({"watch": ["/config"], "steps": steps, **settings}, ConfigReloaderSettings)
+        metrics = ReloaderMetrics(self.ctx.metrics)
+        detection = Detection(self.settings, self.ctx, metrics)
+        self.telling = Scripted()
+        self.shared = Surroundings(self.ctx, metrics, detection, self.telling, None)
+        self.standing = Standing(self.ctx, metrics, unready_when_rejected=False)
+        state = StateFile("", self.ctx, metrics)
+        self.delivery = Delivery(self.shared, self.settings.all_steps, self.standing, state)
+
+    def order(self, digest: str, **options: bool) -> Order:
+        order = Order(digest, monotonic(), monotonic(), **options)
+        self.delivery.put(order)
+        return order
+
+    @asynccontextmanager
+    async def running(self) -> Any:
+        async with asyncio.TaskGroup() as tasks:
+            work = tasks.create_task(self.delivery.run())
+            yield self
+            work.cancel()
+
+
+async def test_while_a_target_is_down_the_change_stays_pending_and_is_told_when_it_comes() -> None:
+    async with Stage(HOOK).running() as stage:
+        stage.telling.answer = lambda _step, _change: DOWN if monotonic() < 60 else OK
+        order = stage.order("a")
+        await passes(59)
+        assert stage.standing.shown(stage.delivery.plan)["pending"]["waiting_for"] == "webhook: nobody listens"
+        assert (await order.ended).verdict is Verdict.APPLIED
+        assert 60 <= stage.telling.told[-1][0] <= 64
+        assert stage.standing.applied == "a"
+
+
+async def test_newer_content_ends_the_back_off_of_the_older_at_once() -> None:
+    async with Stage(HOOK).running() as stage:
+        stage.telling.answer = lambda _step, change: DOWN if change.hash == "bad" else OK
+        bad = stage.order("bad")
+        await passes(30)
+        good = stage.order("good")
+        put_at = monotonic()
+        assert (await bad.ended).verdict is Verdict.SUPERSEDED
+        assert (await good.ended).verdict is Verdict.APPLIED
+        assert stage.telling.told[-1] == (put_at, "http://a good")
+
+
+async def test_what_comes_while_a_target_hangs_is_one_more_reload_with_the_newest() -> None:
+    async with Stage(HOOK, OTHER).running() as stage:
+        stage.telling.takes = lambda step: 10.0 if getattr(step, "url", "") == "http://a" else 0.0
+        stage.telling.answer = lambda step, _change: (
+            Outcome(Result.TIMEOUT) if getattr(step, "url", "") == "http://a" and monotonic() < 15 else OK
+        )
+        stage.order("1")
+        await passes(5)
+        for digest in "2345":
+            await passes(0.5)
+            stage.order(digest)
+        last = stage.standing.order
+        assert last is not None
+        assert (await last.ended).verdict is Verdict.APPLIED
+        assert stage.telling.contents == ["http://a 1", "http://a 5", "http://b 5"]
+
+
+async def test_a_change_that_is_taken_back_before_anybody_was_told_is_not_told() -> None:
+    validate = {"validate": {"command": ["check"]}}
+    async with Stage(validate, HOOK).running() as stage:
+        stage.telling.answer = lambda _step, change: Outcome(Result.REJECTED, "no") if change.hash == "b" else OK
+        for digest, verdict in (("a", Verdict.APPLIED), ("b", Verdict.REJECTED), ("a", Verdict.APPLIED)):
+            assert (await stage.order(digest).ended).verdict is verdict
+        assert [text for text in stage.telling.contents if text.startswith("http")] == ["http://a a"]
+        assert stage.standing.refused is None
+
+
+async def test_a_change_that_is_taken_back_after_somebody_was_told_is_told_again() -> None:
+    async with Stage(HOOK).running() as stage:
+        await stage.order("a").ended
+        stage.telling.answer = lambda _step, change: DOWN if change.hash == "b" else OK
+        stage.order("b")
+        await passes(3)
+        assert (await stage.order("a").ended).verdict is Verdict.APPLIED
+        assert stage.telling.contents[0] == stage.telling.contents[-1] == "http://a a"
+
+
+async def test_refused_content_is_refused_once_and_shown() -> None:
+    validate = {"validate": {"command": ["check"]}}
+    async with Stage(validate, HOOK).running() as stage:
+        stage.telling.answer = lambda _step, _change: Outcome(Result.REJECTED, "line 3: unknown directive")
+        done = await stage.order("b").ended
+        await passes(3600)
+        assert len(stage.telling.told) == 1
+        assert done.reason == "validate: line 3: unknown directive"
+        shown = stage.standing.shown(None)
+        assert (shown["applied"], shown["pending"], shown["refused"]["hash"]) == (None, None, "b")
+
+
+async def test_the_splay_delays_what_is_told_and_newer_content_does_not_begin_it_anew() -> None:
+    async with Stage(HOOK).running() as stage:
+        stage.shared.splay_seconds = 20.0
+        began = monotonic()
+        stage.order("1")
+        await passes(15)
+        order = Order("2", monotonic(), began)
+        stage.delivery.put(order)
+        await order.ended
+        assert stage.telling.told == [(began + 20.0, "http://a 2")]
+
+
+async def test_by_hand_there_is_no_splay_and_known_content_is_told_again() -> None:
+    async with Stage(HOOK).running() as stage:
+        stage.shared.splay_seconds = 20.0
+        for _ in range(2):
+            began = monotonic()
+            await stage.order("a", forced=True).ended
+            assert monotonic() == began
+        assert stage.telling.contents == ["http://a a"] * 2
+
+
+async def test_when_ready_waits_without_attempts() -> None:
+    async with Stage(HOOK).running() as stage:
+        stage.telling.is_ready = False
+        order = stage.order("a", when_ready=True)
+        await passes(100)
+        assert stage.telling.told == []
+        assert stage.ctx.health.started, "the app's start must not wait for the app"
+        stage.telling.is_ready = True
+        await order.ended
+        assert stage.telling.contents == ["http://a a"]
+
+
+async def test_while_nothing_has_been_tried_the_start_is_not_over() -> None:
+    async with Stage({"validate": {"command": ["check"]}}, HOOK).running() as stage:
+        stage.telling.takes = lambda _step: 5.0
+        stage.order("a")
+        await passes(4.9)
+        assert not stage.ctx.health.started
+        await passes(0.2)
+        assert stage.ctx.health.started
+
+
+async def test_an_unconfirmed_content_is_told_three_times_and_counted_once() -> None:
+    confirm = {"confirm": {"url": "http://a/metrics", "metric": "m"}}
+    async with Stage(HOOK, confirm).running() as stage:
+        stage.telling.answer = lambda step, _change: (
+            Outcome(Result.UNCONFIRMED, "m did not advance") if isinstance(step, Confirm) else OK
+        )
+        assert (await stage.order("a").ended).verdict is Verdict.UNCONFIRMED
+        assert stage.telling.contents.count("http://a a") == 3
+        registry = stage.ctx.metrics.registry
+        name = "sidecar_config_reloader_rejections_total"
+        assert registry.get_sample_value(name, {"reason": "unconfirmed"}) == 1

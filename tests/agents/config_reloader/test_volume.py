@@ -1,0 +1,364 @@
+"""A look at what is watched: consistent for volumes, complete for plain folders, and never stopped by one bad file."""
+
+import hashlib
+import os
+import resource
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from sidecars.config_reloader import volume
+from sidecars.config_reloader.core.digest import UNREADABLE
+from sidecars.config_reloader.volume import Kind, Look, State
+from tests.support.kubelet import Volume
+
+
+def look(*watch: Path | str) -> Look:
+    return volume.take([str(path) for path in watch], contents=True)
+
+
+def state(seen: Look) -> tuple[Kind, State, int]:
+    (root,) = seen.roots
+    return root.kind, root.state, root.files
+
+
+def put(path: Path, text: str = "x") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture(params=[False, True], ids=["new kubelet", "old kubelet"])
+def config(tmp_path: Path, request: pytest.FixtureRequest) -> Volume:
+    made = Volume(tmp_path / "config", links_first=request.param)
+    made.write({"app.yaml": b"1", "conf.d/a.conf": b"2"})
+    return made
+
+
+def test_the_keys_of_a_volume_are_its_content(config: Volume) -> None:
+    seen = look(config.folder)
+    assert state(seen) == (Kind.VOLUME, State.OK, 2)
+    assert seen.files == {"app.yaml": b"1", "conf.d/a.conf": b"2"}
+    assert seen.names["app.yaml"] == hashlib.sha256(b"1").hexdigest()
+    assert seen.watch_contents == {str(config.folder)}
+    assert not seen.watch_names
+    assert not seen.problems
+    assert volume.take([str(config.folder)]).files == {}
+    assert seen.usable
+
+
+def other_modes(config: Volume) -> None:
+    config.change_mode(0o600)
+    assert (config.current / "app.yaml").stat().st_mode & 0o777 == 0o644, "the kubelet writes nothing"
+    config.rewrite()
+    assert (config.current / "app.yaml").stat().st_mode & 0o777 == 0o600
+
+
+SAME: dict[str, Callable[[Volume], object]] = {
+    "an identical rewrite": Volume.rewrite,
+    "other modes": other_modes,
+    "other times": lambda config: os.utime(config.current / "app.yaml", (1, 1)),
+    "recreated": lambda config: config.recreate({"app.yaml": b"1", "conf.d/a.conf": b"2"}),
+    "no visible links": lambda config: (config.folder / "app.yaml").unlink(),
+    "something beside": lambda config: put(config.folder / "..note"),
+}
+OTHER: dict[str, dict[str, bytes]] = {
+    "a value": {"app.yaml": b"3", "conf.d/a.conf": b"2"},
+    "a new key": {"app.yaml": b"1", "conf.d/a.conf": b"2", "new": b""},
+    "a key less": {"app.yaml": b"1"},
+    "a name": {"app.yml": b"1", "conf.d/a.conf": b"2"},
+    "nothing left": {},
+}
+
+
+@pytest.mark.parametrize("act", SAME.values(), ids=SAME.keys())
+def test_the_digest_stays(config: Volume, act: Callable[[Volume], object]) -> None:
+    before = look(config.folder)
+    act(config)
+    assert look(config.folder).digest == before.digest
+
+
+@pytest.mark.parametrize("payload", OTHER.values(), ids=OTHER.keys())
+def test_the_digest_changes(config: Volume, payload: dict[str, bytes]) -> None:
+    before = look(config.folder)
+    config.write(payload)
+    after = look(config.folder)
+    assert after.digest != before.digest
+    assert after.files == payload
+    assert after.usable
+
+
+def test_a_new_key_counts_before_its_visible_link_is_there(config: Volume) -> None:
+    config.switch(config.make_data({"new": b"3"}))
+    for watch, files in [("", {"new": b"3"}), ("new", {"new": b"3"}), ("n*", {"new": b"3"}), ("app.yaml", {})]:
+        seen = look(config.folder / watch)
+        assert seen.files == files, watch
+    assert state(look(config.folder / "app.yaml")) == (Kind.FILE, State.MISSING, 0), "its link is there, but no key"
+
+
+SHAPES = {
+    "a key": ("app.yaml", Kind.FILE, {"app.yaml": b"1"}),
+    "a key below": ("conf.d/a.conf", Kind.FILE, {"a.conf": b"2"}),
+    "a glob": ("*.yaml", Kind.GLOB, {"app.yaml": b"1"}),
+    "a glob below": ("conf.d/*", Kind.GLOB, {"a.conf": b"2"}),
+    "a glob of any depth": ("**/*.conf", Kind.GLOB, {"conf.d/a.conf": b"2"}),
+    "a glob without a match": ("*.json", Kind.GLOB, {}),
+    "a folder below": ("conf.d", Kind.VOLUME, {"a.conf": b"2"}),
+    "the data itself": ("..data", Kind.VOLUME, {"app.yaml": b"1", "conf.d/a.conf": b"2"}),
+}
+
+
+@pytest.mark.parametrize(("watch", "kind", "files"), SHAPES.values(), ids=SHAPES.keys())
+def test_parts_of_a_volume(config: Volume, watch: str, kind: Kind, files: dict[str, bytes]) -> None:
+    before = look(config.folder / watch)
+    assert (state(before), before.files) == ((kind, State.OK, len(files)), files)
+    assert before.watch_contents == {str(config.folder)}
+    config.write({"app.yaml": b"1", "conf.d/a.conf": b"2", "beside": b"4"})
+    assert (look(config.folder / watch).digest == before.digest) == (watch != "..data")
+
+
+def test_a_volume_without_its_data_is_waited_for(config: Volume) -> None:
+    (config.folder / "..data").unlink()
+    for watch in ("", "app.yaml", "*"):
+        seen = look(config.folder / watch)
+        assert state(seen)[1:] == (State.MISSING, 0), watch
+        assert not seen.usable
+        assert str(config.folder) in seen.watch_contents | seen.watch_names
+    config.remove()
+    assert state(look(config.folder)) == (Kind.FILE, State.MISSING, 0)
+    assert look(config.folder).watch_names == {str(config.folder.parent)}
+
+
+def test_a_volume_whose_data_is_back_at_once_was_never_missing(config: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writers other than the kubelet remove the link and make it again."""
+    data = config.current.name
+    (config.folder / "..data").unlink()
+    monkeypatch.setattr(os, "sched_yield", lambda: config.switch(data))
+    assert state(look(config.folder)) == (Kind.VOLUME, State.OK, 2)
+
+
+def test_a_volume_that_never_rests_is_unstable(config: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, swaps = os.readv, []
+
+    def swapping(fd: int, buffers: list[bytearray]) -> int:
+        config.rewrite()
+        swaps.append(fd)
+        return real(fd, buffers)
+
+    monkeypatch.setattr(os, "readv", swapping)
+    assert state(look(config.folder)) == (Kind.VOLUME, State.UNSTABLE, 0)
+    assert len(swaps) < 1000, "it gives up"
+    monkeypatch.undo()
+    assert look(config.folder).usable
+
+
+@pytest.fixture
+def etc(tmp_path: Path) -> Path:
+    """A plain folder with some files."""
+    for name in ("nginx.conf", ".hidden", "sub/deep/a.conf", "..ignored"):
+        put(tmp_path / "etc" / name, name)
+    return tmp_path / "etc"
+
+
+def test_a_plain_folder_is_read_with_all_below_it(etc: Path) -> None:
+    seen = look(etc)
+    assert seen.files == {name: name.encode() for name in ("nginx.conf", ".hidden", "sub/deep/a.conf")}
+    assert state(seen) == (Kind.FOLDER, State.OK, 3)
+    assert seen.watch_contents == {str(etc / below) for below in ("", "sub", "sub/deep")}
+    put(etc / "nginx.conf", "other")
+    assert look(etc).digest != seen.digest
+    assert look(f"{os.path.relpath(etc)}/").names == look(etc).names, "relative paths and slashes at the end are fine"
+
+
+def test_a_glob_looks_only_where_it_may_match(etc: Path) -> None:
+    os.mkfifo(etc / "sub" / "pipe")
+    seen = look(etc / "*.conf")
+    assert seen.names.keys() == {"nginx.conf"}
+    assert seen.watch_contents == {str(etc)}
+    assert not seen.problems
+    seen = look(etc / "*/deep/*.conf")
+    assert seen.names.keys() == {"sub/deep/a.conf"}
+    assert seen.watch_contents == {str(etc / "sub/deep")}
+    assert seen.watch_names == {str(etc), str(etc / "sub")}
+
+
+def test_a_volume_mounted_below_a_plain_folder_is_read_as_a_volume(etc: Path) -> None:
+    inner = Volume(etc / "conf.d")
+    inner.write({"b.conf": b"b", "c/d.conf": b"d"})
+    seen = look(etc)
+    assert {"conf.d/b.conf", "conf.d/c/d.conf"} < seen.names.keys()
+    assert str(inner.folder) in seen.watch_contents
+    inner.rewrite()
+    assert look(etc).digest == seen.digest
+    (inner.folder / "..data").unlink()
+    assert state(look(etc)) == (Kind.FOLDER, State.MISSING, 0), "half of it must not be told"
+
+
+@pytest.mark.parametrize("target", ["..data/app.yaml", "app.yaml"])
+@pytest.mark.parametrize("watch", ["", "app.yaml", "*.yaml"])
+def test_links_into_a_volume_are_watched_where_the_swap_happens(tmp_path: Path, target: str, watch: str) -> None:
+    away = Volume(tmp_path / "away" / "config")
+    away.write({"app.yaml": b"1"})
+    (tmp_path / "hop").mkdir()
+    (tmp_path / "app").mkdir()
+    (tmp_path / "srv").symlink_to("away")
+    (tmp_path / "hop" / "link").symlink_to(f"../srv/config/{target}")
+    (tmp_path / "app" / "app.yaml").symlink_to(tmp_path / "hop" / "link")
+    seen = look(tmp_path / "app" / watch)
+    assert seen.files == {"app.yaml": b"1"}
+    assert seen.watch_contents == {str(tmp_path / "app"), str(tmp_path / "hop"), str(away.folder)}
+    assert seen.watch_names == {str(tmp_path)}, "where srv could be made to lead elsewhere"
+    away.write({"app.yaml": b"2"})
+    assert look(tmp_path / "app" / watch).files == {"app.yaml": b"2"}
+
+
+def test_links_to_folders_are_followed_and_loops_end(etc: Path, tmp_path: Path) -> None:
+    put(tmp_path / "real" / "x.conf")
+    (tmp_path / "real" / "back").symlink_to(etc)
+    (etc / "linked").symlink_to(tmp_path / "real")
+    (etc / "self").symlink_to(".")
+    seen = look(etc)
+    assert {"linked/x.conf", "nginx.conf"} < seen.names.keys()
+    assert {problem.path for problem in seen.problems} == {str(etc / "self"), str(etc / "linked" / "back")}
+    assert str(tmp_path / "real") in seen.watch_contents
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "current").symlink_to(tmp_path / "real")
+    seen = look(tmp_path / "links" / "current")
+    assert state(seen) == (Kind.FOLDER, State.OK, 6)
+    assert str(tmp_path / "links") in seen.watch_names, "where it could be made to lead elsewhere"
+
+
+def bad_socket(path: Path) -> None:
+    here = os.getcwd()
+    os.chdir(path.parent)  # the path of a socket is at most 107 bytes long
+    try:
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(path.name)
+    finally:
+        os.chdir(here)
+
+
+BAD: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a named pipe": (os.mkfifo, "not a regular file"),
+    "a socket": (bad_socket, "not a regular file"),
+    "a device": (lambda path: path.symlink_to("/dev/zero"), "not a regular file"),
+    "a dangling link": (lambda path: path.symlink_to("nowhere"), "link to something that is not there"),
+    "a loop": (lambda path: path.symlink_to(path.name), "circle"),
+}
+
+
+@pytest.mark.parametrize(("make", "reason"), BAD.values(), ids=BAD.keys())
+def test_what_cannot_be_read_is_told_and_stops_nothing_else(
+    etc: Path, make: Callable[[Path], object], reason: str
+) -> None:
+    without = look(etc)
+    make(etc / "bad")
+    seen = look(etc)
+    assert [(p.path, reason in p.reason) for p in seen.problems] == [(str(etc / "bad"), True)]
+    assert seen.names == {**without.names, "bad": UNREADABLE}
+    assert seen.files == without.files
+    assert seen.usable
+    (alone,) = look(etc / "bad").roots
+    assert alone.state is State.MISSING, "there is nothing to tell"
+    (etc / "bad").unlink()
+    put(etc / "bad", "")
+    assert len({without.digest, seen.digest, look(etc).digest}) == 3
+
+
+@pytest.fixture
+def somebody(tmp_path: Path) -> Iterator[None]:
+    """An ordinary user: root may read everything."""
+    if os.geteuid():
+        yield
+        return
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.is_relative_to("/tmp") and folder != Path("/tmp"):
+            folder.chmod(folder.stat().st_mode | 0o055)
+    yield
+    os.seteuid(0)
+
+
+def test_an_unreadable_file_counts_as_soon_as_it_can_be_read(etc: Path, somebody: None) -> None:
+    (etc / "nginx.conf").chmod(0)
+    (etc / "sub").chmod(0)
+    if not os.geteuid():
+        os.seteuid(65534)
+    seen = look(etc)
+    assert {p.path for p in seen.problems} == {str(etc / "nginx.conf"), str(etc / "sub")}
+    assert all("permission denied" in p.reason for p in seen.problems)
+    assert seen.files.keys() == {".hidden"}
+    whole = look(etc / "sub")
+    assert (state(whole)[1], len(whole.problems)) == (State.MISSING, 1)
+    if not os.getuid():
+        os.seteuid(0)
+    (etc / "nginx.conf").chmod(0o644)
+    assert look(etc).digest != seen.digest
+
+
+def test_what_is_missing_is_waited_for_at_its_nearest_parent(tmp_path: Path) -> None:
+    for watch in ("not/yet", "not/yet/*.yaml", "not"):
+        seen = look(tmp_path / watch)
+        assert (seen.usable, seen.roots[0].state, seen.problems) == (False, State.MISSING, ())
+        assert seen.watch_names == {str(tmp_path)}
+    put(tmp_path / "file")
+    assert look(tmp_path / "file" / "below").watch_names == {str(tmp_path)}
+    assert state(look(tmp_path / "file" / "*"))[:2] == (Kind.GLOB, State.MISSING)
+
+
+def test_several_roots_are_one_content_with_their_clashes(config: Volume, etc: Path) -> None:
+    put(etc / "app.yaml", "plain")
+    seen = look(config.folder, etc)
+    assert seen.clashes == ("app.yaml",)
+    assert seen.files["app.yaml"] == b"1"
+    assert [root.kind for root in seen.roots] == [Kind.VOLUME, Kind.FOLDER]
+    assert not look(config.folder, etc / "gone").usable
+
+
+def test_too_much_is_said_and_leaves_the_other_roots_alone(
+    config: Volume, etc: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("nginx.conf", ".hidden", "sub/deep/a.conf"):
+        put(etc / name, "ten bytes.")
+    for bound, most in (("_FILES", 2), ("_BYTES", 10)):
+        with monkeypatch.context() as patch:
+            patch.setattr(volume, bound, most)
+            seen = look(etc, config.folder)
+        assert [root.state for root in seen.roots] == [State.TOO_LARGE, State.OK]
+        assert "name the files that matter" in seen.problems[0].reason
+        assert seen.files.keys() == {"app.yaml", "conf.d/a.conf"}
+
+
+def test_a_deep_tree_ends(tmp_path: Path) -> None:
+    put(tmp_path.joinpath(*["d"] * 70) / "a")
+    seen = look(tmp_path)
+    assert "below 64 folders" in seen.problems[0].reason
+    assert seen.usable
+
+
+def test_short_of_descriptors_is_no_change(etc: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    before = len(os.listdir("/proc/self/fd"))
+    lowest = os.dup(0)
+    os.close(lowest)
+    whole, seen = look(etc), look(etc)
+    for room in range(9):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + room, hard))
+        try:
+            seen = look(etc)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert seen.digest == whole.digest if seen.usable else seen.roots[0].state is State.UNSTABLE
+        assert not seen.usable or room
+    assert seen.usable, "with enough of them it is whole"
+    assert len(os.listdir("/proc/self/fd")) == before, "descriptors leak"
+
+
+def test_a_name_that_is_not_utf_8_is_read(etc: Path) -> None:
+    with open(os.fsencode(etc) + b"/caf\xe9", "wb") as file:
+        file.write(b"x")
+    os.mkfifo(os.fsencode(etc) + b"/pip\xe9")
+    seen = look(etc)
+    assert seen.files[os.fsdecode(b"caf\xe9")] == b"x"
+    seen.problems[0].path.encode()

@@ -1,0 +1,162 @@
+"""What is done next with a content: order, retries, refusals, confirmation. No loop and no clock."""
+
+import pytest
+
+from sidecars.config_reloader.core.outcome import OK, Outcome, Result
+from sidecars.config_reloader.core.plan import Do, Done, Item, Kind, Plan, Verdict, Wait, delay_seconds, items_of
+from sidecars.config_reloader.core.steps import Confirm, Exec, OnFailure, Options, Signal, Step, Validate, Webhook
+
+FAILED = Outcome(Result.FAILED, "answered 500")
+GONE = Outcome(Result.UNREACHABLE, "nobody listens")
+VALIDATE = Step(validate=Validate(command=("true",)))
+SIGNAL = Step(signal=Signal(process="app"))
+HOOK = Step(webhook=Webhook(url="http://a"))
+RUN = Step(exec=Exec(command=("true",)))
+CONFIRM = Step(confirm=Confirm(url="http://a", metric="m"))
+
+
+def made(*steps: Step, renders: bool = False) -> Plan:
+    return Plan(items_of(steps, renders=renders))
+
+
+class Run:
+    """A plan carried out with scripted outcomes: `by_kind[kind]` lists what its attempts end with, then OK."""
+
+    def __init__(self, plan: Plan, **by_kind: list[Outcome]) -> None:
+        self.plan, self.by_kind, self.now, self.did = plan, by_kind, 0.0, list[str]()
+
+    def to_the_end(self, steps: int = 200) -> Done:
+        for _ in range(steps):
+            step = self.plan.next(self.now)
+            if isinstance(step, Done):
+                return step
+            if isinstance(step, Wait):
+                assert step.until > self.now, "a wait for the past would spin"
+                self.now = step.until
+                continue
+            if end := self._attempt(step.item):
+                return end
+        raise AssertionError("it never ends")
+
+    def _attempt(self, item: Item) -> Done | None:
+        if item.kind is not Kind.HOLD:
+            self.did.append(item.kind.value if item.index < 0 else f"{item.kind.value}{item.index}")
+        script = self.by_kind.get(item.kind.value) or self.by_kind.get(f"{item.kind.value}{item.index}") or []
+        return self.plan.ended(item, script.pop(0) if script else OK, self.now, 0.5)
+
+
+def test_steps_are_done_in_order_and_rendering_surrounds_the_validation() -> None:
+    run = Run(made(VALIDATE, RUN, HOOK, SIGNAL, HOOK, CONFIRM, renders=True))
+    assert run.to_the_end() == Done(Verdict.APPLIED)
+    assert run.did == ["render", "validate0", "publish", "exec1", "webhook2", "signal3", "webhook4", "confirm5"]
+
+
+def test_what_only_prepares_tells_nobody() -> None:
+    items = items_of((VALIDATE, HOOK, VALIDATE), renders=True, tells=False)
+    assert [item.kind for item in items] == [Kind.RENDER, Kind.VALIDATE, Kind.PUBLISH]
+
+
+def test_refused_content_is_not_published_and_nobody_is_told() -> None:
+    run = Run(made(VALIDATE, HOOK, renders=True), validate=[Outcome(Result.REJECTED, "line 3")])
+    assert run.to_the_end() == Done(Verdict.REJECTED, "validate: line 3", Kind.VALIDATE)
+    assert run.did == ["render", "validate0"]
+
+
+@pytest.mark.parametrize("result", [Result.TIMEOUT, Result.UNREACHABLE, Result.DENIED, Result.FAILED])
+def test_a_validator_that_cannot_say_is_asked_again(result: Result) -> None:
+    run = Run(made(VALIDATE, HOOK), validate=[Outcome(result)] * 3)
+    assert run.to_the_end().verdict is Verdict.APPLIED
+    assert run.did == ["validate0"] * 4 + ["webhook1"]
+
+
+def test_a_webhook_that_hangs_does_not_keep_the_next_from_being_told() -> None:
+    run = Run(made(HOOK, HOOK), webhook0=[Outcome(Result.TIMEOUT)] * 3)
+    assert run.to_the_end().verdict is Verdict.APPLIED
+    assert run.did == ["webhook0", "webhook1", "webhook0", "webhook0", "webhook0"]
+
+
+def test_a_failed_exec_holds_what_comes_after_it() -> None:
+    run = Run(made(RUN, HOOK), exec=[FAILED, FAILED])
+    assert run.to_the_end().verdict is Verdict.APPLIED
+    assert run.did == ["exec0", "exec0", "exec0", "webhook1"]
+
+
+def test_stop_and_continue_can_be_chosen() -> None:
+    stopping = Step(webhook=Webhook(url="http://a", on_failure=OnFailure.STOP))
+    run = Run(made(stopping, SIGNAL), webhook=[FAILED])
+    run.to_the_end()
+    assert run.did == ["webhook0", "webhook0", "signal1"]
+    going_on = Step(exec=Exec(command=("x",), on_failure=OnFailure.CONTINUE))
+    run = Run(made(going_on, SIGNAL), exec=[FAILED])
+    run.to_the_end()
+    assert run.did == ["exec0", "signal1", "exec0"]
+
+
+def test_a_step_without_retries_left_fails_the_reload() -> None:
+    run = Run(made(Step(webhook=Webhook(url="http://a", retries=2)), HOOK), webhook0=[FAILED] * 9)
+    end = run.to_the_end()
+    assert (end.verdict, end.reason) == (Verdict.FAILED, "webhook: answered 500")
+    assert run.did == ["webhook0", "webhook1", "webhook0", "webhook0"]
+
+
+def test_after_a_stopping_step_without_retries_nothing_follows() -> None:
+    run = Run(made(Step(exec=Exec(command=("x",), retries=0)), HOOK), exec=[FAILED])
+    assert run.to_the_end().verdict is Verdict.FAILED
+    assert run.did == ["exec0"]
+
+
+def test_a_confirm_waits_until_everybody_before_it_was_told() -> None:
+    run = Run(made(HOOK, CONFIRM), webhook=[GONE, GONE])
+    assert run.to_the_end().verdict is Verdict.APPLIED
+    assert run.did == ["webhook0", "webhook0", "webhook0", "confirm1"]
+
+
+def test_an_unconfirmed_content_is_told_again_and_then_given_up() -> None:
+    run = Run(made(VALIDATE, HOOK, CONFIRM), confirm=[Outcome(Result.UNCONFIRMED, "did not advance")] * 3)
+    end = run.to_the_end()
+    assert (end.verdict, end.kind) == (Verdict.UNCONFIRMED, Kind.CONFIRM)
+    assert run.did == ["validate0"] + ["webhook1", "confirm2"] * 3
+
+
+def test_with_rollback_it_is_given_up_at_once() -> None:
+    careful = Step(confirm=Confirm(url="http://a", metric="m", rollback=True))
+    run = Run(made(HOOK, careful, renders=True), confirm=[Outcome(Result.UNCONFIRMED)])
+    assert run.to_the_end().verdict is Verdict.UNCONFIRMED
+    assert run.did == ["render", "publish", "webhook0", "confirm1"]
+
+
+def test_without_patience_nothing_is_tried_twice() -> None:
+    run = Run(Plan(items_of((VALIDATE,), renders=False), patient=False), validate=[Outcome(Result.TIMEOUT, "hung")])
+    assert run.to_the_end() == Done(Verdict.FAILED, "validate: hung")
+
+
+@pytest.mark.parametrize(
+    ("kind", "result", "cap"),
+    [
+        (Kind.WEBHOOK, Result.UNREACHABLE, 4.0),
+        (Kind.WEBHOOK, Result.FAILED, 10.0),
+        (Kind.EXEC, Result.TIMEOUT, 10.0),
+        (Kind.SIGNAL, Result.DENIED, 30.0),
+    ],
+)
+def test_the_pause_between_attempts_grows_up_to_a_cap(kind: Kind, result: Result, cap: float) -> None:
+    item = Item(kind, Options())
+    pauses = [delay_seconds(item, result, attempts, 0.999) for attempts in range(1, 60)]
+    assert pauses[0] < 0.25
+    assert pauses == sorted(pauses)
+    assert cap * 0.99 < pauses[-1] < cap
+
+
+def test_a_process_without_a_handler_is_looked_at_twice_a_second() -> None:
+    item = Item(Kind.SIGNAL, Options())
+    assert {delay_seconds(item, Result.UNREACHABLE, n, 0.1) for n in (1, 10, 100)} == {0.5}
+
+
+def test_what_blocks_is_said() -> None:
+    plan = made(HOOK, SIGNAL)
+    for step in ("hold", "webhook", "signal"):
+        due = plan.next(0.0)
+        assert isinstance(due, Do)
+        assert due.item.kind.value == step
+        plan.ended(due.item, OK if step == "hold" else GONE, 0.0, 0.5)
+    assert plan.blocked() == "webhook: nobody listens; signal: nobody listens"

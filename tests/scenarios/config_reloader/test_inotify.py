@@ -1,0 +1,172 @@
+"""Where no event comes: inotify used up on the node, events dropped, and mounts that can never change."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.kubelet import Volume
+from tests.support.reload_stage import Stage, looks
+from tests.support.reloader import ReloaderProcess
+from tests.support.sidecar_process import ROOT
+
+OWN = ("unshare", "--user", "--map-root-user")
+"""A user namespace has limits of its own, and who makes it may set them."""
+
+
+def limited(what: str, limit: int) -> tuple[str, ...]:
+    """A prefix that runs the sidecar with so many of them to be had."""
+    shell = ("sh", "-c", f'echo {limit} > /proc/sys/user/max_inotify_{what} && exec "$@"', "sh")
+    if subprocess.run([*OWN, *shell, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("may not make a user namespace here (unshare --user)")
+    return (*OWN, *shell)
+
+
+def free(reloader: ReloaderProcess, what: str, limit: int) -> None:
+    """So many are to be had from now on."""
+    enter = ["nsenter", "--user", "--preserve-credentials", "--target", str(reloader.pid)]
+    subprocess.run([*enter, "sh", "-c", f"echo {limit} > /proc/sys/user/max_inotify_{what}"], check=True)
+
+
+@pytest.mark.parametrize("what", ["instances", "watches"])
+def test_while_inotify_is_used_up_it_polls_and_then_returns_to_events(stage: Stage, what: str) -> None:
+    reloader = stage.reloader(prefix=limited(what, 0), poll_seconds=0.2)
+    stage.begin(reloader)
+    assert reloader.status()["mode"] == "poll"
+    assert reloader.metric("watch_polling") == 1
+    lines = reloader.logged("watch.polling")
+    assert len(lines) == 1
+    assert "inotify is exhausted" in lines[0]["message"]
+    assert reloader.ask("/readyz")[0] == 200
+    for text in (b"1", b"2", b"3"):
+        stage.tells(reloader, lambda t=text: stage.config.write({"app.yaml": t}))  # type: ignore[misc]
+    stage.tells_nothing(reloader, stage.config.rewrite)
+    free(reloader, what, 16)
+    reloader.wait_until(lambda: reloader.status()["mode"] == "inotify", "it to use events again")
+    reloader.wait_until(lambda: reloader.metric("watch_polling") == 0, "the metric to say so")
+    # From here on nothing but an event makes it look.
+    for text in (b"4", b"5", b"6"):
+        stage.tells(reloader, lambda t=text: stage.config.write({"app.yaml": t}))  # type: ignore[misc]
+    stage.tells_nothing(reloader, stage.config.rewrite)
+    stage.ends(reloader, told=6)
+
+
+def test_watches_that_are_used_up_while_it_runs_are_polled_for(stage: Stage) -> None:
+    """One watch is to be had, and a second folder comes."""
+    plain = stage.folder / "plain"
+    plain.mkdir()
+    (plain / "a").write_text("0")
+    reloader = stage.reloader(plain, prefix=limited("watches", 1), poll_seconds=0.2)
+    stage.begin(reloader)
+    assert reloader.status()["mode"] == "inotify"
+    stage.tells(reloader, lambda: (plain / "a").write_text("1"))
+    (plain / "sub").mkdir()
+    reloader.wait_until(lambda: reloader.status()["mode"] == "poll", "it to poll")
+    stage.tells(reloader, lambda: (plain / "sub" / "b").write_text("1"))
+    stage.tells(reloader, lambda: (plain / "a").write_text("2"))
+    free(reloader, "watches", 16)
+    reloader.wait_until(lambda: reloader.status()["mode"] == "inotify", "it to use events again")
+    stage.tells(reloader, lambda: (plain / "sub" / "b").write_text("2"))
+    stage.ends(reloader, told=4)
+
+
+def test_one_watch_for_a_folder_and_one_instance_are_enough(stage: Stage) -> None:
+    """All sidecars of a node that run as one user share 128 instances."""
+    reloader = stage.reloader()
+    stage.begin(reloader)
+    stage.tells(reloader, lambda: stage.config.write({"app.yaml": b"1"}))
+    found = []
+    for name in os.listdir(f"/proc/{reloader.pid}/fd"):
+        about = Path(f"/proc/{reloader.pid}/fdinfo/{name}").read_text(encoding="ascii")
+        if os.readlink(f"/proc/{reloader.pid}/fd/{name}") == "anon_inode:inotify":
+            found.append(about.count("inotify wd:"))
+    assert found == [1]
+    stage.ends(reloader, told=1)
+
+
+def test_a_change_is_told_although_events_were_dropped(stage: Stage) -> None:
+    """The kernel's queue runs over while the sidecar is stopped; the change it is not told of came in a new folder."""
+    queue = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text(encoding="ascii"))
+    if queue > 100_000:
+        pytest.skip(f"fs.inotify.max_queued_events is {queue}: too many to fill")
+    busy, quiet = stage.folder / "busy", Volume(stage.folder / "quiet")
+    busy.mkdir()
+    quiet.write({"app.yaml": b"0"})
+    reloader = stage.reloader(busy, quiet.folder)
+    stage.begin(reloader)
+
+    def overflow() -> None:
+        reloader.signal(signal.SIGSTOP)
+        for _ in range(queue // 2 + 1):
+            (busy / "a").touch()
+            (busy / "a").unlink()
+        quiet.recreate({"app.yaml": b"1"})
+        reloader.signal(signal.SIGCONT)
+
+    stage.tells(reloader, overflow)
+    stage.tells(reloader, lambda: quiet.write({"app.yaml": b"2"}))
+    stage.ends(reloader, told=2)
+
+
+def mounted(source: Path, at: Path) -> tuple[str, ...]:
+    """A prefix that runs the sidecar where `source` is mounted at `at`, as a subPath mount is."""
+    shell = ("unshare", "--mount", "sh", "-c", f'mount --bind "{source}" "{at}" && exec "$@"', "sh")
+    if subprocess.run([*shell, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("may not mount here (unshare --mount)")
+    return shell
+
+
+def check(reloader: ReloaderProcess) -> tuple[int, str]:
+    """`sidecar check config-reloader` where the sidecar runs: exit status and what it prints."""
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    env |= {f"CONFIG_RELOADER_{name.upper()}": str(value) for name, value in reloader.settings.items()}
+    command = [*reloader.prefix, sys.executable, "-m", "sidecars", "check", reloader.name]
+    done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("watched", ["the file", "its folder"])
+def test_a_file_mounted_by_itself_is_said_to_be_frozen(stage: Stage, watched: str) -> None:
+    app = stage.folder / "app"
+    app.mkdir()
+    file = app / "app.yaml"
+    file.touch()
+    source = (stage.config.current / "app.yaml").resolve()
+    reloader = stage.reloader(file if watched == "the file" else app, prefix=mounted(source, file))
+    stage.begin(reloader)
+    assert reloader.metric("watch_frozen") == 1
+    lines = reloader.logged("watch.frozen")
+    assert [(line["level"], line["path"]) for line in lines] == [("error", str(file))]
+    assert "subPath" in lines[0]["message"]
+    ready, conditions = reloader.ask("/readyz")
+    assert ready == 200
+    assert "subPath" in conditions
+    status, said = check(reloader)
+    assert status == 1, said
+    assert [line for line in said.splitlines() if str(file) in line and "subPath" in line]
+    stage.ends(reloader, told=0)
+
+
+def test_a_folder_mounted_from_inside_a_volume_is_said_to_be_frozen(stage: Stage) -> None:
+    stage.config.write({"conf.d/a.conf": b"0"})
+    app = stage.folder / "app"
+    app.mkdir()
+    reloader = stage.reloader(app, prefix=mounted(stage.config.current / "conf.d", app))
+    stage.begin(reloader)
+    assert reloader.metric("watch_frozen") == 1
+    assert check(reloader)[0] == 1
+
+
+def test_a_whole_volume_that_is_mounted_is_not_said_to_be_frozen(stage: Stage) -> None:
+    app = stage.folder / "app"
+    app.mkdir()
+    reloader = stage.reloader(app, prefix=mounted(stage.config.folder, app))
+    stage.begin(reloader)
+    assert reloader.metric("watch_frozen") == 0
+    assert check(reloader)[0] == 0
+    stage.tells(reloader, lambda: stage.config.write({"app.yaml": b"1"}))
+    assert looks(reloader)[0] >= 1
+    stage.ends(reloader, told=1)

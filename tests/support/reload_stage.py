@@ -1,0 +1,171 @@
+"""A stage for one test of the config reloader: a volume, an app with a reload URL, the reloaders in between.
+
+reloader = stage.reloader().start()         # watches stage.config.folder
+stage.tells(reloader, lambda: stage.config.write({"app.yaml": b"2"}))
+
+Only events make the reloader look (`resync_seconds` is an hour), so what is told was seen by an event, or by polling
+where a test asks for it.
+"""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from tests.support.kubelet import Volume
+from tests.support.reloader import ReloaderProcess
+from tests.support.sidecar_process import wait_until
+
+Act = Callable[[], object]
+
+
+class Target:
+    """An app with a reload URL, in a thread: which bodies it was sent, in order. Refuses until it listens, and nobody
+    else gets its port.
+    """
+
+    def __init__(self, *, listening: bool = True) -> None:
+        self.bodies: list[str] = []
+        target = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+                target.bodies.append(body.decode())
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                """Say nothing."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler, bind_and_activate=False)
+        self._server.server_bind()
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+        self.url = f"http://127.0.0.1:{self._server.server_port}/-/reload"
+        if listening:
+            self.listen()
+
+    def listen(self) -> None:
+        """Accept from now on."""
+        self._server.server_activate()
+        self._thread.start()
+
+    def close(self) -> None:
+        if self._thread.is_alive():
+            self._server.shutdown()
+            self._thread.join()
+        self._server.server_close()
+
+
+class Stage:
+    """`config` is a ConfigMap volume; `target` is told the hash of the content as the body."""
+
+    def __init__(self, folder: Path, *, listening: bool = True) -> None:
+        self.folder = folder
+        self.target = Target(listening=listening)
+        self.config = Volume(folder / "config")
+        self.config.write({"app.yaml": b"0"})
+
+    @property
+    def told(self) -> list[str]:
+        """What the app was told so far, each by its hash."""
+        return list(self.target.bodies)
+
+    def reloader(self, *watch: Path | str, prefix: tuple[str, ...] = (), **settings: object) -> ReloaderProcess:
+        """A reloader that is not started yet. All of a stage share the state file, unless they are given others."""
+        watched = json.dumps([str(path) for path in watch or (self.config.folder,)])
+        given = {"watch": watched, "resync_seconds": 3600, **settings}
+        reloader = ReloaderProcess(self.folder, given, prefix=prefix)
+        return reloader.steps({"webhook": {"url": self.target.url, "body": "{hash}"}})
+
+    def begin(self, reloader: ReloaderProcess) -> str:
+        """Start it, until it has taken the content that is there as the one to begin with; the hash."""
+        return wait_until_begun(reloader.start())
+
+    def tells(self, reloader: ReloaderProcess, act: Act) -> str:
+        """This makes it tell the app exactly once (so far); the hash that was told."""
+        before, was = self.told, reloader.applied
+        act()
+        reloader.wait_until(lambda: len(self.told) > len(before), "the app to be told")
+        told = self.told[-1]
+        reloader.wait_until(lambda: reloader.applied == told, "/status to name what was told")
+        reloader.wait_until_settled()
+        assert told != was
+        assert len(self.told) == len(before) + 1
+        return told
+
+    def tells_nothing(self, reloader: ReloaderProcess, act: Act, *, at_once: bool = True) -> None:
+        """This makes it look, and find nothing to tell. `at_once`: so each look finds what it found before; else there
+        may be something in between that is seen and not told.
+        """
+        before, (changed, unchanged) = self.told, looks(reloader)
+        act()
+        if at_once:
+            reloader.wait_until(lambda: looks(reloader)[1] > unchanged, "another look at the content")
+            assert looks(reloader)[0] == changed
+        else:
+            reloader.wait_until(lambda: sum(looks(reloader)) > changed + unchanged, "another look at the content")
+        assert reloader.status()["pending"] is None
+        assert self.told == before
+
+    def ends(self, reloader: ReloaderProcess, told: int) -> None:
+        """The app was told so often, and nothing is under way: the one that is asked for by hand is the next."""
+        assert reloader.ask("/reload", "POST")[0] == 200
+        assert len(self.told) == told + 1, self.told
+        assert reloader.metric('reloads_total{result="superseded"}') == 0
+        assert reloader.terminate() == 0
+
+    def close(self) -> None:
+        self.target.close()
+
+
+def wait_until_begun(reloader: ReloaderProcess) -> str:
+    """Until it has taken the content that is there as the one to begin with; the hash."""
+    reloader.wait_until(lambda: reloader.ask("/startupz")[0] == 200 and reloader.applied, "the first content")
+    reloader.wait_until_settled()
+    return reloader.applied
+
+
+def looks(reloader: ReloaderProcess) -> tuple[float, float]:
+    """How many looks at the content found it changed and unchanged."""
+    return reloader.metric('looks_total{found="changed"}'), reloader.metric('looks_total{found="unchanged"}')
+
+
+def hash_by_itself(folder: Path, watch: Path | str) -> str:
+    """What a fresh run says the hash of this content is: `--once` with a state file of its own."""
+    folder.mkdir()
+    once = ReloaderProcess(folder, {"watch": str(watch), "webhook_url": "http://127.0.0.1:9"})
+    once.flags = ("--once",)
+    assert once.start(wait=False).wait() == 0, once.stderr
+    state: dict[str, str] = json.loads((folder / "state.json").read_text())
+    return state["hash"]
+
+
+def wait_until_told(stage: Stage, count: int) -> None:
+    """Until the app was told so often, whatever became of the reloader."""
+    wait_until(lambda: len(stage.told) >= count, f"{count} requests")
+
+
+@contextmanager
+def writing(write: Callable[[int], object], gap_seconds: Callable[[], float]) -> Iterator[None]:
+    """Writes version after version in a thread, beginning with 1."""
+    over = threading.Event()
+
+    def work() -> None:
+        version = 1
+        while not over.is_set():
+            write(version)
+            version += 1
+            over.wait(gap_seconds())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
