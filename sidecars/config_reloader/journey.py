@@ -22,6 +22,7 @@ from .telling import Telling
 _READY_SECONDS = 0.5
 """How often it is looked whether somebody is there to be told (`initial: when-ready`)."""
 _SAY_SECONDS = 60.0
+_NAMED = 5
 _SUPERSEDED = Outcome(Result.SUPERSEDED, "newer content came")
 
 
@@ -127,6 +128,9 @@ class Journey:
             return Outcome(Result.UNREACHABLE, "the content is changing, or a part of it is not there")
         if look.clashes:
             return Outcome(Result.REJECTED, f"several watched paths have a file called {', '.join(look.clashes)}")
+        if look.problems:  # a generation without a file that is there would be another configuration
+            named = "; ".join(f"cannot read {problem.path}: {problem.reason}" for problem in look.problems[:_NAMED])
+            return Outcome(Result.REJECTED, f"{named}; mend it, or watch a glob that leaves it out")
         try:
             files = await asyncio.to_thread(rendering.render, look.files, rules, process_environment())
             if await asyncio.to_thread(generations.same_as_current, files):
