@@ -13,13 +13,21 @@ from .webhook import fetch, shown
 
 _LOOK_SECONDS = 5.0
 """The longest time for one look: a hung status page must not take all the time there is."""
+_BEFORE_TRIES = 3
 _SHOWN_CHARACTERS = 80
 
 
 async def observe(step: Confirm, change: Change) -> Value | None:
-    """Return the value before the app is told; None when there is none, or nobody who says it."""
-    seen = await _look(step, change, step.timeout_seconds)
-    return None if isinstance(seen, _Nothing) else seen
+    """Return the value before the app is told; None when there is none, or nobody who says it. Who is there and cannot
+    say it is asked again: what is not known would make any later value an advance.
+    """
+    for _ in range(_BEFORE_TRIES):
+        seen = await _look(step, change, step.timeout_seconds)
+        if not isinstance(seen, _Nothing):
+            return seen
+        if seen.absent:
+            break
+    return None
 
 
 async def wait(
@@ -64,17 +72,19 @@ async def _poll(
 
 
 class _Nothing:
-    """No value, and why. `cut`: it had less time than a look should have."""
+    """No value, and why. `cut`: it had less time than a look should have. `absent`: nobody is there."""
 
-    def __init__(self, why: str, *, cut: bool = False) -> None:
+    def __init__(self, why: str, *, cut: bool = False, absent: bool = False) -> None:
         self.why = why
         self.cut = cut
+        self.absent = absent
 
 
 async def _look(step: Confirm, change: Change, left_seconds: float) -> Value | _Nothing:
     outcome, body = await fetch(step, change, min(_LOOK_SECONDS, left_seconds))
     if not outcome.ok:
-        return _Nothing(outcome.detail, cut=outcome.result is Result.TIMEOUT and left_seconds < _LOOK_SECONDS)
+        cut = outcome.result is Result.TIMEOUT and left_seconds < _LOOK_SECONDS
+        return _Nothing(outcome.detail, cut=cut, absent=outcome.result is Result.UNREACHABLE)
     try:
         return extract(step, body)
     except ValueError as error:

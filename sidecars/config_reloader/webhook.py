@@ -35,8 +35,8 @@ _FETCHED_BYTES = 4 << 20
 _SENT_BYTES = 16 << 20
 _LISTENING_SECONDS = 2.0
 _HUNG_UP = (aiohttp.ServerDisconnectedError, ssl.SSLEOFError, ConnectionResetError, BrokenPipeError)
-_COULD_NOT_SAY = frozenset({408, 425, 429, 502, 503, 504})
-"""A validator that answers so has not looked at the content; any other status is its verdict."""
+_COULD_NOT_SAY = frozenset({*range(300, 400), 401, 403, 404, 405, 407, 408, 425, 429, 502, 503, 504})
+"""Who answers so has not looked at the content; any other status is its verdict."""
 
 
 @dataclass(frozen=True, slots=True)

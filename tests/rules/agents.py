@@ -155,7 +155,7 @@ def started(name: str, folder: Path, elasticsearch: str) -> Iterator[subprocess.
     settings = {key: v.format(folder=folder, elasticsearch=elasticsearch) for key, v in footprint.settings.items()}
     environment = {"PATH": os.environ["PATH"], "PYTHONSAFEPATH": "1", "PYTHONPATH": str(ROOT), **settings}
     (folder / "app.log").touch()
-    command = [python, "-m", "sidecars", name, *footprint.words]
+    command = [str(python), "-m", "sidecars", name, *footprint.words]
     with (folder / "stderr").open("wb") as errors:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=errors)
     try:

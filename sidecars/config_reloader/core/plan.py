@@ -100,7 +100,7 @@ class _Progress:
 
 
 _BASE_SECONDS = 0.25
-# A target that is not there yet must hear of the change within 5 s of its start; one that says no may be asked less often.
+# Who is not there yet must hear of the change within 5 s of being there; who says no may be asked less often.
 _CAP_SECONDS = {Result.UNREACHABLE: 4.0, Result.FAILED: 10.0, Result.TIMEOUT: 10.0, Result.DENIED: 30.0}
 _HANDLER_SECONDS = 0.5
 """How often a process is looked at that is missing or has no handler yet: it hears within a second of being ready."""
@@ -155,7 +155,11 @@ class Plan:
                 break
         if due:
             return Wait(min(due))
-        return Done(Verdict.FAILED, "; ".join(failed)) if failed else Done(Verdict.APPLIED)
+        if not failed:
+            return Done(Verdict.APPLIED)
+        if self._refused:
+            return Done(Verdict.UNCONFIRMED, "; ".join(failed), Kind.CONFIRM)
+        return Done(Verdict.FAILED, "; ".join(failed))
 
     def ended(self, item: Item, outcome: Outcome, now: float, chance: float) -> Done | None:
         """Take note of an attempt; the end, when this was it. `chance` in [0, 1) spreads the next attempt."""
@@ -186,6 +190,15 @@ class Plan:
         """What the last attempts said of what is not done yet, for people."""
         open_items = [item for item in self.items if not self._progress[item].done and self._progress[item].last]
         return "; ".join(self._text(item) for item in open_items)
+
+    @property
+    def _refused(self) -> bool:
+        """Whether the app was told and answered no (Prometheus: 500), and a confirm goes back in such a case. One that
+        was not there has seen nothing, and is to find the new content when it comes.
+        """
+        answers = [state.last for item, state in self._progress.items() if state.given_up and item.kind in TELLING]
+        careful = any(getattr(item.options, "rollback", False) for item in self.items)
+        return careful and any(last is not None and last.result is Result.FAILED for last in answers)
 
     def _tell_again(self, confirm: Item, at: float) -> None:
         for item in self.items[: self.items.index(confirm)]:

@@ -13,7 +13,7 @@ from sidecars.config_reloader.core.steps import Confirm
 from tests.support.scripted_http import CUTS, HANGS, ScriptedHttp, answer, answer_json
 
 CHANGE = Change("0a1b", "/content")
-BRIEF_SECONDS, LONG_SECONDS = 0.5, 60.0
+BRIEF_SECONDS, LONG_SECONDS = 1.5, 60.0
 
 
 def versions(*values: object) -> list[Any]:
@@ -48,12 +48,12 @@ async def test_trouble_on_the_way_is_looked_over() -> None:
 @pytest.mark.parametrize(
     ("plays", "options", "before", "words"),
     [
-        (versions(7), {}, 7, "did not advance within 0.5 s: it is 7"),
-        (versions(1795350000.0), {}, 1795350000.5, "did not advance within 0.5 s: it is 1795350000"),
-        (versions("x" * 200), {}, "x" * 200, "did not advance within 0.5 s: it is " + "x" * 80 + "..."),
-        (versions("a\nb"), {"equals": "{hash}"}, None, "did not become 0a1b within 0.5 s: it is a b"),
+        (versions(7), {}, 7, "did not advance within 1.5 s: it is 7"),
+        (versions(1795350000.0), {}, 1795350000.5, "did not advance within 1.5 s: it is 1795350000"),
+        (versions("x" * 200), {}, "x" * 200, "did not advance within 1.5 s: it is " + "x" * 80 + "..."),
+        (versions("a\nb"), {"equals": "{hash}"}, None, "did not become 0a1b within 1.5 s: it is a b"),
         ([answer(500, b"secret")], {}, 7, "status answered 500, expected 2xx"),
-        ([HANGS], {}, 7, "did not answer within 0."),
+        ([HANGS], {}, 7, "did not answer within 1."),
         ([answer_json({})], {}, 7, "there is no version in the JSON"),
     ],
 )
@@ -85,6 +85,12 @@ async def test_an_app_that_was_not_there_before_has_advanced_when_it_is() -> Non
         before = await observe(step(target), CHANGE)
         assert before is None
         assert (await confirmed(step(target), before)).ok
+
+
+async def test_who_is_there_and_cannot_say_it_is_asked_again() -> None:
+    """Or the value that it has anyway would count as an advance."""
+    async with ScriptedHttp(answer(500), answer_json({}), *versions(7)) as target:
+        assert await observe(step(target), CHANGE) == 7
 
 
 async def test_the_hash_of_the_content_is_waited_for() -> None:

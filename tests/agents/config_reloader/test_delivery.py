@@ -83,8 +83,8 @@ class Stage:
         state = StateFile("", self.ctx, metrics)
         self.delivery = Delivery(self.shared, self.settings.all_steps, self.standing, state)
 
-    def order(self, digest: str, **options: bool) -> Order:
-        order = Order(digest, monotonic(), monotonic(), **options)
+    def order(self, digest: str, *, when_ready: bool = False, forced: bool = False) -> Order:
+        order = Order(digest, monotonic(), monotonic(), when_ready=when_ready, forced=forced)
         self.delivery.put(order)
         return order
 

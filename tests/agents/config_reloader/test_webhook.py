@@ -318,7 +318,7 @@ async def test_a_socket_that_we_may_not_use_is_denied(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("status", "result"),
     [(200, Result.OK), (422, Result.REJECTED), (400, Result.REJECTED), (500, Result.REJECTED), (501, Result.REJECTED)]
-    + [(status, Result.FAILED) for status in (408, 425, 429, 502, 503, 504)],
+    + [(status, Result.FAILED) for status in (302, 401, 403, 404, 408, 425, 429, 502, 503, 504)],
 )
 async def test_a_validator_rejects_unless_it_could_not_say(status: int, result: Result) -> None:
     async with ScriptedHttp(answer(status)) as target:
