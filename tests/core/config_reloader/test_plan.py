@@ -125,6 +125,20 @@ def test_with_rollback_it_is_given_up_at_once() -> None:
     assert run.did == ["render", "publish", "webhook0", "confirm1"]
 
 
+def test_with_rollback_a_no_of_the_app_is_final_after_the_last_retry() -> None:
+    careful = Step(confirm=Confirm(url="http://a", metric="m", rollback=True))
+    hook = Step(webhook=Webhook(url="http://a", retries=1))
+    run = Run(made(hook, careful, renders=True), webhook=[FAILED] * 2)
+    assert run.to_the_end() == Done(Verdict.UNCONFIRMED, "webhook: answered 500", Kind.CONFIRM)
+    assert run.did == ["render", "publish", "webhook0", "webhook0"]
+
+
+def test_with_rollback_an_app_that_is_not_there_has_not_said_no() -> None:
+    careful = Step(confirm=Confirm(url="http://a", metric="m", rollback=True))
+    run = Run(made(Step(webhook=Webhook(url="http://a", retries=0)), careful, renders=True), webhook=[GONE])
+    assert run.to_the_end().verdict is Verdict.FAILED
+
+
 def test_without_patience_nothing_is_tried_twice() -> None:
     run = Run(Plan(items_of((VALIDATE,), renders=False), patient=False), validate=[Outcome(Result.TIMEOUT, "hung")])
     assert run.to_the_end() == Done(Verdict.FAILED, "validate: hung")
