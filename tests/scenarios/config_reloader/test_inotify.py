@@ -170,3 +170,19 @@ def test_a_whole_volume_that_is_mounted_is_not_said_to_be_frozen(stage: Stage) -
     stage.tells(reloader, lambda: stage.config.write({"app.yaml": b"1"}))
     assert looks(reloader)[0] >= 1
     stage.ends(reloader, told=1)
+
+
+def test_a_volume_that_is_mounted_over_the_folder_is_told(stage: Stage) -> None:
+    """No event tells of a mount: the clock does."""
+    app, other = stage.folder / "app", Volume(stage.folder / "other")
+    app.mkdir()
+    other.write({"app.yaml": b"other"})
+    reloader = stage.reloader(app, prefix=mounted(stage.config.folder, app), resync_seconds=1)
+    first = stage.begin(reloader)
+    inside = ["nsenter", "--mount", "--target", str(reloader.pid)]
+    mount, unmount = ["mount", "--bind", str(other.folder), str(app)], ["umount", str(app)]
+    assert stage.tells(reloader, lambda: subprocess.run([*inside, *mount], check=True)) != first
+    stage.tells(reloader, lambda: other.write({"app.yaml": b"1"}))
+    assert stage.tells(reloader, lambda: subprocess.run([*inside, *unmount], check=True)) == first
+    stage.tells(reloader, lambda: stage.config.write({"app.yaml": b"2"}))
+    stage.ends(reloader, told=4)
