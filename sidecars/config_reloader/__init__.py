@@ -14,5 +14,8 @@ Guarantees
 
 Not guaranteed: the app may be told the same content again after a crash of the sidecar in the middle of a reload.
 
+Exit status: 0 stopped by SIGTERM, SIGINT or POST /quit, always; 1 crashed, the last log line says why; 2 the settings
+cannot be used. With --once: 0 the content is good, 1 it is not, 143 or 130 interrupted.
+
 Stop order: at once. What is pending is not in the state file, so the next start tells it.
 """

@@ -26,12 +26,15 @@ _KILL_SECONDS = 1.0
 """A process that SIGKILL does not end within this hangs in the kernel, or belongs to somebody else."""
 _SHORTAGES = frozenset({errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ETXTBSY})
 """Why a program may start the next time."""
+_CUT_SHORT = frozenset({-signal.SIGKILL, -signal.SIGTERM})
+"""Ends that it did not choose (the OOM killer): a validator has given no verdict then."""
 
 
 async def run(command: tuple[str, ...], change: Change, timeout_seconds: float, environ: Mapping[str, str]) -> Outcome:
     """Run the command to its end, without a shell and without input; `environ` and two variables of ours are its
     environment. What it started and left in its process group ends with it: at the latest 2 s after the time-out, and
-    at once when we are cancelled. FAILED for an exit status other than 0, DENIED when it cannot be started.
+    at once when we are cancelled. FAILED for an exit status other than 0, DENIED when it cannot be started, UNREACHABLE
+    when it cannot be started just now, or somebody ended it.
     """
     arguments = [change.fill(argument) for argument in command]
     variables = {**environ, "CONFIG_RELOADER_HASH": change.hash, "CONFIG_RELOADER_CANDIDATE": change.candidate}
@@ -48,7 +51,8 @@ async def run(command: tuple[str, ...], change: Change, timeout_seconds: float, 
     if not in_time:
         return Outcome(Result.TIMEOUT, f"{arguments[0]} did not end within {timeout_seconds:g} s and was killed{told}")
     status = child.process.returncode
-    return Outcome(Result.FAILED if status else Result.OK, f"{arguments[0]}: {_ending(status)}{told}")
+    result = Result.UNREACHABLE if status in _CUT_SHORT else Result.FAILED if status else Result.OK
+    return Outcome(result, f"{arguments[0]}: {_ending(status)}{told}")
 
 
 def findings(command: tuple[str, ...]) -> Iterator[tuple[Literal["ok", "warning", "error"], str]]:
@@ -176,7 +180,7 @@ def _not_started(program: str, error: OSError | ValueError) -> Outcome:
     if not isinstance(error, OSError):
         return Outcome(Result.DENIED, f"cannot start {program}: an argument or a variable holds a NUL")
     if error.errno in _SHORTAGES:
-        return Outcome(Result.FAILED, f"cannot start {program}: {error.strerror}")
+        return Outcome(Result.UNREACHABLE, f"cannot start {program}: {error.strerror}")
     hint = {
         errno.ENOENT: "is it (and for a script the interpreter of its first line) in this image?",
         errno.EACCES: "is it executable for this user, and its volume not mounted noexec?",

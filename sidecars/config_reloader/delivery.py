@@ -1,6 +1,7 @@
 """Tell the newest content, one after the other, and put the last good one back where a confirm step asks for it."""
 
 import asyncio
+from dataclasses import replace
 
 from .core.plan import TELLING, Done, Item, Plan, Verdict, items_of
 from .core.steps import Confirm, Step
@@ -36,10 +37,20 @@ class Delivery:
                 self._end(order, Done(Verdict.APPLIED), told=False)  # a change was taken back before it was told
                 continue
             done = await self.carry_out(order)
+            if done.verdict is Verdict.APPLIED and not order.tells and self._shared.touched:
+                # Changed while we were down: the app reads another generation than the one that it knows.
+                self._tell_after_all(order)
+                continue
             if done.verdict is Verdict.APPLIED:
                 self._shared.touched = False
                 await self._state.save(order.digest)
             self._end(order, done, told=order.tells and bool(self._telling))
+
+    def _tell_after_all(self, order: Order) -> None:
+        if self._shared.mailbox.arrived.is_set():
+            self._end(order, Done(Verdict.SUPERSEDED, "newer content came"), told=False)
+        else:
+            self.put(replace(order, tells=True))
 
     async def carry_out(self, order: Order, *, patient: bool = True) -> Done:
         """Take one order through the steps."""

@@ -147,6 +147,7 @@ class Journey:
         generations = self._shared.generations
         if generations is None or not self._staged:
             return Outcome(Result.OK, "the output holds this content already")
+        replaced = generations.current() is not None
         try:
             await asyncio.to_thread(generations.publish, self._staged)
         except Permanent as error:
@@ -154,7 +155,8 @@ class Journey:
         except OSError as error:
             return Outcome(Result.FAILED, f"cannot write the output (render.output): {error.strerror}")
         self._staged = ""
-        self._shared.touched = True
+        # What is rendered before the app has ever read anything is not behind its back.
+        self._shared.touched = self._shared.touched or self._order.tells or replaced
         return OK
 
     async def _hold(self) -> Outcome:

@@ -32,9 +32,11 @@ class ReloaderMetrics:
         )
         self.pending = gauge("pending", "1 while content is not told yet, or not with success.")
         self.pending_since = gauge("pending_since_timestamp_seconds", "Since when; 0 when nothing is pending.")
-        self.rejected = gauge("content_rejected", "1 while the newest content is refused.")
+        self.rejected = gauge("content_rejected", "1 while the newest content is refused, or was given up.")
         self.successful = gauge("last_reload_successful", "Whether the last content that ended was applied.")
-        self.success_at = gauge("last_reload_success_timestamp_seconds", "When content was last applied.")
+        self.success_at = gauge(
+            "last_reload_success_timestamp_seconds", "When content was last told with success; 0 before."
+        )
         self.applied = gauge("applied_info", "Always 1; the label is the hash of the applied content.", ("hash",))
         self.polling = gauge("watch_polling", "1 while inotify cannot be had and the content is polled.")
         self.missing = gauge("watch_missing", "Watched paths that are not there.")
@@ -45,8 +47,7 @@ class ReloaderMetrics:
         self.state_writable.set(1)
         self.successful.set(1)
 
-    def set_applied(self, digest: str, at: float) -> None:
+    def set_applied(self, digest: str) -> None:
         """This content is in force."""
         self.applied.clear()
         self.applied.labels(digest).set(1)
-        self.success_at.set(at)

@@ -85,14 +85,11 @@ class ConfigReloaderSettings(Settings, frozen=True, kw_only=True):
         float, Meta(ge=0.05, le=300, description="Look this often while inotify cannot be had.")
     ] = 2.0
     unready_when_rejected: Annotated[
-        bool, Meta(description="/readyz fails while the newest content is refused; takes the pod out of its Services.")
+        bool,
+        Meta(
+            description="/readyz fails while the newest content is refused or given up; takes the pod out of its Services."
+        ),
     ] = False
-    signal: Annotated[str, Meta(description="Without `steps`: send this signal to `process`.", examples=["SIGHUP"])] = (
-        ""
-    )
-    process: Annotated[str, Meta(description="Process that `signal` is for: its name or part of its command line.")] = (
-        ""
-    )
     webhook_url: Annotated[
         tuple[str, ...],
         Meta(
@@ -100,6 +97,12 @@ class ConfigReloaderSettings(Settings, frozen=True, kw_only=True):
             examples=["http://127.0.0.1:9090/-/reload"],
         ),
     ] = ()
+    signal: Annotated[str, Meta(description="Without `steps`: send this signal to `process`.", examples=["SIGHUP"])] = (
+        ""
+    )
+    process: Annotated[str, Meta(description="Process that `signal` is for: its name or part of its command line.")] = (
+        ""
+    )
     webhook_method: Annotated[str, Meta(pattern="^[A-Za-z]{1,20}$", description="Method for `webhook_url`.")] = "POST"
     webhook_status_code: Annotated[
         str, Meta(description="Status that means success for `webhook_url`, such as 200. Unset: any 2xx.")
@@ -179,7 +182,7 @@ class ConfigReloaderSettings(Settings, frozen=True, kw_only=True):
             yield Problem("render", "`output` is not an absolute path", "set it to the folder that the app reads")
         for number, step in enumerate(self.all_steps):
             for path, message, remedy in complaints(step, renders=self.render is not None):
-                where = f"steps[{number}].{path}" if self.steps else _simple(step)
+                where = f"steps[{number}].{path}".rstrip(".") if self.steps else _SIMPLE.get(path, path)
                 yield Problem(where, message, remedy)
 
     @classmethod
@@ -196,5 +199,11 @@ def address(text: str) -> tuple[str, int] | None:
     return host.strip("[]") or "0.0.0.0", int(port)
 
 
-def _simple(step: Step) -> str:
-    return "webhook_url" if step.webhook is not None else "process"
+_SIMPLE = {
+    "webhook.url": "webhook_url",
+    "webhook.method": "webhook_method",
+    "webhook.expect_status": "webhook_status_code",
+    "signal.signal": "signal",
+    "signal": "process",
+}
+"""Where the simple settings say what a step's key does."""

@@ -64,11 +64,12 @@ class Standing:
         self.applied, self._applied_at = order.digest, now()
         self._metrics.rejected.set(0)
         self._metrics.successful.set(1)
-        self._metrics.set_applied(order.digest, self._applied_at)
+        self._metrics.set_applied(order.digest)
         self._ctx.health.set("content", State.OK)
         if told:
             seconds = monotonic() - order.seen_at
             self._metrics.success_seconds.observe(seconds)
+            self._metrics.success_at.set(self._applied_at)
             self._ctx.log.info(
                 "the app has the new content", action="reload.applied", hash=order.digest, seconds=round(seconds, 3)
             )

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator
 
-from .core.advance import faults
 from .core.steps import Confirm, Exec, Http, Signal, Step, Validate
 from .signalling import number
 from .webhook import problems as http_problems
@@ -45,7 +44,11 @@ def _signal(step: Signal) -> Iterator[Complaint]:
 
 
 def _confirm(step: Confirm, *, renders: bool) -> Iterator[Complaint]:
-    yield from ((f"confirm.{field}", message, remedy) for field, message, remedy in faults(step))
+    given = [name for name in ("metric", "json", "text") if getattr(step, name)]
+    if len(given) != 1:
+        message = f"it names {len(given)} values ({', '.join(given)})" if given else "it names no value"
+        yield "confirm", message, "give exactly one of metric, json and text: what advances on a reload"
+    yield from _pattern("confirm.text", step.text)
     if step.rollback and not renders:
         yield "confirm.rollback", "there is no generation to put back", "set `render`, whose output the app reads"
 

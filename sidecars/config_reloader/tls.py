@@ -13,6 +13,8 @@ import stat
 from collections.abc import Iterator
 from urllib.parse import quote, unquote, urlsplit
 
+from sidecars.kit.tls import trusting
+
 from .core.advance import faults
 from .core.change import Change
 from .core.status_set import parse
@@ -77,17 +79,13 @@ def read(setting: str, path: str, limit_bytes: int) -> bytes:
 
 def context(step: Http) -> ssl.SSLContext:
     """Return what https needs; the server is always verified. Raises Unusable."""
-    # Not create_default_context: for an empty `cadata` it would trust the system's authorities instead, and since
-    # Python 3.13 it refuses authorities without a key identifier (VERIFY_X509_STRICT), as clusters have them.
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    pem: str | None = None
     if step.ca_file:
         pem = read("ca_file", step.ca_file, _CERTIFICATES_BYTES).decode("ascii", errors="ignore")  # comments may be not
-        try:
-            made.load_verify_locations(cadata=pem)
-        except (ssl.SSLError, ValueError):
-            raise Unusable("ca_file", step.ca_file, "it holds no certificates in PEM") from None
-    else:
-        made.load_default_certs()
+    try:
+        made = trusting(pem)
+    except (ssl.SSLError, ValueError):
+        raise Unusable("ca_file", step.ca_file, "it holds no certificates in PEM") from None
     if step.client_certificate_file:
         _load_client(made, step)
     return made

@@ -6,6 +6,8 @@ import os
 import ssl
 from urllib.parse import unquote, urlsplit
 
+from sidecars.kit.tls import trusting
+
 from .settings import LogShipperSettings
 
 
@@ -53,7 +55,11 @@ def _content(path: str) -> str:
 
 def tls_context(settings: LogShipperSettings) -> ssl.SSLContext:
     """Trust and identity from the files of the settings; the system's CAs where none are named. Raises OSError."""
-    context = ssl.create_default_context(cafile=settings.ca_file or None)
+    authorities: str | None = None
+    if settings.ca_file:
+        with open(settings.ca_file, encoding="ascii", errors="ignore") as file:  # comments may be in other encodings
+            authorities = file.read()
+    context = trusting(authorities)
     if settings.client_certificate_file:
         context.load_cert_chain(settings.client_certificate_file, settings.client_key_file or None)
     return context

@@ -65,9 +65,10 @@ def help_text(sidecar: Sidecar) -> str:
     for flag in sidecar.flags:
         lines += _flag_line(f"--{flag.name}", flag.help)
     lines += _flag_line("--help, -h", "this text")
-    lines += ["", "Exit status:"]
-    for status, meaning in _EXIT_STATUSES if sidecar.admin else _EXIT_STATUSES_OF_ONE_SHOTS:
-        lines += _flag_line(status, meaning)
+    if "Exit status:" not in purpose(sidecar):  # where it has more than the usual ones
+        lines += ["", "Exit status:"]
+        for status, meaning in _EXIT_STATUSES if sidecar.admin else _EXIT_STATUSES_OF_ONE_SHOTS:
+            lines += _flag_line(status, meaning)
     return "\n".join([*lines, "", "Example:", f"  {_example(sidecar)}"])
 
 
@@ -126,7 +127,10 @@ def _example(sidecar: Sidecar) -> str:
         for f in _grouped(sidecar)[0]
         if f.about.get("examples") and f.kind is not Kind.SECRET
     ]
-    flags = "".join(f" --{field.name.replace('_', '-')} '{show(field, example)}'" for field, example in shown[:2])
+    flags = "".join(
+        ("" if field.name == sidecar.words else f" --{field.name.replace('_', '-')}") + f" '{show(field, example)}'"
+        for field, example in shown[:2]
+    )
     return f"sidecar {sidecar.name}{flags or ' --log-level debug'}"
 
 

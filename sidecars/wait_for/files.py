@@ -4,6 +4,7 @@ import os
 import ssl
 import stat
 
+from sidecars.kit.tls import trusting
 from sidecars.runtime import Permanent, Transient
 
 from .settings import WaitForSettings
@@ -43,10 +44,10 @@ def tls_context(settings: WaitForSettings, *, verify: bool) -> ssl.SSLContext:
 
 def _trusting(settings: WaitForSettings) -> ssl.SSLContext:
     if not settings.ca_file:
-        return ssl.create_default_context()
+        return trusting(None)
     text = _content("ca_file", settings.ca_file).decode("ascii", "ignore")
     try:
-        return ssl.create_default_context(cadata=text or "-")  # an empty one would mean "those of the system"
+        return trusting(text)
     except (ssl.SSLError, ValueError):
         raise Transient("ca_file holds no certificate (PEM)") from None
 

@@ -38,9 +38,7 @@ class WaitForSettings(Basics, frozen=True, kw_only=True):
         float,
         Meta(gt=0, le=3600, description="Longest pause between two attempts; the first ones are shorter, at random."),
     ] = 2.0
-    headers: Annotated[
-        dict[str, str], Meta(description="Headers of every HTTP request.", examples=["X-Probe=wait-for"])
-    ] = {}
+    headers: Annotated[dict[str, str], Meta(description="Headers of every HTTP request.")] = {}
     bearer_token_file: Annotated[
         str, Meta(description="File with a bearer token for HTTP requests; read again at every attempt.")
     ] = ""

@@ -119,7 +119,7 @@ def _json(path: str, body: bytes) -> Value:
         raise ValueError("the answer is not JSON") from None
     for key in _keys(path):
         try:
-            value = value[key]
+            value = value[int(key) if isinstance(value, list) and str(key).isdigit() else key]  # items.0 is items[0]
         except (KeyError, IndexError, TypeError):
             raise ValueError(f"there is no {path} in the JSON") from None
     if value is None:

@@ -15,7 +15,7 @@ class Result(StrEnum):
     FAILED = "failed"
     """It was there and did not do it: exit status, HTTP status."""
     UNREACHABLE = "unreachable"
-    """Not there yet: nobody listens, no such process, no handler for the signal."""
+    """Not there yet, or not to the end: nobody listens, no such process, no handler for the signal, killed."""
     TIMEOUT = "timeout"
     DENIED = "denied"
     """We may not, or our own files cannot be used: EPERM, an unreadable credentials file, a command that is missing."""

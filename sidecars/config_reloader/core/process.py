@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 _FORWARDERS = {"tini", "tini-static", "docker-init", "dumb-init", "catatonit"}
 _SHELLS = {"sh", "bash", "dash", "ash", "busybox"}
-_SIDECAR = re.compile(r"^(?:-\S+ )*(?:exec )?(?:\S*/)?sidecar(?: |$)|(?:^| )-m ?sidecars\b")
+_OWN_NAMES = "sidecar|log-shipper|config-reloader|secret-sync|ambassador|wait-for"  # console scripts of this project
+_SIDECAR = re.compile(rf"^(?:-\S+ )*(?:exec )?(?:\S*/)?(?:{_OWN_NAMES})(?: |$)|(?:^| )-m ?sidecars\b")
 _SHOWN_LETTERS = 60
 
 

@@ -124,6 +124,10 @@ class Confirm(Http, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     timeout_seconds: Annotated[float, Meta(gt=0, le=3600, description="How long it may take to advance.")] = 30.0
     interval_seconds: Annotated[float, Meta(gt=0, le=60, description="Time between two looks.")] = 0.5
+    retries: Annotated[
+        Annotated[int, Meta(ge=0)] | None,
+        Meta(description="How often the app is told again when it does not advance. Unset: 2, or 0 with `rollback`."),
+    ] = None
     metric: Annotated[
         str,
         Meta(

@@ -80,6 +80,7 @@ def written(pids: Path, count: int) -> list[int]:
         ("printf 'two\\n  lines\\033[0m\\n' >&2; exit 1", Result.FAILED, "exit status 1: two lines [0m"),
         ("printf '\\377' >&2; exit 1", Result.FAILED, "exit status 1: \ufffd"),
         ("kill -SEGV $$", Result.FAILED, "ended by SIGSEGV"),
+        ("kill -KILL $$", Result.UNREACHABLE, "ended by SIGKILL"),
         ("kill -40 $$", Result.FAILED, "ended by signal 40"),
         ("exec >&- 2>&-; exit 4", Result.FAILED, "exit status 4"),
     ],
@@ -263,7 +264,7 @@ async def test_a_shortage_is_a_failure_that_may_pass(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(threading.Thread, "start", no_more)
     outcome = await ran("sleep", "1000")
-    assert outcome == Outcome(Result.FAILED, "cannot start sleep: Resource temporarily unavailable")
+    assert outcome == Outcome(Result.UNREACHABLE, "cannot start sleep: Resource temporarily unavailable")
     assert not any_child()
     assert len(os.listdir("/proc/self/fd")) == descriptors
 

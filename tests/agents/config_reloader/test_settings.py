@@ -1,0 +1,109 @@
+"""What is said about settings of the config reloader that cannot be used: where it is, what is wrong, what to do."""
+
+import json
+from typing import Any
+
+import pytest
+
+from sidecars.config_reloader.core.steps import OnFailure
+from sidecars.config_reloader.settings import ConfigReloaderSettings
+from sidecars.runtime import SettingsError
+from sidecars.runtime.settings import load
+
+PREFIX = "CONFIG_RELOADER_"
+
+
+def loaded(*steps: dict[str, Any], **settings: str) -> ConfigReloaderSettings:
+    environ = {f"{PREFIX}{name.upper()}": text for name, text in {"watch": "/config", **settings}.items()}
+    if steps:
+        environ[f"{PREFIX}STEPS"] = json.dumps(steps)
+    return load(ConfigReloaderSettings, PREFIX, environ)
+
+
+def complaints(*steps: dict[str, Any], **settings: str) -> str:
+    with pytest.raises(SettingsError) as caught:
+        loaded(*steps, **settings)
+    return str(caught.value)
+
+
+HOOK = {"webhook": {"url": "http://a/"}}
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        pytest.param({}, "steps[0] (from CONFIG_RELOADER_STEPS): it has no key", id="nothing"),
+        pytest.param({**HOOK, "exec": {"command": ["x"]}}, "it has 2 keys (webhook, exec)", id="two keys"),
+        pytest.param({"webhook": {}}, "steps[0].webhook.url", id="no url"),
+        pytest.param({"webhook": {"url": "ftp://a"}}, "steps[0].webhook.url", id="another scheme"),
+        pytest.param({"webhook": {"url": "http://a", "expect_status": ["2x"]}}, "webhook.expect_status", id="status"),
+        pytest.param({"webhook": {"url": "http://a", "retries": -1}}, "steps[0].webhook.retries", id="retries"),
+        pytest.param({"webhook": {"url": "http://a", "timeout": 1}}, "did you mean timeout_seconds?", id="a near key"),
+        pytest.param({"exec": {}}, "steps[0].exec.command: it is empty", id="no command"),
+        pytest.param({"validate": {"command": ["x"], "url": "http://a"}}, "both a command and a url", id="both ways"),
+        pytest.param({"validate": {}}, "steps[0].validate.url", id="no way to validate"),
+        pytest.param({"signal": {"signal": "SIGFOO", "process": "x"}}, "cannot use 'SIGFOO' as a signal", id="signal"),
+        pytest.param({"signal": {}}, "steps[0].signal: no process is named", id="no process"),
+        pytest.param({"signal": {"argv": "("}}, "steps[0].signal.argv: it is no regular expression", id="argv"),
+        pytest.param({"confirm": {"url": "http://a"}}, "it names no value", id="nothing to confirm"),
+        pytest.param({"confirm": {"url": "http://a", "text": "(", "json": ""}}, "confirm.text: it is no", id="text"),
+        pytest.param({"confirm": {"url": "http://a", "text": "a", "json": "b"}}, "2 values (json, text)", id="two"),
+        pytest.param(
+            {"confirm": {"url": "http://a", "json": "a", "rollback": True}}, "confirm.rollback", id="rollback"
+        ),
+    ],
+)
+def test_a_step_that_cannot_work_is_named_with_its_place(step: dict[str, Any], said: str) -> None:
+    text = complaints(step).replace(" (from CONFIG_RELOADER_STEPS)", "") + complaints(step)
+    assert said in text
+
+
+def test_everything_wrong_is_said_once_and_at_once() -> None:
+    text = complaints({"confirm": {"url": "nowhere", "metric": "{", "timeout_seconds": 1, "interval_seconds": 2}}, {})
+    lines = text.splitlines()
+    assert len(lines) == len(set(lines)) == 4
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"watch": ""}, "cannot use watch: nothing to watch is named"),
+        ({}, "cannot use steps: there is nobody to tell"),
+        ({"signal": "HUP"}, "cannot use process"),
+        ({"signal": "SIGFOO", "process": "x"}, "cannot use signal"),
+        ({"webhook_url": "http://a", "webhook_status_code": "abc"}, "cannot use webhook_status_code"),
+        ({"webhook_url": "nowhere"}, "cannot use webhook_url"),
+        ({"webhook_url": "http://a", "steps": '[{"exec": {"command": ["x"]}}]'}, "write them all as steps"),
+        ({"webhook_url": "http://a", "listen_address": "nine"}, "cannot use listen_address"),
+        ({"webhook_url": "http://a", "telemetry_path": "/m"}, "metrics are at /metrics here"),
+        ({"render": "{output: etc}"}, "cannot use render"),
+    ],
+)
+def test_a_simple_setting_that_cannot_work_is_named(settings: dict[str, str], said: str) -> None:
+    assert said in complaints(**settings)
+
+
+def test_the_simple_settings_mean_steps() -> None:
+    steps = loaded(process="nginx", webhook_url="http://a,http://b", webhook_retries="3").all_steps
+    assert steps[0].signal is not None
+    assert (steps[0].signal.signal, steps[0].signal.process) == ("SIGHUP", "nginx")
+    hooks = [step.webhook for step in steps[1:] if step.webhook]
+    assert [(hook.url, hook.retries, hook.on_failure) for hook in hooks] == [
+        ("http://a", 2, OnFailure.CONTINUE),
+        ("http://b", 2, OnFailure.CONTINUE),
+    ]
+
+
+@pytest.mark.parametrize(("given", "retries"), [("-1", None), ("0", 0), ("1", 0), ("5", 4)])
+def test_webhook_retries_are_attempts_as_in_configmap_reload(given: str, retries: int | None) -> None:
+    hook = loaded(webhook_url="http://a", webhook_retries=given).all_steps[0].webhook
+    assert hook is not None
+    assert hook.retries == retries
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"), [(":9533", "0.0.0.0", 9533), ("127.0.0.1:1", "127.0.0.1", 1), ("[::1]:2", "::1", 2)]
+)
+def test_the_listen_address_wins(text: str, host: str, port: int) -> None:
+    settings = loaded(HOOK, listen_address=text, admin_port="4", admin_host="127.0.0.9")
+    assert (settings.admin_host, settings.admin_port) == (host, port)
