@@ -142,6 +142,7 @@ class Reloader:
             return
         try:
             generations.recover()
+            self._shared.touched = generations.previous() is not None  # published, and not told to the end
         except (OSError, Permanent) as error:
             why = error.strerror if isinstance(error, OSError) else error
             self._ctx.log.error(f"cannot tidy up {rules.output} (render.output): {why}", action="render.unusable")

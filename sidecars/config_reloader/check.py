@@ -9,10 +9,10 @@ from sidecars.runtime import Finding
 
 from . import command, signalling, volume
 from .core.digest import State
+from .core.http_step import shown
 from .core.steps import Http, Step
 from .mounts import frozen
 from .settings import ConfigReloaderSettings
-from .webhook import shown
 
 
 def findings(settings: ConfigReloaderSettings) -> Iterator[Finding]:
@@ -21,8 +21,9 @@ def findings(settings: ConfigReloaderSettings) -> Iterator[Finding]:
     for step in settings.all_steps:
         yield Finding("ok", f"would {step_text(step)}")
         yield from _step(step)
-    for path in (settings.state_file, settings.render.output if settings.render else ""):
-        if path and not _writable(path):
+    output = settings.render.output if settings.render else ""
+    for path, folder in ((settings.state_file, os.path.dirname(settings.state_file)), (output, output)):
+        if path and not _writable(folder):
             yield Finding("error", f"cannot write {path}: mount a writable volume there")
 
 
@@ -84,8 +85,9 @@ def _step(step: Step) -> Iterator[Finding]:
                     yield Finding("error", f"cannot read {path} ({field})")
 
 
-def _writable(path: str) -> bool:
-    place = os.path.abspath(path)
-    while not os.path.exists(place):
+def _writable(folder: str) -> bool:
+    """Whether files can be made there, after the folder itself if need be: both are written by rename."""
+    place = os.path.abspath(folder)
+    while not os.path.lexists(place):
         place = os.path.dirname(place)
-    return os.access(place, os.W_OK)
+    return os.path.isdir(place) and os.access(place, os.W_OK | os.X_OK)

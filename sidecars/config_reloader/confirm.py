@@ -7,9 +7,10 @@ from sidecars.runtime.stop import monotonic
 
 from .core.advance import Value, advanced, extract
 from .core.change import Change
+from .core.http_step import shown
 from .core.outcome import Outcome, Result
 from .core.steps import Confirm
-from .webhook import fetch, shown
+from .webhook import fetch
 
 _LOOK_SECONDS = 5.0
 """The longest time for one look: a hung status page must not take all the time there is."""

@@ -60,8 +60,8 @@ class Delivery:
             done = await Journey(self._shared, order, self.plan).run()
             if done.verdict is Verdict.UNCONFIRMED and self._rolls_back:
                 done = await self._roll_back(order, done)
-            elif done.verdict is Verdict.APPLIED:
-                await asyncio.to_thread(self._keep)
+            elif done.verdict is Verdict.APPLIED and (order.tells or not patient or not self._shared.touched):
+                await asyncio.to_thread(self._keep)  # not while the app is yet to be told: it may not take it
             return done
         finally:
             self.plan = None

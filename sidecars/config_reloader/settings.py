@@ -86,9 +86,7 @@ class ConfigReloaderSettings(Settings, frozen=True, kw_only=True):
     ] = 2.0
     unready_when_rejected: Annotated[
         bool,
-        Meta(
-            description="/readyz fails while the newest content is refused or given up; takes the pod out of its Services."
-        ),
+        Meta(description="/readyz fails while the newest content is refused or given up: the pod leaves its Services."),
     ] = False
     webhook_url: Annotated[
         tuple[str, ...],

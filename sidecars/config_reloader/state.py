@@ -21,7 +21,7 @@ class Told(msgspec.Struct, frozen=True):
 
 
 class StateFile:
-    """Without a path it remembers nothing. If it cannot be written the sidecar is degraded, and the app told all the same."""
+    """Without a path it remembers nothing. That it cannot be written degrades the sidecar; the app is told anyway."""
 
     def __init__(self, path: str, ctx: Context, metrics: ReloaderMetrics) -> None:
         self._path = path

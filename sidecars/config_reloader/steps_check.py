@@ -3,9 +3,9 @@
 import re
 from collections.abc import Iterator
 
+from .core.http_step import problems as http_problems
 from .core.steps import Confirm, Exec, Http, Signal, Step, Validate
 from .signalling import number
-from .webhook import problems as http_problems
 
 Complaint = tuple[str, str, str]
 """Path below the step, message, remedy."""

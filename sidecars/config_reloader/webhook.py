@@ -21,21 +21,18 @@ from aiohttp.tracing import Trace
 from sidecars import __version__
 from sidecars.runtime.stop import monotonic
 
-from . import tls
+from . import credentials
 from .core.change import Change
+from .core.http_step import shown
 from .core.outcome import Outcome, Result
 from .core.status_set import parse
 from .core.steps import Call, Http, Validate
-from .tls import problems, shown
 
-__all__ = ["ask", "call", "fetch", "listening", "problems", "shown"]
-
-_UNREAD_BYTES = 64 << 10
-_FETCHED_BYTES = 4 << 20
-_SENT_BYTES = 16 << 20
+_UNREAD_BYTES, _FETCHED_BYTES, _SENT_BYTES = 64 << 10, 4 << 20, 16 << 20
 _LISTENING_SECONDS = 2.0
 _HUNG_UP = (aiohttp.ServerDisconnectedError, ssl.SSLEOFError, ConnectionResetError, BrokenPipeError)
-_COULD_NOT_SAY = frozenset({*range(300, 400), 401, 403, 404, 405, 407, 408, 425, 429, 502, 503, 504})
+_NOT_THERE_YET = frozenset({408, 425, 429, 502, 503, 504})  # something answers for an app that starts or is busy
+_COULD_NOT_SAY = _NOT_THERE_YET | frozenset({*range(300, 400), 401, 403, 404, 405, 407})
 """Who answers so has not looked at the content; any other status is its verdict."""
 
 
@@ -60,7 +57,11 @@ class _Answer:
 async def call(step: Call, change: Change) -> Outcome:
     """Send one request. At most `timeout_seconds` from name resolution to the head of the answer."""
     answer = await _send_call(step, change)
-    return answer if isinstance(answer, Outcome) else _judged(step, answer.status)
+    if isinstance(answer, Outcome):
+        return answer
+    outcome = _judged(step, answer.status)
+    waits = not outcome.ok and answer.status in _NOT_THERE_YET
+    return Outcome(Result.UNREACHABLE, outcome.detail) if waits else outcome
 
 
 async def ask(step: Validate, change: Change) -> Outcome:
@@ -107,8 +108,8 @@ async def _send_call(step: Call, change: Change) -> _Answer | Outcome:
     try:
         body: BytesIO | str | None = change.fill(step.body) or None
         if step.body_file:
-            body = BytesIO(tls.read("body_file", change.fill(step.body_file), _SENT_BYTES))
-    except tls.Unusable as error:
+            body = BytesIO(credentials.read("body_file", change.fill(step.body_file), _SENT_BYTES))
+    except credentials.Unusable as error:
         return Outcome(Result.DENIED, str(error))
     return await _send(_Request(step, change, step.timeout_seconds, step.method, body))
 
@@ -117,7 +118,7 @@ async def _send(request: _Request) -> _Answer | Outcome:
     """The answer, or why there is none."""
     try:
         return await _exchange(request)
-    except tls.Unusable as error:
+    except credentials.Unusable as error:
         return Outcome(Result.DENIED, str(error))
     except TimeoutError:
         detail = f"{_where(request.step)} did not answer within {round(request.timeout_seconds, 2):g} s"
@@ -131,13 +132,13 @@ async def _exchange(request: _Request) -> _Answer:
     deadline = monotonic() + request.timeout_seconds
     headers = {"Accept-Encoding": "identity", "User-Agent": f"sidecars-config-reloader/{__version__}"}
     headers |= {name: change.fill(value) for name, value in step.headers.items()}
-    if authorization := tls.authorization(step):
+    if authorization := credentials.authorization(step):
         headers["Authorization"] = authorization
     async with _session(step) as session:
         async with asyncio.timeout_at(deadline):
             response = await session.request(
                 request.method,
-                tls.address(step.url, change),
+                credentials.address(step.url, change),
                 headers=headers,
                 data=request.body,
                 allow_redirects=False,
@@ -199,7 +200,7 @@ class _Unix(aiohttp.UnixConnector):
 @asynccontextmanager
 async def _session(step: Http) -> AsyncIterator[aiohttp.ClientSession]:
     """For one request on one connection, without cookies and proxies. Nothing of it is left open."""
-    context = tls.context(step) if urlsplit(step.url).scheme == "https" else None
+    context = credentials.context(step) if urlsplit(step.url).scheme == "https" else None
     connector: _Tcp | _Unix
     if step.unix_socket:
         connector = _Unix(step.unix_socket)

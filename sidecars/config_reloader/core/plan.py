@@ -93,6 +93,7 @@ class Done:
 @dataclass
 class _Progress:
     attempts: int = 0
+    refusals: int = 0
     done: bool = False
     given_up: bool = False
     due_at: float = 0.0
@@ -102,6 +103,8 @@ class _Progress:
 _BASE_SECONDS = 0.25
 # Who is not there yet must hear of the change within 5 s of being there; who says no may be asked less often.
 _CAP_SECONDS = {Result.UNREACHABLE: 4.0, Result.FAILED: 10.0, Result.TIMEOUT: 10.0, Result.DENIED: 30.0}
+_REFUSALS = 2
+"""With a rollback: how often an app may say no and be asked again, unless `retries` says so."""
 _HANDLER_SECONDS = 0.5
 """How often a process is looked at that is missing or has no handler yet: it hears within a second of being ready."""
 
@@ -165,6 +168,7 @@ class Plan:
         """Take note of an attempt; the end, when this was it. `chance` in [0, 1) spreads the next attempt."""
         state = self._progress[item]
         state.attempts += 1
+        state.refusals += outcome.result is Result.FAILED
         state.last = outcome
         if outcome.ok:
             state.done = True
@@ -172,7 +176,7 @@ class Plan:
             return Done(Verdict.REJECTED, self._text(item), item.kind)
         elif outcome.result is Result.SUPERSEDED:
             return Done(Verdict.SUPERSEDED, outcome.detail)
-        elif state.attempts > (item.retries if self._patient else 0):
+        elif self._gives_up(item, state):
             if item.kind is Kind.CONFIRM:
                 return Done(Verdict.UNCONFIRMED, self._text(item), item.kind)
             state.given_up = True
@@ -191,14 +195,25 @@ class Plan:
         open_items = [item for item in self.items if not self._progress[item].done and self._progress[item].last]
         return "; ".join(self._text(item) for item in open_items)
 
+    def _gives_up(self, item: Item, state: _Progress) -> bool:
+        """Whether there is no further attempt. Where a confirm goes back, an app that says no a few times has the last
+        good content again, instead of being asked for ever; one that is not there is waited for.
+        """
+        if not self._patient or state.attempts > item.retries:
+            return True
+        return self._careful and item.options.retries is None and item.kind in TELLING and state.refusals > _REFUSALS
+
+    @property
+    def _careful(self) -> bool:
+        return any(getattr(item.options, "rollback", False) for item in self.items)
+
     @property
     def _refused(self) -> bool:
         """Whether the app was told and answered no (Prometheus: 500), and a confirm goes back in such a case. One that
         was not there has seen nothing, and is to find the new content when it comes.
         """
         answers = [state.last for item, state in self._progress.items() if state.given_up and item.kind in TELLING]
-        careful = any(getattr(item.options, "rollback", False) for item in self.items)
-        return careful and any(last is not None and last.result is Result.FAILED for last in answers)
+        return self._careful and any(last is not None and last.result is Result.FAILED for last in answers)
 
     def _tell_again(self, confirm: Item, at: float) -> None:
         for item in self.items[: self.items.index(confirm)]:

@@ -315,6 +315,12 @@ async def test_a_socket_that_we_may_not_use_is_denied(tmp_path: Path) -> None:
             os.seteuid(us)
 
 
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+async def test_who_answers_for_an_app_that_starts_is_not_the_app(status: int) -> None:
+    async with ScriptedHttp(answer(status)) as target:
+        assert (await told(target)).result is Result.UNREACHABLE
+
+
 @pytest.mark.parametrize(
     ("status", "result"),
     [(200, Result.OK), (422, Result.REJECTED), (400, Result.REJECTED), (500, Result.REJECTED), (501, Result.REJECTED)]
@@ -343,57 +349,3 @@ async def test_somebody_listens_even_when_nobody_answers() -> None:
     async with ScriptedHttp(HANGS) as target:
         assert await webhook.listening(Http(url=target.url))
         await target.alone()
-
-
-SHOWN = {
-    "http://h:1/path": "http://h:1/path",
-    "https://User:pw@Host/p?token=x#y": "https://host/p",
-    "http://[::1]:80/": "http://[::1]:80/",
-    "http://user:pa/ss@host/": "(an address that cannot be read)",
-    "http://user:12/ss@host/": "http://...",
-    "http://user:12?ss@host/": "http://...",
-    "http://[::1/": "(an address that cannot be read)",
-}
-GOOD: dict[str, Any] = {"url": "http://h/", "metric": "up"}
-PROBLEMS: list[tuple[type[Http], dict[str, Any], list[str]]] = [
-    (Call, {}, []),
-    (
-        Call,
-        {"url": "https://[::1]:8443/x?{hash}", "headers": {"X-A": "{hash}", "Y": ""}, "body_file": "{candidate}/a"},
-        [],
-    ),
-    (Confirm, {}, []),
-    *(
-        (Call, {"url": url}, ["url"])
-        for url in ("", "h:80", "ftp://h/", "http://", "http:///p", "http://h:x/", "http://h:0/")
-    ),
-    (Call, {"expect_status": ("200", "ok")}, ["expect_status"]),
-    (Call, {"headers": {"a b": "c"}}, ["headers"]),
-    (Call, {"headers": {"a": "b\nc: d"}}, ["headers"]),
-    (Call, {"headers": {"content-length": "1"}}, ["headers"]),
-    (Call, {"body": "a", "body_file": "b"}, ["body_file"]),
-    (Call, {"password_file": "p"}, ["password_file"]),
-    (Call, {"username": "u", "bearer_token_file": "t"}, ["bearer_token_file"]),
-    (Call, {"url": f"http://u:{SECRET}@h/", "username": "u"}, ["username"]),
-    (Call, {"url": f"http://u:{SECRET}@h/", "headers": {"authorization": SECRET}}, ["url"]),
-    (Call, {"url": f"http://u:{SECRET}/x@h/"}, ["url"]),
-    (Call, {"ca_file": "c", "server_name": "s"}, ["ca_file", "server_name"]),
-    (Call, {"url": "https://h", "client_key_file": "k"}, ["client_key_file"]),
-    (Call, {"unix_socket": "/" + "s" * 107}, ["unix_socket"]),
-    (Confirm, {"metric": "1st"}, ["metric"]),
-]
-
-
-@pytest.mark.parametrize(("url", "text"), SHOWN.items())
-def test_an_address_is_shown_without_what_may_be_secret(url: str, text: str) -> None:
-    assert webhook.shown(url) == text
-
-
-@pytest.mark.parametrize(("kind", "options", "fields"), PROBLEMS)
-def test_what_can_never_work_is_a_problem_of_its_field(
-    kind: type[Http], options: dict[str, Any], fields: list[str]
-) -> None:
-    known = {name: value for name, value in GOOD.items() if name in kind.__struct_fields__}
-    found = list(webhook.problems(kind(**(known | options))))
-    assert [field for field, _, _ in found] == fields
-    assert SECRET not in str(found)

@@ -174,3 +174,18 @@ def test_what_blocks_is_said() -> None:
         assert due.item.kind.value == step
         plan.ended(due.item, OK if step == "hold" else GONE, 0.0, 0.5)
     assert plan.blocked() == "webhook: nobody listens; signal: nobody listens"
+
+
+def test_with_rollback_an_app_that_says_no_is_asked_three_times() -> None:
+    careful = Step(confirm=Confirm(url="http://a", metric="m", rollback=True))
+    run = Run(made(HOOK, careful, renders=True), webhook=[FAILED] * 9)
+    end = run.to_the_end()
+    assert (end.verdict, end.kind) == (Verdict.UNCONFIRMED, Kind.CONFIRM)
+    assert run.did == ["render", "publish"] + ["webhook0"] * 3
+
+
+def test_with_rollback_an_app_that_is_not_there_is_waited_for() -> None:
+    careful = Step(confirm=Confirm(url="http://a", metric="m", rollback=True))
+    run = Run(made(HOOK, careful, renders=True), webhook=[GONE] * 20)
+    assert run.to_the_end().verdict is Verdict.APPLIED
+    assert run.did.count("webhook0") == 21
