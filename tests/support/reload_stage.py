@@ -98,17 +98,20 @@ class Stage:
         assert len(self.told) == len(before) + 1
         return told
 
-    def tells_nothing(self, reloader: ReloaderProcess, act: Act, *, at_once: bool = True) -> None:
-        """This makes it look, and find nothing to tell. `at_once`: so each look finds what it found before; else there
-        may be something in between that is seen and not told.
-        """
+    def tells_nothing(self, reloader: ReloaderProcess, act: Act) -> None:
+        """This makes it look, and find nothing to tell. `act` happens at once: each look finds what it found before."""
         before, (changed, unchanged) = self.told, looks(reloader)
         act()
-        if at_once:
-            reloader.wait_until(lambda: looks(reloader)[1] > unchanged, "another look at the content")
-            assert looks(reloader)[0] == changed
-        else:
-            reloader.wait_until(lambda: sum(looks(reloader)) > changed + unchanged, "another look at the content")
+        reloader.wait_until(lambda: looks(reloader)[1] > unchanged, "another look at the content")
+        assert looks(reloader)[0] == changed
+        assert reloader.status()["pending"] is None
+        assert self.told == before
+
+    def misses(self, reloader: ReloaderProcess, delete: Act) -> None:
+        """This takes away what is watched, perhaps not all at once, and nothing is told."""
+        before = self.told
+        delete()
+        reloader.wait_until(lambda: reloader.metric("watch_missing") == 1, "what is watched to be missing")
         assert reloader.status()["pending"] is None
         assert self.told == before
 
