@@ -34,6 +34,7 @@ class Delivery:
             order = await self._shared.mailbox.get()
             known = order.digest == self._standing.applied and not self._shared.touched
             if known and order.tells and not order.forced:
+                self._shared.ctx.health.mark_started()
                 self._end(order, Done(Verdict.APPLIED), told=False)  # a change was taken back before it was told
                 continue
             done = await self.carry_out(order)
