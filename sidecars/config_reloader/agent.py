@@ -13,12 +13,12 @@ from .core.plan import Verdict
 from .core.splay import splay_seconds
 from .delivery import Delivery
 from .detection import Detection
-from .journey import Surroundings
 from .mailbox import Order
 from .metrics import ReloaderMetrics
 from .settings import ConfigReloaderSettings, Initial
 from .standing import Standing
 from .state import StateFile
+from .surroundings import Surroundings
 from .telling import Telling
 
 _BY_HAND_SECONDS = 10.0
@@ -34,6 +34,7 @@ class Reloader:
         self._ctx = ctx
         self._detection = Detection(settings, ctx, metrics)
         self._shared = Surroundings(ctx, metrics, self._detection, telling or Telling(), settings.render)
+        self._shared.max_wait_seconds = settings.max_wait_seconds
         self._shared.splay_seconds = splay_seconds(settings.pod_name or os.uname().nodename, settings.splay_seconds)
         self._state = StateFile(settings.state_file, ctx, metrics)
         self._standing = Standing(ctx, metrics, unready_when_rejected=settings.unready_when_rejected)
@@ -79,22 +80,28 @@ class Reloader:
         """Take the first look, and decide what the app is told about it."""
         self._detection.report_frozen()
         self._recover()
-        self._standing.applied = self._state.load()
+        told = self._state.load()
+        self._standing.applied = told.hash or None
+        generations = self._shared.generations
+        # Ended in the middle of a reload: the app may know other content than what is applied.
+        self._shared.touched = bool(told.telling) or (generations is not None and generations.previous() is not None)
+        if self._standing.applied or (generations is not None and generations.current()):
+            self._detection.patient_until = monotonic() + self._settings.max_wait_seconds
         digest = await self._detection.look()
         settings, detection = self._settings, self._detection
         self._ctx.log.info(
             f"watching {', '.join(settings.watched)}", action="watch.started", hash=digest, mode=detection.mode
         )
-        if detection.has_content:
+        if detection.settling.present is not None:
             self._first()
-        else:
+        elif not detection.has_content:
             self._ctx.health.mark_started()  # nothing to prepare yet
 
     def _first(self) -> None:
         """The content that is there at the start."""
         settling, initial, applied = self._detection.settling, self._settings.initial, self._standing.applied
         settling.hand_on()
-        missed = applied not in (None, settling.told)
+        missed = applied not in (None, settling.told) or self._shared.touched
         wanted = initial is Initial.ALWAYS or (initial is Initial.WHEN_READY and applied is None)
         self._delivery.put(
             Order(
@@ -115,26 +122,36 @@ class Reloader:
         self._shared.metrics.changes.inc()
         self._ctx.log.info("the content changed", action="change.seen", hash=settling.told)
         since = self._standing.order.since if self._standing.order else settling.changed_at
-        tells = not at_last or settling.told != self._standing.applied
+        tells = not at_last or settling.told != self._standing.applied or self._shared.touched
         self._delivery.put(Order(settling.told or "", settling.changed_at, since, tells=tells))
 
     async def _reload_by_hand(self) -> Mapping[str, object]:
         """POST /reload: tell the present content, whatever was told before, and without debounce and splay."""
         digest = await self._detection.look()
+        if self._detection.absent:
+            raise Transient(f"cannot read {', '.join(self._detection.absent)}: nobody is told a part of the content")
         self._detection.settling.hand_on()
-        order = Order(digest, monotonic(), monotonic(), forced=True)
+        since = self._standing.order.since if self._standing.order else monotonic()
+        order = Order(digest, monotonic(), since, forced=True)
         self._delivery.put(order)
-        try:
-            async with asyncio.timeout(_BY_HAND_SECONDS):
-                done = await asyncio.shield(order.ended)
-        except TimeoutError:
+        await self._ended(order)
+        if not order.ended.done():
             plan = self._delivery.plan
-            raise Transient(f"still pending: {plan.blocked() if plan else ''}; it is tried again") from None
+            raise Transient(f"still pending: {plan.blocked() if plan else ''}; it is tried again")
+        done = order.ended.result()
         if done.verdict is Verdict.APPLIED:
             return {"hash": digest, "result": done.verdict.value}
         if done.verdict is Verdict.SUPERSEDED:
             raise Transient("newer content came, which is told instead")
         raise Permanent(f"{done.verdict}: {done.reason}")
+
+    async def _ended(self, order: Order) -> None:
+        """Wait for the end; not for ever, and not when we stop."""
+        async with asyncio.TaskGroup() as tasks:
+            stop = tasks.create_task(self._ctx.stop.wait(), name="stop")
+            waits: set[asyncio.Future[Any]] = {order.ended, stop}
+            await asyncio.wait(waits, timeout=_BY_HAND_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            stop.cancel()
 
     def _recover(self) -> None:
         generations, rules = self._shared.generations, self._settings.render

@@ -28,7 +28,7 @@ class Unusable(Exception):
 
 def address(url: str, change: Change) -> str:
     """Return the address to ask for: placeholders filled, without the user (that becomes a header)."""
-    parts = urlsplit(Change(change.hash, quote(change.candidate)).fill(url))
+    parts = urlsplit(Change(change.hash, quote(os.fsencode(change.candidate))).fill(url))
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 

@@ -1,14 +1,16 @@
 """Tell the newest content, one after the other, and put the last good one back where a confirm step asks for it."""
 
 import asyncio
+import math
 from dataclasses import replace
 
 from .core.plan import TELLING, Done, Item, Plan, Verdict, items_of
 from .core.steps import Confirm, Step
-from .journey import Journey, Surroundings
+from .journey import Journey
 from .mailbox import Order
 from .standing import Standing
 from .state import StateFile
+from .surroundings import Surroundings
 
 
 class Delivery:
@@ -19,12 +21,14 @@ class Delivery:
         self._steps = steps
         self._standing = standing
         self._state = state
+        shared.before_telling = self._before_telling
         self.plan: Plan | None = None
         """What is under way."""
 
     def put(self, order: Order) -> None:
         """This content is the newest."""
         self._standing.pending(order)
+        self._shared.behind_since = min(self._shared.behind_since, order.seen_at)
         if replaced := self._shared.mailbox.put(order):
             self._end(replaced, Done(Verdict.SUPERSEDED, "newer content came"), told=False)
 
@@ -77,8 +81,16 @@ class Delivery:
             text = f"cannot tidy up the output (render.output): {error.strerror}"
             self._shared.ctx.log.warning(text, action="render.untidy")
 
+    async def _before_telling(self, digest: str) -> None:
+        if not self._shared.touched:
+            self._shared.touched = True
+            await self._state.telling(self._standing.applied, digest)
+
     def _end(self, order: Order, done: Done, *, told: bool) -> None:
         self._standing.ended(order, done, told=told)
+        if done.verdict is not Verdict.SUPERSEDED:
+            newer = self._standing.order
+            self._shared.behind_since = newer.seen_at if newer else math.inf
         if not order.ended.done():
             order.ended.set_result(done)
 
@@ -99,6 +111,7 @@ class Delivery:
             return _also(done, f"cannot put the last good generation back: {error.strerror}")
         if generations is None or not put_back:
             return _also(done, "there is no last good generation to put back")
+        self._standing.refuse(order, done)
         self._shared.metrics.rollbacks.inc()
         self._shared.ctx.log.warning(
             f"put the last good generation back: {done.reason}", action="reload.rolled_back", hash=order.digest

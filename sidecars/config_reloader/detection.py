@@ -21,6 +21,8 @@ from .settings import ConfigReloaderSettings
 _RETRY_INOTIFY_SECONDS = 5.0
 _LOOK_SHARE = 4
 """A look is followed by a pause of so many times its own duration: a writer that never rests must not take a core."""
+_REST_SECONDS = 0.1
+"""The longest pause after a look where a quiet period is waited for anyway: busy folders are not looked at each time."""
 _UNSTABLE_SECONDS = 0.1
 _SETTING_TRIES = 10
 """Folders that come and go while we look: after so many times the next event or timer will do."""
@@ -42,6 +44,8 @@ class Detection:
         self._looking = asyncio.Lock()
         self.settling = Settling(settings.quiet_seconds, settings.max_wait_seconds)
         self.last: digests.Look | None = None
+        self.patient_until = 0.0
+        """Until when a part of the content is waited for, at the start (monotonic)."""
 
     @property
     def mode(self) -> str:
@@ -72,11 +76,19 @@ class Detection:
                     break  # every folder of this look was watched before it was taken
             self._hold(look)
             digest = digests.combined(self._held)
-            changed = bool(self._held) and self.settling.seen(digest, monotonic())
+            self.last = look
+            changed = self._is_whole and self.settling.seen(digest, monotonic())
             self._metrics.looks.labels("changed" if changed else "unchanged").inc()
             self._report(look)
-            self.last = look
             return digest
+
+    @property
+    def _is_whole(self) -> bool:
+        """Whether what is there is a content. At the start of a sidecar that knows what the app has, a part of it (one
+        volume is not there yet) is none, for a while.
+        """
+        at_start = self.settling.present is None and monotonic() < self.patient_until
+        return bool(self._held) and not (at_start and self.absent)
 
     def _hold(self, look: digests.Look) -> None:
         """Take over what each path holds now. One that is missing is as it was told: what was seen of it on the way,
@@ -96,7 +108,7 @@ class Detection:
         """
         look = await asyncio.to_thread(volume.take, self._settings.watched, contents=True)
         held = {root.path: root.digest for root in look.roots if root.state is digests.State.OK}
-        return digests.combined(held), look
+        return digests.combined(held) if held else "", look
 
     async def run(self, hand_on: Callable[[], None]) -> None:
         """Look whenever there is reason to, and call `hand_on` when the content is to be told; until cancelled."""
@@ -108,7 +120,8 @@ class Detection:
             due_at = self.settling.due_at()
             if due_at is not None and due_at <= monotonic():
                 hand_on()
-            await self._ctx.stop.pause((monotonic() - began) * _LOOK_SHARE)
+            rest_seconds = min(self._settings.quiet_seconds / 4, _REST_SECONDS)
+            await self._ctx.stop.pause(max((monotonic() - began) * _LOOK_SHARE, rest_seconds))
 
     def close(self) -> None:
         """Let go of the watch."""
@@ -122,6 +135,8 @@ class Detection:
             seconds = _UNSTABLE_SECONDS
         if due_at is not None:
             seconds = min(seconds, due_at - at)
+        if self.settling.present is None and self._held:
+            seconds = min(seconds, self.patient_until - at)
         try:
             async with asyncio.timeout(max(0.0, seconds)):
                 await self._happened.wait()

@@ -1,9 +1,10 @@
 """Take one content through one plan: render, validate, publish, tell, confirm."""
 
 import asyncio
+import math
 import random
 
-from sidecars.runtime import Context, Permanent, State
+from sidecars.runtime import Permanent, State
 from sidecars.runtime.settings import process_environment
 from sidecars.runtime.stop import monotonic
 
@@ -12,36 +13,17 @@ from .core.advance import Value
 from .core.change import Change
 from .core.outcome import OK, Outcome, Result
 from .core.plan import PREPARING, TELLING, Do, Done, Item, Kind, Plan, Verdict, Wait
-from .core.steps import Confirm, Render
-from .detection import Detection
-from .generations import Generations
-from .mailbox import Mailbox, Order
-from .metrics import ReloaderMetrics
-from .telling import Telling
+from .core.steps import Confirm
+from .mailbox import Order
+from .surroundings import Surroundings
 
+_PATIENCE_SECONDS = 1.0
+"""After so long the steps behind one that may fail (`continue`) do not wait for it any more."""
 _READY_SECONDS = 0.5
 """How often it is looked whether somebody is there to be told (`initial: when-ready`)."""
 _SAY_SECONDS = 60.0
 _NAMED = 5
 _SUPERSEDED = Outcome(Result.SUPERSEDED, "newer content came")
-
-
-class Surroundings:
-    """What all journeys share."""
-
-    def __init__(
-        self, ctx: Context, metrics: ReloaderMetrics, detection: Detection, telling: Telling, rules: Render | None
-    ) -> None:
-        self.ctx = ctx
-        self.telling = telling
-        self.metrics = metrics
-        self.detection = detection
-        self.rules = rules
-        self.generations = Generations(rules.output, int(rules.mode, 8)) if rules else None
-        self.mailbox = Mailbox()
-        self.splay_seconds = 0.0
-        self.touched = False
-        """Whether the app may have been told, or given, other content than what is applied."""
 
 
 class Journey:
@@ -55,38 +37,106 @@ class Journey:
         self._staged = ""
         self._before: dict[Item, Value | None] = {}
         """What each confirm step saw before the app was told."""
+        self._looking_before = asyncio.Lock()
+        self._running: dict[Item, asyncio.Task[Outcome]] = {}
+        """The attempts that are under way."""
+        self._failed = False
 
     async def run(self) -> Done:
         """Do what the plan says, until it ends or newer content waits."""
-        try:
-            while not self._shared.mailbox.arrived.is_set():
-                step = self._plan.next(monotonic())
-                if not (isinstance(step, Do) and step.item.kind in PREPARING):
-                    self._shared.ctx.health.mark_started()  # the app's files are there; the rest needs the app
-                if isinstance(step, Done):
-                    return step
-                if isinstance(step, Wait):
-                    await self._shared.mailbox.wait(step.until)
-                elif end := await self._attempt(step.item):
-                    return end
-            return Done(Verdict.SUPERSEDED, _SUPERSEDED.detail)
-        finally:
-            if self._staged and self._shared.generations:
-                self._shared.generations.discard(self._staged)  # rendered, and never published
+        async with asyncio.TaskGroup() as self._tasks:
+            try:
+                done = await self._follow()
+                if self._running:
+                    done = await self._see_off() or done
+            finally:
+                for task in self._running.values():
+                    task.cancel()
+                if self._staged and self._shared.generations:
+                    self._shared.generations.discard(self._staged)  # rendered, and never published
+        return done
 
-    async def _attempt(self, item: Item) -> Done | None:
-        if item.kind in TELLING:
-            await self._look_before()
-            self._shared.touched = True
-        outcome = await self._act(item)
-        end = self._plan.ended(item, outcome, monotonic(), random.random())
-        if item.kind is not Kind.HOLD:
-            self._shared.metrics.attempts.labels(item.kind, outcome.result).inc()
-            self._say(item, outcome)
-        if not outcome.ok and outcome.result is not Result.SUPERSEDED:
-            self._shared.ctx.health.mark_started()  # tried once: the app's start must not depend on more
-            self._shared.ctx.health.set("reload", State.DEGRADED, self._plan.blocked())
+    async def _follow(self) -> Done:
+        while True:
+            if end := self._take_ends():
+                return end
+            step = self._plan.next(monotonic())
+            if not (isinstance(step, Do) and step.item.kind in PREPARING) and not self._prepares:
+                self._shared.ctx.health.mark_started()  # the app's files are there; the rest needs the app
+            if isinstance(step, Done):
+                return step  # also when newer content waits: what is done is done
+            if self._gives_way(step):
+                return Done(Verdict.SUPERSEDED, _SUPERSEDED.detail)
+            if isinstance(step, Wait):
+                await self._wait(step.until)
+            else:
+                self._begin(step.item)
+                await self._wait(math.inf if step.item.stops else monotonic() + _PATIENCE_SECONDS)
+
+    def _gives_way(self, step: Do | Wait) -> bool:
+        """Whether newer content takes over now. Content that comes faster than it can be prepared must not keep the app
+        from ever being told: after `max_wait_seconds` what is under way goes on, unless it failed.
+        """
+        if not self._shared.mailbox.arrived.is_set():
+            return False
+        late = monotonic() - self._shared.behind_since > self._shared.max_wait_seconds
+        at_work = isinstance(step, Do) or bool(self._running)
+        return not (late and at_work and not self._failed)
+
+    def _begin(self, item: Item) -> None:
+        self._plan.begun(item)
+        self._running[item] = self._tasks.create_task(self._attempt(item), name=item.kind.value)
+
+    def _take_ends(self) -> Done | None:
+        """Take note of the attempts that have ended."""
+        end: Done | None = None
+        for item in [item for item, task in self._running.items() if task.done()]:
+            outcome = self._running.pop(item).result()
+            end = self._plan.ended(item, outcome, monotonic(), random.random()) or end
+            if item.kind is not Kind.HOLD:
+                self._shared.metrics.attempts.labels(item.kind, outcome.result).inc()
+                self._say(item, outcome)
+            if not outcome.ok and outcome.result is not Result.SUPERSEDED:
+                self._failed = True
+                self._shared.ctx.health.mark_started()  # tried once: the app's start must not depend on more
+                self._shared.ctx.health.set("reload", State.DEGRADED, self._plan.blocked())
         return end
+
+    async def _wait(self, until: float) -> None:
+        """Until an attempt ended, newer content came, or this time."""
+        newer = self._tasks.create_task(self._shared.mailbox.arrived.wait(), name="newer")
+        seconds = None if until == math.inf else max(0.0, until - monotonic())
+        watched = (
+            {*self._running.values()} if self._shared.mailbox.arrived.is_set() else {*self._running.values(), newer}
+        )
+        try:
+            await asyncio.wait(watched, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            newer.cancel()
+
+    async def _see_off(self) -> Done | None:
+        """What is under way at the end: cut what only prepares; who is being told is told to the end, and once. Returns
+        the end, if that was it.
+        """
+        for item, task in list(self._running.items()):
+            if item.kind not in TELLING:
+                task.cancel()
+                del self._running[item]
+        if self._running:
+            await asyncio.wait(self._running.values())
+        end = self._take_ends() or self._plan.next(monotonic())
+        return end if isinstance(end, Done) else None
+
+    async def _attempt(self, item: Item) -> Outcome:
+        if item.kind in TELLING:
+            await self._shared.before_telling(self._order.digest)
+            async with self._looking_before:
+                await self._look_before()
+        return await self._act(item)
+
+    @property
+    def _prepares(self) -> bool:
+        return any(item.kind in PREPARING for item in self._running)
 
     def _say(self, item: Item, outcome: Outcome) -> None:
         attempt = self._plan.attempts(item)
@@ -162,17 +212,20 @@ class Journey:
     async def _hold(self) -> Outcome:
         """The splay; and at the first start, until somebody is there to be told."""
         mailbox, newer = self._shared.mailbox, False
-        if not self._order.forced:
-            newer = await mailbox.wait(self._order.since + self._shared.splay_seconds)
-        while self._order.when_ready and not newer and not await self._all_ready():
+        until = self._order.since + self._shared.splay_seconds
+        if not self._order.forced and until > monotonic():
+            newer = await mailbox.wait(until)
+        while self._order.when_ready and not newer and not await self._somebody_ready():
             newer = await mailbox.wait(monotonic() + _READY_SECONDS)
         return _SUPERSEDED if newer else OK
 
-    async def _all_ready(self) -> bool:
-        for item in self._plan.items:
-            if not await self._shared.telling.ready(item.options):
-                return False
-        return True
+    async def _somebody_ready(self) -> bool:
+        """Whether one of those who are to be told is there; the others are told when they come."""
+        told = [item.options for item in self._plan.items if item.kind in TELLING]
+        for step in told:
+            if await self._shared.telling.ready(step):
+                return True
+        return not told
 
     async def _look_before(self) -> None:
         """Before the app is told: what do the confirm steps see now?"""

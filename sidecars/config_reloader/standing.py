@@ -32,6 +32,7 @@ class Standing:
         self.refused: Refused | None = None
         self.order: Order | None = None
         """The newest content that has not come to its end."""
+        self._refused_order: Order | None = None
         self._applied_at = 0.0
         self._pending_at = 0.0
 
@@ -52,7 +53,7 @@ class Standing:
         if done.verdict is Verdict.APPLIED:
             self._apply(order, told=told)
         else:
-            self._refuse(order, done)
+            self.refuse(order, done)
         if self.order is order:
             self.order = None
             self._metrics.pending.set(0)
@@ -74,16 +75,20 @@ class Standing:
                 "the app has the new content", action="reload.applied", hash=order.digest, seconds=round(seconds, 3)
             )
 
-    def _refuse(self, order: Order, done: Done) -> None:
+    def refuse(self, order: Order, done: Done) -> None:
+        """This content is not in force, and why; said and counted once."""
+        again = self._refused_order is order
+        self._refused_order = order
         self.refused = Refused(order.digest, done.verdict, done.reason, now())
         self._metrics.successful.set(0)
         self._metrics.rejected.set(1)
-        if done.kind is not None:
+        if done.kind is not None and not again:
             reason = "unconfirmed" if done.kind is Kind.CONFIRM else done.kind.value
             self._metrics.rejections.labels(reason).inc()
         text = f"the newest content is not in force: {done.reason}; nothing more is tried until it changes"
         self._ctx.health.set("content", self._rejected_state, text)
-        self._ctx.log.error(text, action=f"reload.{done.verdict}", hash=order.digest)
+        if not again:
+            self._ctx.log.error(text, action=f"reload.{done.verdict}", hash=order.digest)
 
     def shown(self, plan: Plan | None) -> dict[str, Any]:
         """For /status."""

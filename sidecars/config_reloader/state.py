@@ -1,7 +1,9 @@
 """The state file: which content the app was last told, so that a restart tells nothing twice and misses nothing."""
 
 import asyncio
+import errno
 import os
+import stat
 
 import msgspec
 
@@ -13,10 +15,11 @@ from .metrics import ReloaderMetrics
 
 
 class Told(msgspec.Struct, frozen=True):
-    """Its content."""
+    """Its content. `hash`: what the app was last told with success. `telling`: what it may have been told since."""
 
-    hash: str
-    at: str
+    hash: str = ""
+    telling: str = ""
+    at: str = ""
     version: int = 1
 
 
@@ -28,31 +31,39 @@ class StateFile:
         self._ctx = ctx
         self._metrics = metrics
 
-    def load(self) -> str | None:
-        """The hash of the content that was told last; None when that is not known."""
+    def load(self) -> Told:
+        """What is remembered; nothing when that is not known."""
         if not self._path:
-            return None
+            return Told()
         try:
-            with open(self._path, "rb") as file:
-                told = msgspec.json.decode(file.read(1 << 16), type=Told)
+            told = msgspec.json.decode(_read(self._path), type=Told)
         except FileNotFoundError:
-            return None
+            return Told()
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
             why = error.strerror if isinstance(error, OSError) else "it is damaged"
             self._ctx.log.warning(
                 f"cannot use {self._path} (state_file): {why}; what the app was told before is not known",
                 action="state.unusable",
             )
-            return None
-        return told.hash if told.version == 1 else None
+            return Told()
+        return told if told.version == 1 else Told()
+
+    async def telling(self, applied: str | None, digest: str) -> None:
+        """The app is about to be told: should we be killed before the end, it may have this content or the applied one.
+        Outlives the process, and not a power cut, which ends the app as well.
+        """
+        await self._save(Told(applied or "", digest, rfc3339(now())), durable=False)
 
     async def save(self, digest: str) -> None:
-        """Remember it, durably."""
+        """The app was told, with success."""
+        await self._save(Told(digest, "", rfc3339(now())), durable=True)
+
+    async def _save(self, told: Told, *, durable: bool) -> None:
         if not self._path:
             return
-        data = msgspec.json.encode(Told(digest, rfc3339(now()))) + b"\n"
+        data = msgspec.json.encode(told) + b"\n"
         try:
-            await asyncio.to_thread(self._write, data)
+            await asyncio.to_thread(self._write, data, durable)
         except OSError as error:
             text = (
                 f"cannot write {self._path} (state_file): {error.strerror}; after a restart it is not known what the "
@@ -65,6 +76,17 @@ class StateFile:
         self._metrics.state_writable.set(1)
         self._ctx.health.set("state", State.OK)
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes, durable: bool) -> None:  # noqa: FBT001 (to_thread takes no keywords of its own)
         os.makedirs(os.path.dirname(os.path.abspath(self._path)), exist_ok=True)
-        write_file(self._path, data)
+        write_file(self._path, data, durable=durable)
+
+
+def _read(path: str) -> bytes:
+    """Not blocking: a FIFO in its place would hold up the start."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file")
+        return os.read(descriptor, 1 << 16)
+    finally:
+        os.close(descriptor)

@@ -1,13 +1,14 @@
 """What to do next with one content: which step, how long to wait, or how it ended. Pure: time and chance are arguments.
 
 Three rules decide. A refused content is never told and never tried again. A failed step is tried again, those marked
-`continue` after the steps behind them, so that one target that hangs delays no other. And what was told is not yet
-applied: a `confirm` waits for all steps before it, and when it fails they are done again.
+`continue` after the steps behind them, so that one target that fails or hangs delays no other. And what was told is
+not yet applied: a `confirm` waits for all steps before it, and when it fails they are done again.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from math import inf
 
 from .outcome import Outcome, Result
 from .steps import OnFailure, Options, Step
@@ -64,7 +65,7 @@ class Item:
             return self.options.retries
         if self.kind is Kind.CONFIRM:
             return 0 if getattr(self.options, "rollback", False) else 2
-        return float("inf")
+        return inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ class Do:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing to do before `until` (monotonic seconds)."""
+    """Nothing to do before `until` (monotonic seconds; infinity: before an attempt that is under way ended)."""
 
     until: float
 
@@ -94,6 +95,7 @@ class Done:
 class _Progress:
     attempts: int = 0
     refusals: int = 0
+    running: bool = False
     done: bool = False
     given_up: bool = False
     due_at: float = 0.0
@@ -151,9 +153,9 @@ class Plan:
                 continue
             if item.kind is Kind.CONFIRM and (due or failed):
                 break  # nothing to confirm before all have been told
-            if state.due_at <= now:
+            if state.due_at <= now and not state.running:
                 return Do(item)
-            due.append(state.due_at)
+            due.append(inf if state.running else state.due_at)
             if item.stops:
                 break
         if due:
@@ -164,9 +166,14 @@ class Plan:
             return Done(Verdict.UNCONFIRMED, "; ".join(failed), Kind.CONFIRM)
         return Done(Verdict.FAILED, "; ".join(failed))
 
+    def begun(self, item: Item) -> None:
+        """An attempt is under way: nothing else is to be done with this item before it ended."""
+        self._progress[item].running = True
+
     def ended(self, item: Item, outcome: Outcome, now: float, chance: float) -> Done | None:
         """Take note of an attempt; the end, when this was it. `chance` in [0, 1) spreads the next attempt."""
         state = self._progress[item]
+        state.running = False
         state.attempts += 1
         state.refusals += outcome.result is Result.FAILED
         state.last = outcome

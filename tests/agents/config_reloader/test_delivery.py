@@ -15,12 +15,12 @@ from sidecars.config_reloader.core.plan import Verdict
 from sidecars.config_reloader.core.steps import Confirm, Options
 from sidecars.config_reloader.delivery import Delivery
 from sidecars.config_reloader.detection import Detection
-from sidecars.config_reloader.journey import Surroundings
 from sidecars.config_reloader.mailbox import Order
 from sidecars.config_reloader.metrics import ReloaderMetrics
 from sidecars.config_reloader.settings import ConfigReloaderSettings
 from sidecars.config_reloader.standing import Standing
 from sidecars.config_reloader.state import StateFile
+from sidecars.config_reloader.surroundings import Surroundings
 from sidecars.config_reloader.telling import Telling
 from sidecars.runtime import Context
 from sidecars.runtime.stop import monotonic
@@ -133,7 +133,9 @@ async def test_what_comes_while_a_target_hangs_is_one_more_reload_with_the_newes
         last = stage.standing.order
         assert last is not None
         assert (await last.ended).verdict is Verdict.APPLIED
-        assert stage.telling.contents == ["http://a 1", "http://a 5", "http://b 5"]
+        assert stage.telling.contents == ["http://a 1", "http://b 1", "http://a 5", "http://b 5"]
+        (_, _), (second, _), *_ = stage.telling.told
+        assert second == 1.0, "the second target is told although the first one hangs"
 
 
 async def test_a_change_that_is_taken_back_before_anybody_was_told_is_not_told() -> None:
@@ -223,3 +225,48 @@ async def test_an_unconfirmed_content_is_told_three_times_and_counted_once() -> 
         registry = stage.ctx.metrics.registry
         name = "sidecar_config_reloader_rejections_total"
         assert registry.get_sample_value(name, {"reason": "unconfirmed"}) == 1
+
+
+async def test_content_that_comes_faster_than_it_is_validated_does_not_starve_the_app() -> None:
+    async with Stage({"validate": {"command": ["check"]}}, HOOK, max_wait_seconds=5).running() as stage:
+        stage.shared.max_wait_seconds = 5.0
+        stage.telling.takes = lambda step: (
+            0.5 if not hasattr(step, "expect_status") or hasattr(step, "command") else 0.0
+        )
+        for number in range(40):
+            stage.order(str(number))
+            await passes(0.45)
+        told = [at for at, text in stage.telling.told if text.startswith("http://a")]
+        assert told, "nothing was told in 18 s"
+        assert told[0] <= 6.0
+
+
+async def test_a_success_that_newer_content_overtakes_counts() -> None:
+    async with Stage(HOOK).running() as stage:
+        stage.telling.takes = lambda _step: 1.0
+        first = stage.order("b")
+        await passes(0.5)
+        stage.telling.answer = lambda _step, change: DOWN if change.hash == "c" else OK
+        stage.order("c")
+        assert (await first.ended).verdict is Verdict.APPLIED
+        assert stage.standing.applied == "b"
+
+
+async def test_who_is_being_told_is_told_to_the_end_and_once() -> None:
+    """Cutting a request that the app may have taken, to send another, would reload it twice."""
+    async with Stage(HOOK).running() as stage:
+        stage.telling.takes = lambda _step: 8.0
+        stage.order("a")
+        for digest in "bcd":
+            await passes(1)
+            last = stage.order(digest)
+        await last.ended
+        assert stage.telling.told == [(0.0, "http://a a"), (8.0, "http://a d")]
+
+
+async def test_when_ready_one_of_two_that_is_there_is_told() -> None:
+    async with Stage(HOOK, OTHER).running() as stage:
+        stage.telling.answer = lambda step, _change: DOWN if getattr(step, "url", "") == "http://a" else OK
+        stage.order("a", when_ready=True)
+        await passes(1)
+        assert "http://b a" in stage.telling.contents

@@ -77,6 +77,9 @@ def test_everything_wrong_is_said_once_and_at_once() -> None:
         ({"webhook_url": "http://a", "listen_address": "nine"}, "cannot use listen_address"),
         ({"webhook_url": "http://a", "telemetry_path": "/m"}, "metrics are at /metrics here"),
         ({"render": "{output: etc}"}, "cannot use render"),
+        ({"render": "{output: /config/live}"}, "/config/live lies in /config, which is watched"),
+        ({"webhook_url": "http://a", "state_file": "/config/state.json"}, "cannot use state_file"),
+        ({"webhook_url": "http://a", "watch": '[""]'}, "one of the paths is empty"),
     ],
 )
 def test_a_simple_setting_that_cannot_work_is_named(settings: dict[str, str], said: str) -> None:

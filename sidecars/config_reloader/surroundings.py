@@ -1,0 +1,40 @@
+"""What all contents on their way to the app share."""
+
+import math
+from collections.abc import Awaitable, Callable
+
+from sidecars.runtime import Context
+
+from .core.steps import Render
+from .detection import Detection
+from .generations import Generations
+from .mailbox import Mailbox
+from .metrics import ReloaderMetrics
+from .telling import Telling
+
+
+class Surroundings:
+    """The outside world of a journey, and where the app stands."""
+
+    def __init__(
+        self, ctx: Context, metrics: ReloaderMetrics, detection: Detection, telling: Telling, rules: Render | None
+    ) -> None:
+        self.ctx = ctx
+        self.telling = telling
+        self.metrics = metrics
+        self.detection = detection
+        self.rules = rules
+        self.generations = Generations(rules.output, int(rules.mode, 8)) if rules else None
+        self.mailbox = Mailbox()
+        self.splay_seconds = 0.0
+        self.max_wait_seconds = math.inf
+        self.behind_since = math.inf
+        """Since when the app has not been told the newest content; infinity when it has."""
+        self.before_telling: Callable[[str], Awaitable[None]] = _nothing
+        """Called before anybody is told the content with this digest."""
+        self.touched = False
+        """Whether the app may have been told, or given, other content than what is applied."""
+
+
+async def _nothing(digest: str) -> None:
+    del digest
