@@ -1,0 +1,229 @@
+"""Run once: `--once` for an init container, `sidecar check`, and what is printed about the settings."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.reload_app import App
+from tests.support.reload_stage import Stage
+from tests.support.reloader import ReloaderProcess
+from tests.support.sidecar_process import ROOT
+
+Done = subprocess.CompletedProcess[str]
+
+
+@pytest.fixture
+def app() -> Iterator[App]:
+    """The app that is told, or rather is not."""
+    with App() as one:
+        yield one
+
+
+def run(*words: str, reloader: ReloaderProcess | None = None) -> Done:
+    """The command with these words, and with the settings of a reloader that is not started."""
+    settings = reloader.settings if reloader else {}
+    variables = {f"CONFIG_RELOADER_{name.upper()}": str(value) for name, value in settings.items()}
+    return subprocess.run(
+        [sys.executable, "-m", "sidecars", *words],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **variables},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def once(reloader: ReloaderProcess) -> Done:
+    return run("config-reloader", "--once", reloader=reloader)
+
+
+def rendering(stage: Stage, app: App, **rules: object) -> ReloaderProcess:
+    """Renders into `out`, validates, and would tell the app."""
+    reloader = stage.reloader(render=json.dumps({"output": str(stage.folder / "out"), **rules}))
+    valid = ["grep", "-q", "good", "{candidate}/app.yaml"]
+    return reloader.steps({"validate": {"command": valid}}, app.webhook("/a"))
+
+
+def write(stage: Stage, text: str) -> None:
+    stage.config.write({"app.yaml": text.encode()})
+
+
+def test_once_publishes_and_the_sidecar_after_it_tells_nothing(stage: Stage, app: App) -> None:
+    write(stage, "good 0")
+    reloader = rendering(stage, app)
+    done = once(reloader)
+    digest = json.loads((stage.folder / "state.json").read_text())["hash"]
+    assert (done.returncode, done.stdout) == (0, f"ok: the content {digest} is good\n")
+    started = subprocess.run(["cat", str(stage.folder / "out" / "app.yaml")], capture_output=True, check=True)
+    assert started.stdout == b"good 0", "the app is started from it"
+    assert stage.begin(reloader) == digest
+    assert app.requests == []
+    write(stage, "good 1")
+    app.wait_for("/a")
+    reloader.wait_until_settled()
+    assert app.bodies("/a") == [reloader.applied] != [digest]
+
+
+def test_once_after_a_change_is_all_that_the_app_needs(stage: Stage, app: App) -> None:
+    """A pod that is started again on the same volumes: the app reads the newest, so nobody has to be told."""
+    write(stage, "good 0")
+    reloader = rendering(stage, app)
+    stage.begin(reloader)
+    reloader.terminate()
+    write(stage, "good 1")
+    assert once(reloader).returncode == 0
+    assert (stage.folder / "out" / "app.yaml").read_bytes() == b"good 1"
+    stage.begin(reloader)
+    assert app.requests == []
+
+
+def test_once_says_no_and_leaves_the_good_content(stage: Stage, app: App) -> None:
+    write(stage, "good")
+    reloader = rendering(stage, app)
+    assert once(reloader).returncode == 0
+    state = (stage.folder / "state.json").read_text()
+    write(stage, "bad")
+    done = once(reloader)
+    assert (done.returncode, done.stdout) == (1, "cannot use the content: validate: grep: exit status 1\n")
+    assert (stage.folder / "out" / "app.yaml").read_bytes() == b"good"
+    assert (stage.folder / "state.json").read_text() == state
+    assert app.requests == []
+
+
+def test_once_says_what_is_missing(stage: Stage, app: App) -> None:
+    write(stage, "good")
+    missing = stage.folder / "missing"
+    reloader = rendering(stage, app)
+    reloader.settings["watch"] = json.dumps([str(stage.config.folder), str(missing)])
+    done = once(reloader)
+    assert done.returncode == 1
+    assert done.stdout.startswith(f"cannot read {missing}: not there")
+    assert not (stage.folder / "out").exists()
+
+
+ONCE: dict[str, tuple[dict[str, object], str, str]] = {
+    "a variable": ({"expand": True}, "good $(MISSING)", "line 1: the variable MISSING is not set"),
+    "a template": ({"templates": ["*"]}, "good {{", "cannot render 'app.yaml' line 1"),
+    "an output that is a file": ({"output": "/dev/null"}, "good", "cannot write /dev/null (render.output)"),
+}
+
+
+@pytest.mark.parametrize("what", ONCE)
+def test_once_says_why_it_cannot_render(stage: Stage, app: App, what: str) -> None:
+    rules, text, words = ONCE[what]
+    write(stage, text)
+    done = once(rendering(stage, app, **rules))
+    assert done.returncode == 1
+    assert done.stdout.startswith("cannot use the content: render: ")
+    assert words in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_once_without_a_validator_in_the_image_says_so(stage: Stage, app: App) -> None:
+    """It tries once: an init container is started again by the kubelet."""
+    reloader = stage.reloader().steps({"validate": {"command": ["no-such-program"]}}, app.webhook("/a"))
+    done = once(reloader)
+    assert done.returncode == 1
+    assert "cannot start no-such-program: No such file or directory" in done.stdout
+
+
+def test_check_finds_what_would_fail_and_touches_nothing(stage: Stage, app: App) -> None:
+    token, missing = stage.folder / "token", stage.folder / "missing"
+    file = stage.folder / "file"
+    file.touch()
+    output = {"output": str(file / "out")}
+    reloader = stage.reloader(stage.config.folder, missing, render=json.dumps(output), state_file=file / "state").steps(
+        {"validate": {"command": ["no-such-program"]}},
+        {"exec": {"command": ["true"]}},
+        app.webhook("/a", bearer_token_file=str(token)),
+        {"signal": {"process": "nobody-is-called-so"}},
+    )
+    done = run("check", "config-reloader", reloader=reloader)
+    assert done.returncode == 1
+    for finding in (
+        f"ok: would watch {stage.config.folder} (volume, 1 files)",
+        f"warning: {missing} is not there yet",
+        "error: cannot run 'no-such-program'",
+        "ok: would exec true",
+        f"ok: would webhook POST {app.url}/a",
+        f"error: cannot read {token} (bearer_token_file)",
+        "error: cannot find a process that fits process 'nobody-is-called-so'",
+        f"error: cannot write {file}/out",
+        f"error: cannot write {file}/state",
+    ):
+        assert finding in done.stdout
+    assert app.requests == []
+
+
+def test_check_is_content_with_what_is_good(stage: Stage, app: App) -> None:
+    write(stage, "good")
+    done = run("check", "config-reloader", reloader=rendering(stage, app))
+    assert done.returncode == 0, done.stdout
+    assert "error" not in done.stdout
+    assert "warning" not in done.stdout
+    assert not (stage.folder / "out").exists()
+
+
+SETTINGS = """
+watch: []
+quiet_secondz: 3
+render: {output: relative}
+steps:
+  - webhook: {url: "http://127.0.0.1:1/a", expect_status: [2xx, 9000]}
+  - webhook: {url: ftp://host/a}
+  - signal: {signal: SIGNOTHING, process: app}
+    exec: {command: [touch, /x]}
+  - signal: {signal: SIGNOTHING, process: app}
+  - confirm: {url: "http://127.0.0.1:1/", text: "(", timeout_seconds: 5}
+  - exec: {command: []}
+"""
+
+
+def test_all_problems_of_a_settings_file_are_named_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text(SETTINGS.replace("quiet_secondz: 3\n", ""))
+    done = run("check", "config-reloader", "--config", str(file))
+    assert done.returncode == 2
+    for where in (
+        "watch ",
+        "render ",
+        "steps[0].webhook.expect_status",
+        "steps[1].webhook.url",
+        "steps[2]",
+        "steps[3].signal.signal",
+        "steps[4].confirm.text",
+        "steps[5].exec.command",
+    ):
+        assert f"cannot use {where}" in done.stderr
+    started = run("config-reloader", f"--config={file}")
+    assert (started.returncode, started.stderr) == (2, done.stderr)
+
+
+def test_types_and_names_that_are_wrong_are_named_with_their_place(tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text(SETTINGS.replace("relative", "[1]").replace("timeout_seconds: 5", "timeout_seconds: soon"))
+    done = run("check", "config-reloader", "--config", str(file))
+    assert done.returncode == 2
+    for words in ("quiet_secondz", "render.output", "steps[4].confirm.timeout_seconds"):
+        assert words in done.stderr
+
+
+def test_help_schema_and_reference_name_every_setting() -> None:
+    texts = {verb: run(*verb.split(), "config-reloader").stdout for verb in ("schema", "reference")}
+    texts["help"] = run("config-reloader", "--help").stdout
+    schema = json.loads(texts["schema"])
+    assert "steps" in json.dumps(schema)
+    for name in ("watch", "quiet_seconds", "state_file", "webhook_url", "unready_when_rejected"):
+        assert name in texts["schema"]
+        assert name in texts["reference"]
+        assert f"--{name.replace('_', '-')}" in texts["help"]
+    for name in ("validate", "expect_status", "bearer_token_file", "require_handler", "rollback"):
+        assert name in texts["schema"]
+        assert name in texts["reference"]
+    assert "--once" in texts["help"]
