@@ -9,7 +9,7 @@ from sidecars.runtime import Context, Flag, Permanent, Sidecar, Transient
 from sidecars.runtime.stop import monotonic
 
 from .check import findings, step_text
-from .core.plan import Verdict
+from .core.plan import Done, Verdict
 from .core.splay import splay_seconds
 from .delivery import Delivery
 from .detection import Detection
@@ -92,10 +92,21 @@ class Reloader:
         self._ctx.log.info(
             f"watching {', '.join(settings.watched)}", action="watch.started", hash=digest, mode=detection.mode
         )
-        if detection.settling.present is not None:
+        if self._standing.applied and digest == told.refused and generations is not None and generations.current():
+            self._still_refused(digest)
+        elif detection.settling.present is not None:
             self._first()
         elif not detection.has_content:
             self._ctx.health.mark_started()  # nothing to prepare yet
+
+    def _still_refused(self, digest: str) -> None:
+        """The app was told this content before the restart, in vain, and has the last good one."""
+        self._detection.settling.hand_on()
+        self._shared.metrics.set_applied(self._standing.applied or "")
+        reason = "it did not take effect before the restart; the last good generation is in force"
+        order = Order(digest, monotonic(), monotonic(), tells=False)
+        self._standing.refuse(order, Done(Verdict.UNCONFIRMED, reason))
+        self._ctx.health.mark_started()
 
     def _first(self) -> None:
         """The content that is there at the start."""

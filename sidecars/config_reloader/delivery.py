@@ -120,6 +120,8 @@ class Delivery:
         again = await Journey(self._shared, order, self.plan, generations.current() or "").run()
         if again.verdict is Verdict.APPLIED:
             self._shared.touched = False
+            if self._standing.applied:
+                await self._state.save(self._standing.applied, refused=order.digest)
         return _also(done, "the last good generation is back")
 
 

@@ -22,7 +22,7 @@ _RETRY_INOTIFY_SECONDS = 5.0
 _LOOK_SHARE = 4
 """A look is followed by a pause of so many times its own duration: a writer that never rests must not take a core."""
 _REST_SECONDS = 0.1
-"""The longest pause after a look where a quiet period is waited for anyway: busy folders are not looked at each time."""
+"""The longest pause after a look where a quiet period is waited for anyway: busy folders are looked at less often."""
 _UNSTABLE_SECONDS = 0.1
 _SETTING_TRIES = 10
 """Folders that come and go while we look: after so many times the next event or timer will do."""

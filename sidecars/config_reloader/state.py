@@ -15,10 +15,13 @@ from .metrics import ReloaderMetrics
 
 
 class Told(msgspec.Struct, frozen=True):
-    """Its content. `hash`: what the app was last told with success. `telling`: what it may have been told since."""
+    """Its content. `hash`: what the app was last told with success. `telling`: what it may have been told since.
+    `refused`: what it was told since, in vain: the last good generation is back.
+    """
 
     hash: str = ""
     telling: str = ""
+    refused: str = ""
     at: str = ""
     version: int = 1
 
@@ -52,11 +55,11 @@ class StateFile:
         """The app is about to be told: should we be killed before the end, it may have this content or the applied one.
         Outlives the process, and not a power cut, which ends the app as well.
         """
-        await self._save(Told(applied or "", digest, rfc3339(now())), durable=False)
+        await self._save(Told(applied or "", telling=digest, at=rfc3339(now())), durable=False)
 
-    async def save(self, digest: str) -> None:
-        """The app was told, with success."""
-        await self._save(Told(digest, "", rfc3339(now())), durable=True)
+    async def save(self, digest: str, *, refused: str = "") -> None:
+        """The app has this content, told with success; what is `refused` is not tried again by the next start."""
+        await self._save(Told(digest, refused=refused, at=rfc3339(now())), durable=True)
 
     async def _save(self, told: Told, *, durable: bool) -> None:
         if not self._path:
