@@ -17,6 +17,7 @@ from sidecars import __version__
 if TYPE_CHECKING:
     from sidecars.runtime import Sidecar
 
+IGNORED: set[int] = set()  # signals that were so when we were started, as by nohup: wait-for's command inherits them
 _FOLDER = Path(__file__).parent
 _VERBS = {
     "check": "read the settings, look around, report; start nothing",
@@ -29,13 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command line and return the exit status: 2 for a command that makes no sense, else see runtime/app.py."""
     words = sys.argv[1:] if argv is None else argv
     open_missing()
-    try:
-        status = command(words)
-        sys.stdout.flush()
-    except BrokenPipeError:  # `sidecar NAME --help | head`: the reader has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the interpreter complains when it flushes at its end
-        return 0
-    return status
+    return command(words)
 
 
 def named() -> int:
@@ -60,20 +55,21 @@ def command(words: list[str]) -> int:
     early: list[int] = []
     if words and words[0] not in _VERBS and not words[0].startswith("-"):
         catch_early(early)
+    from sidecars.runtime.printing import say, show  # after the signal handlers
+
     if not words or words[0] in {"-h", "--help"}:
-        print(usage())
-        return 0 if words else 2
+        shown = show(usage())
+        return shown if words else 2
     if words[0] == "--version":
-        print(f"sidecars {__version__}")
-        return 0
+        return show(f"sidecars {__version__}")
     verb = words[0] if words[0] in _VERBS else ""
     names, rest = split(words[1:] if verb else words)
     if wrong := complaint(verb, names or strays(rest)):
-        print(wrong, file=sys.stderr)
+        say(wrong)
         return 2
     found = [find(name) for name in names]
     if strays(rest) and not (len(found) == 1 and found[0].words):
-        print(complaint(verb, strays(rest)), file=sys.stderr)
+        say(complaint(verb, strays(rest)))
         return 2
     if verb:
         from sidecars.runtime import verbs  # after the signal handlers
@@ -103,6 +99,8 @@ def catch_early(early: list[int]) -> None:
         del frame
         early.append(number)
 
+    ours = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    IGNORED.update(number for number in ours if signal.getsignal(number) is signal.SIG_IGN)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, remember)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # meant for the app, when both share a process namespace

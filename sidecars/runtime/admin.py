@@ -26,7 +26,7 @@ from sidecars.runtime.metrics import expose
 from sidecars.runtime.stop import Stop, monotonic, now, rfc3339
 
 IDLE_SECONDS = 15.0  # a connection that says nothing, or not a whole request head, is closed after this
-LEAVE_SECONDS = 0.5  # how long the exit waits for answers that are being sent
+LEAVE_SECONDS = 0.5  # how long the exit waits for triggers that are at work and answers that are being sent
 _NOT_OURS = {None, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 Trigger = Callable[[], Awaitable[Mapping[str, object] | None]]
 
@@ -89,11 +89,11 @@ class AdminServer:
         return int(self._listener.sockets[0].getsockname()[1])
 
     async def close(self) -> None:
-        """Stop listening and drop the connections; never takes longer than about twice LEAVE_SECONDS."""
+        """Stop listening and drop the connections; never takes longer than about LEAVE_SECONDS."""
         if self._listener is not None and self._server is not None:
             self._listener.close()
             self._server.pre_shutdown()
-            await self._server.shutdown(LEAVE_SECONDS)
+            await self._server.shutdown(LEAVE_SECONDS / 2)  # aiohttp waits twice: for the answer, then for the task
 
     async def _answer(self, request: BaseRequest) -> StreamResponse:
         trigger = self._trigger(request.path)

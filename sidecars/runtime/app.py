@@ -6,7 +6,7 @@ what `main` returned. What is run once (a flag's one-shot, a sidecar without adm
 signal cut it short: 128 + its number.
 """
 
-import sys
+import os
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from typing import Any
@@ -16,6 +16,7 @@ from sidecars.runtime.errors import Problem, SettingsError
 from sidecars.runtime.logs import configure
 from sidecars.runtime.loop import run_loop
 from sidecars.runtime.oneshot import one_shot
+from sidecars.runtime.printing import say, show
 from sidecars.runtime.process import Process, build
 from sidecars.runtime.settings import Basics, load, process_environment
 from sidecars.runtime.sidecar import Sidecar
@@ -36,27 +37,52 @@ def run(sidecars: Sidecar | Sequence[Sidecar], argv: Sequence[str], early: Seque
         if line.help:
             from sidecars.runtime import reference  # only to print it
 
-            print(reference.help_text(chosen[0]))
-            return 0
+            return show(reference.help_text(chosen[0]))
         settings = read_settings(chosen, line)
         configure()
         process = build(chosen, settings, early)
         return run_loop(
-            life_of(process, line.oneshot),
+            telling(life_of(process, line.oneshot), chosen, line),
             lambda what: process.log.error("left without waiting", action="sidecar.abandoned", busy=what),
         )
     except SettingsError as error:
-        print(error, file=sys.stderr)
-        with suppress(OSError):  # it is on stderr
-            leave(termination_log(chosen, line), str(error))
-        return BAD_SETTINGS
+        return tell(error, chosen, line)
+
+
+async def telling(life: Coroutine[Any, Any, int], chosen: Sequence[Sidecar], line: CommandLine) -> int:
+    """Return the status of a life, also when a main found out late that its settings cannot be used: told here, because
+    the loop's end does not come back when something refuses to end.
+    """
+    try:
+        return await life
+    except SettingsError as error:
+        return tell(error, chosen, line)
+
+
+def tell(error: SettingsError, chosen: Sequence[Sidecar], line: CommandLine) -> int:
+    """Tell people what is wrong with the settings, and return the exit status."""
+    say(error)
+    with suppress(OSError):  # it is on stderr
+        leave(termination_log(chosen, line), str(error))
+    return BAD_SETTINGS
 
 
 def termination_log(chosen: Sequence[Sidecar], line: CommandLine) -> str:
     """Return the path, also where the settings that could name another one cannot be used."""
-    given = line.flags.get("termination_log")
-    variable = process_environment().get(f"{chosen[0].prefix}TERMINATION_LOG")
-    return given if isinstance(given, str) else variable if variable is not None else PATH
+    variables, prefix = process_environment(), chosen[0].prefix
+    for given in (line.flags.get("termination_log"), variables.get(f"{prefix}TERMINATION_LOG")):
+        if isinstance(given, str):
+            return given
+    file = str(line.flags.get("config") or variables.get(f"{prefix}CONFIG", ""))
+    if not os.path.isfile(file):  # a pipe was read to its end before
+        return PATH
+    from sidecars.runtime.yaml_file import read_mapping  # only when there is a file
+
+    try:
+        found = read_mapping(file).get("termination_log")
+    except SettingsError:
+        return PATH
+    return found if isinstance(found, str) else PATH
 
 
 def read_arguments(chosen: Sequence[Sidecar], argv: Sequence[str]) -> CommandLine:

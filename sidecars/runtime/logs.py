@@ -7,17 +7,14 @@ cannot be written never stops the work.
 
 import logging
 import os
-import select
-import stat
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
 
 import msgspec
 
+from sidecars.runtime.printing import STDERR
 from sidecars.runtime.stop import monotonic, rfc3339
 
-PATIENCE_SECONDS = 0.1  # how long one log line may wait for a reader; once in vain, the next ones do not wait
 _RESERVED = ("time", "level", "sidecar", "action", "message", "error", "traceback")
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
@@ -81,29 +78,11 @@ def _word(value: object) -> str:
 
 
 class StderrHandler(logging.Handler):
-    """Writes whole lines with write(2): nothing is buffered, so a broken stderr can fail neither an action nor the
-    exit.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._cut = False
-        """Whether the last line could not be written to its end."""
-        with suppress(OSError):
-            self._blocks = not stat.S_ISREG(os.fstat(2).st_mode)
+    """Writes each record as one line, patiently."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one record. What cannot be written is let go, since there is nowhere left to say so; and nothing waits
-        for a reader that is stuck: the loop would stand still, and SIGTERM with it.
-        """
-        rest = (b"\n" if self._cut else b"") + (self.format(record) + "\n").encode(errors="backslashreplace")
-        with suppress(OSError):
-            while rest:
-                if self._blocks and not select.select([], [2], [], 0 if self._cut else PATIENCE_SECONDS)[1]:
-                    self._cut = True
-                    return
-                rest = rest[os.write(2, rest[: select.PIPE_BUF] if self._blocks else rest) :]
-            self._cut = False
+        """Write one record."""
+        STDERR.write(self.format(record) + "\n")
 
 
 def configure() -> None:

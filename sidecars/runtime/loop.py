@@ -9,7 +9,6 @@ import asyncio
 import os
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,11 +16,13 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
+from sidecars.runtime.printing import settle_stdout
 from sidecars.runtime.stop import monotonic
 
 CRASHED = 1  # exit status
 CANCEL_SECONDS = 1.0  # how long a cancelled main may take to end
-SETTLE_SECONDS = 1.0  # how long left-over tasks, and then left-over threads, may take to end
+TASKS_SECONDS = 1.0  # how long left-over tasks may take to end
+THREADS_SECONDS = 0.3  # and then left-over threads: most often one that looks up a name, whose answer nobody awaits
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 THREADS = 32  # made on demand; names of many hosts are looked up at once, and one that hangs must not hold up the rest
 
@@ -42,11 +43,11 @@ def run_loop(main: Coroutine[Any, Any, int], abandoned: Callable[[str], None]) -
         busy = loop.run_until_complete(_end_tasks())
         executor.shutdown(wait=False, cancel_futures=True)
         busy += _end_threads()
+        loop.close()
     if busy:
         abandoned(", ".join(busy))
         os._exit(status)  # the interpreter's own exit would wait for them, and for a stdout that nobody reads
-    loop.close()
-    _settle_stdout()
+    settle_stdout()
     return status
 
 
@@ -55,7 +56,7 @@ async def _end_tasks() -> list[str]:
     for task in rest:
         task.cancel()
     if rest:
-        _, rest = await asyncio.wait(rest, timeout=SETTLE_SECONDS)
+        _, rest = await asyncio.wait(rest, timeout=TASKS_SECONDS)
     return [f"task {task.get_name()}" for task in rest]
 
 
@@ -63,19 +64,10 @@ def _end_threads() -> list[str]:
     threads = [
         thread for thread in threading.enumerate() if not thread.daemon and thread is not threading.main_thread()
     ]
-    deadline = monotonic() + SETTLE_SECONDS
+    deadline = monotonic() + THREADS_SECONDS
     for thread in threads:
         thread.join(max(0.0, deadline - monotonic()))
     return [f"thread {thread.name}" for thread in threads if thread.is_alive()]
-
-
-def _settle_stdout() -> None:
-    """Flush stdout; if its reader is gone, point it at nothing, or the interpreter would exit with status 120."""
-    try:
-        sys.stdout.flush()
-    except (OSError, ValueError):
-        with suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 @contextmanager

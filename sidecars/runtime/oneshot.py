@@ -4,10 +4,10 @@ endpoint.
 
 import asyncio
 import signal
-import sys
 
 from sidecars.runtime.errors import Permanent, SettingsError, Transient
 from sidecars.runtime.loop import CANCEL_SECONDS, CRASHED, signals_on_loop
+from sidecars.runtime.printing import say
 from sidecars.runtime.process import Process, Unit
 
 INTERRUPTED = 128  # plus the number of the signal, as a shell would say
@@ -28,7 +28,7 @@ async def one_shot(process: Process, name: str) -> int:
         await asyncio.wait({unit.task}, timeout=CANCEL_SECONDS)
         if unit.task.done() and not unit.task.cancelled() and (error := unit.task.exception()):
             unit.ctx.log.error("crashed", action="sidecar.crashed", error=error)
-        print(f"cannot finish {name}: interrupted by {process.stop.reason}", file=sys.stderr)
+        say(f"cannot finish {name}: interrupted by {process.stop.reason}")
         return INTERRUPTED + process.signals[0]
 
 
@@ -45,7 +45,7 @@ def _status(unit: Unit, task: asyncio.Task[int]) -> int:
     if isinstance(error, SettingsError):
         raise error
     if isinstance(error, Permanent | Transient):
-        print(error, file=sys.stderr)
+        say(error)
     elif error:
         unit.ctx.log.error("crashed", action="sidecar.crashed", error=error)
     return CRASHED if error else task.result()

@@ -5,15 +5,17 @@ problem is told at once with its place (`steps[1].webhook.url`), what was expect
 """
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
 from sidecars.runtime.errors import Problem, SettingsError, unknown
-from sidecars.runtime.fields import Field, Kind, fields_of
+from sidecars.runtime.fields import Field, Kind, Secret, fields_of
 from sidecars.runtime.values import parse
 
-_URL_USER = re.compile(r"(?<=://)[^/@\s]*@")
+_SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*")
+_SHOWN_BITS = 256  # a whole number that is longer is not shown (and from 4300 digits on, Python would refuse to)
 
 
 def read_setting(field: Field, raw: object, source: str) -> object:
@@ -34,10 +36,10 @@ def _read(field: Field, raw: object, path: str, source: str) -> object:
         return _structure(field.struct, raw, path, source)
     try:
         if not field.struct:
-            return parse(field, raw)
+            return _without_nul(parse(field, raw), path, source)
     except ValueError:
         pass  # told below, as a value of the wrong shape is
-    raise SettingsError([Problem(path, field.expected, field.remedy, source, _shown(field, raw, path))])
+    raise SettingsError([Problem(path, field.expected, field.remedy, source, _shown(field, raw))])
 
 
 def _list(item: Field, raw: list[Any], path: str, source: str) -> tuple[object, ...]:
@@ -77,14 +79,45 @@ def missing(field: Field, path: str, source: str = "") -> Problem:
     return Problem(path, f"it is not set: {field.expected}", field.remedy, source)
 
 
-def _shown(field: Field, raw: object, path: str) -> str:
+def _shown(field: Field, raw: object) -> str:
     """Return a value for an error message: quoted, short, without secrets and without the user part of a URL."""
     if field.kind is Kind.SECRET:
         return "***"
-    if isinstance(raw, dict | list | tuple):
+    if isinstance(raw, dict | list | tuple | set | bytes):
         return f"a {type(raw).__name__}"  # somebody may have put anything below the wrong key
-    # Pairs and parts within a structure: headers written as one text would show a token.
-    if isinstance(raw, str) and (field.struct or (field.kind is Kind.MAPPING and path != field.name)):
+    # Pairs and structures: headers written as one text would show a token.
+    if isinstance(raw, str) and (field.struct or field.kind is Kind.MAPPING):
         return "a text"
-    text = _URL_USER.sub("***@", str(raw))
+    if isinstance(raw, int) and raw.bit_length() > _SHOWN_BITS:
+        return "a huge number"
+    text = _without_user(str(raw))
     return f'"{text[:80]}..."' if len(text) > 80 else f'"{text}"'
+
+
+def _without_user(text: str) -> str:
+    """Return a text without all that may be the user part of a URL: a password can hold any character, an @ and a
+    slash too, and the scheme may be missing.
+    """
+    user, at, rest = text.rpartition("@")
+    scheme, colon, _ = user.partition("://")
+    kept = f"{scheme}{colon}" if colon and _SCHEME.fullmatch(scheme) else ""
+    return f"{kept}***@{rest}" if at else text
+
+
+def _without_nul(value: object, path: str, source: str) -> object:
+    """Return the value. Raise SettingsError when a text in it holds a NUL: no path, argument or header can."""
+    if any("\0" in text for text in _texts(value)):
+        raise SettingsError([Problem(path, "it holds a NUL", "remove it", source)])
+    return value
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Secret):
+        yield value.reveal()
+    elif isinstance(value, dict):
+        yield from _texts((*value, *value.values()))
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from _texts(item)

@@ -89,7 +89,10 @@ def _integer(text: str) -> int:
 
 
 def _float(text: str) -> float:
-    value = float(text)
+    return _finite(float(text))
+
+
+def _finite(value: float) -> float:
     if not math.isfinite(value):
         raise ValueError("not a finite number")
     return value
@@ -112,7 +115,7 @@ def _duration(text: str) -> float:
     match = _DURATION.fullmatch(text.strip())
     if not match:
         raise ValueError("not a time")
-    return _float(match[1]) * _SECONDS[match[2] or "s"]
+    return _finite(float(match[1]) * _SECONDS[match[2] or "s"])
 
 
 def is_boolean(text: str) -> bool:

@@ -1,6 +1,5 @@
 """The verbs of the command line: check, schema, reference. They start nothing and print for people and scripts."""
 
-import sys
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -8,6 +7,7 @@ import msgspec
 from sidecars.runtime import reference
 from sidecars.runtime.commandline import parse_arguments
 from sidecars.runtime.errors import SettingsError
+from sidecars.runtime.printing import say, show
 from sidecars.runtime.schema import schema
 from sidecars.runtime.settings import load, process_environment
 from sidecars.runtime.sidecar import Sidecar
@@ -27,31 +27,29 @@ def check(sidecar: Sidecar, flags: Sequence[str]) -> int:
     except SettingsError as error:
         problems += error.problems
     if problems:
-        print(SettingsError(problems), file=sys.stderr)
+        say(SettingsError(problems))
         return 2
     findings = list(sidecar.check(settings)) if sidecar.check else []
-    print(f"ok: the settings of {sidecar.name} can be used")
+    show(f"ok: the settings of {sidecar.name} can be used")
     for finding in findings:
-        print(f"{finding.level}: {finding.text}")
+        show(f"{finding.level}: {finding.text}")
     return 1 if any(finding.level == "error" for finding in findings) else 0
 
 
 def _schema(sidecar: Sidecar, flags: Sequence[str]) -> int:
     if flags:
         return _no_flags("schema")
-    print(msgspec.json.format(msgspec.json.encode(schema(sidecar), enc_hook=str), indent=2).decode())
-    return 0
+    return show(msgspec.json.format(msgspec.json.encode(schema(sidecar), enc_hook=str), indent=2).decode())
 
 
 def _reference(sidecar: Sidecar, flags: Sequence[str]) -> int:
     if flags:
         return _no_flags("reference")
-    print(reference.markdown(sidecar))
-    return 0
+    return show(reference.markdown(sidecar))
 
 
 def _no_flags(verb: str) -> int:
-    print(f"cannot {verb} with flags: it depends on the declarations only", file=sys.stderr)
+    say(f"cannot {verb} with flags: it depends on the declarations only")
     return 2
 
 

@@ -5,18 +5,24 @@ Exists apart because of two rules: an error may name line and column but never s
 and a key given twice is a mistake, not a choice.
 """
 
+import os
+import select
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from sidecars.runtime.errors import Problem, SettingsError
+from sidecars.runtime.stop import monotonic
+
+FILE_BYTES = 4 * 1024 * 1024  # a settings file that is longer is none: a ConfigMap ends at 1 MiB
+PIPE_SECONDS = 10.0  # how long a pipe may take, as in `--config <(sops -d settings.yaml)`
+_NUMBER_CHARACTERS = 1000  # a whole number that is longer is none, and text from 4300 digits on is a ValueError
 
 
 def read_mapping(path: str) -> dict[str, Any]:
     """Return the file's top-level mapping. Raise SettingsError when it cannot be read or is no mapping."""
     at = Problem("config", "", "", value=path)
     try:
-        content = _load(Path(path).read_text(encoding="utf-8"), at)
+        content = _load(_read(path, at).decode(), at)
     except OSError as error:
         raise _wrong(at, error.strerror or "it cannot be read", "check the path and the permissions") from None
     except UnicodeDecodeError as error:
@@ -26,6 +32,31 @@ def read_mapping(path: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise _wrong(at, "it is not a mapping of settings", "write one `name: value` per line")
     return content
+
+
+def _read(path: str, at: Problem) -> bytes:
+    """Return the file's bytes. Raise OSError, or SettingsError for what does not end: this runs before there is
+    anything that SIGTERM could stop.
+    """
+    # Not blocking: opening a FIFO would wait for its writer (fifo(7)).
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        return _pieces(descriptor, at)
+    finally:
+        os.close(descriptor)
+
+
+def _pieces(descriptor: int, at: Problem) -> bytes:
+    deadline = monotonic() + PIPE_SECONDS
+    found = bytearray()
+    while len(found) <= FILE_BYTES:
+        if not select.select([descriptor], [], [], max(0.0, deadline - monotonic()))[0]:
+            raise _wrong(at, f"nobody wrote it to its end within {PIPE_SECONDS:.0f} s", "give it as a regular file")
+        piece = os.read(descriptor, FILE_BYTES)
+        if not piece:
+            return bytes(found)
+        found += piece
+    raise _wrong(at, f"it is longer than {FILE_BYTES // 1024**2} MiB", "name the file with the settings")
 
 
 def read_yaml(text: str, field: str, source: str) -> Any:
@@ -40,8 +71,11 @@ def _load(text: str, at: Problem) -> Any:
         return yaml.load(text, _loader())  # noqa: S506 (it is a SafeLoader)
     except yaml.MarkedYAMLError as error:
         raise _wrong(at, f"it is not valid YAML{_where(error.problem_mark)}", "check that place") from None
-    except (yaml.YAMLError, RecursionError, ValueError):  # the last: dates and numbers that are none
+    except yaml.YAMLError:
         raise _wrong(at, "it is not valid YAML", "check it with a YAML linter") from None
+    # What PyYAML's constructors let through: dates that are none, `!!bool foo`, `!!int ""`, `!!timestamp x`.
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
+        raise _wrong(at, "it is not valid YAML: a value is not what its tag says", "put it in quotes") from None
 
 
 def _loader() -> Any:
@@ -58,6 +92,12 @@ def _loader() -> Any:
                 seen.add(getattr(key, "value", None) if isinstance(key, yaml.ScalarNode) else key)
             return super().construct_mapping(node, deep)
 
+        def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+            if len(node.value) > _NUMBER_CHARACTERS:
+                raise yaml.constructor.ConstructorError(None, None, "a number too long", node.start_mark)
+            return int(super().construct_yaml_int(node))
+
+    Loader.add_constructor("tag:yaml.org,2002:int", Loader.construct_yaml_int)
     return Loader
 
 

@@ -1,11 +1,18 @@
 """The admin endpoint of a real process, and several sidecars in one."""
 
+import asyncio
+import contextlib
 import json
 from collections.abc import Callable
 
 import pytest
 
-from sidecars.runtime.admin import is_loopback
+from sidecars.runtime import Health, Stop, admin
+from sidecars.runtime.admin import Admin, AdminServer, is_loopback
+from sidecars.runtime.health import TimedHealth
+from sidecars.runtime.loop import THREADS_SECONDS
+from sidecars.runtime.metrics import new_registry
+from sidecars.runtime.stop import monotonic
 from tests.support.toy_runs import ToyRun, wait_until
 
 Start = Callable[..., ToyRun]
@@ -117,3 +124,34 @@ def test_flags_are_refused_with_several_sidecars(start: Start) -> None:
     run = start("idle", "talk", "--queue", "3")
     assert run.status() == 2
     assert "flags are not possible with several sidecars (idle, talk)" in run.stderr
+
+
+@pytest.mark.parametrize(
+    "request_head",
+    [b"POST /work HTTP/1.1\r\nHost: x\r\n\r\n", b"POST /work HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"],
+    ids=["whole", "body missing"],
+)
+async def test_a_trigger_at_work_holds_up_the_exit_for_leave_seconds_and_no_longer(
+    monkeypatch: pytest.MonkeyPatch, request_head: bytes
+) -> None:
+    assert admin.LEAVE_SECONDS + THREADS_SECONDS < 1
+    monkeypatch.setattr(admin, "LEAVE_SECONDS", 2.0)  # so long that a busy machine makes no difference
+    working = asyncio.Event()
+
+    async def work() -> None:
+        working.set()
+        await asyncio.Event().wait()
+
+    toy = Admin("toy", TimedHealth(Health(), monotonic))
+    toy.trigger("work", work)
+    server = AdminServer([toy], new_registry(["toy"]), Stop())
+    _, writer = await asyncio.open_connection("127.0.0.1", await server.start("127.0.0.1", 0))
+    writer.write(request_head)
+    async with asyncio.timeout(30):
+        await working.wait()
+    began = monotonic()
+    await server.close()
+    assert monotonic() - began < 3
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()

@@ -13,7 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from sidecars.runtime.app import termination_log
+from sidecars.runtime.commandline import CommandLine
+from sidecars.runtime.termination import PATH
 from tests.support.toy_runs import ROOT, ToyRun, wait_until
+from tests.support.toys import TOYS
 
 Start = Callable[..., ToyRun]
 
@@ -114,9 +118,50 @@ def test_a_main_may_find_out_late_that_a_setting_is_bad(start: Start) -> None:
 def test_an_admin_port_in_use_exits_2_and_names_the_setting(start: Start) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        run = start("idle", "--admin-port", str(port))
+        run = start("idle", "--admin-port", str(port), environ={"PYTHONWARNINGS": "always::ResourceWarning"})
         assert run.status() == 2
-    assert f"cannot use admin_port={port}: cannot listen there" in run.stderr
+    (line,) = run.stderr.splitlines()  # and no complaint about a loop that was left open
+    assert line.startswith(f"cannot use admin_port={port}: cannot listen there")
+
+
+LATE = """
+import asyncio, sys, threading
+from sidecars.runtime import Basics, Problem, SettingsError, Sidecar, run
+
+async def main(settings: Basics, ctx: object) -> None:
+    asyncio.get_running_loop().run_in_executor(None, threading.Event().wait)
+    raise SettingsError([Problem("url", "nobody answers there", "set another one")])
+
+sys.exit(run(Sidecar(name="late", settings=Basics, main=main, summary="fail late", admin=False), sys.argv[1:]))
+"""
+
+
+def test_bad_settings_found_late_exit_2_although_a_thread_hangs() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LATE], capture_output=True, text=True, check=False, timeout=60, cwd=ROOT
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("cannot use url: nobody answers there; set another one\n")
+
+
+@pytest.mark.parametrize(
+    ("flags", "content", "expected"),
+    [
+        ({}, "termination_log: /file\nqueue: x\n", "/file"),
+        ({"termination_log": "/flag"}, "termination_log: /file\n", "/flag"),
+        ({}, "termination_log: ''\n", ""),
+        ({}, "termination_log: [/file]\n", PATH),
+        ({}, "termination_log: [\n", PATH),
+        ({}, "queue: x\n", PATH),
+    ],
+)
+def test_the_termination_log_of_the_file_is_used_for_what_is_wrong_in_the_file(
+    tmp_path: Path, flags: dict[str, object], content: str, expected: str
+) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text(content, encoding="utf-8")
+    line = CommandLine(flags={**flags, "config": str(file)})
+    assert termination_log([TOYS["idle"]], line) == expected
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid", "a" * 70, "nowhere:80"])

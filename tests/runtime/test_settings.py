@@ -1,6 +1,8 @@
 """Where settings come from, what texts mean, and what is said when they cannot be used."""
 
 import math
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecars.runtime import Secret, Settings, SettingsError
+from sidecars.runtime import yaml_file as yaml_file_module
 from sidecars.runtime.fields import fields_of, show_size
 from sidecars.runtime.settings import load
 from sidecars.runtime.values import parse
@@ -89,7 +92,8 @@ def test_a_text_becomes_the_value_it_means(field: str, text: str, value: object)
 )
 def test_a_wrong_text_is_named_with_its_source_and_a_remedy(field: str, text: str, expected: str) -> None:
     (line,) = complaints(None, **{f"TOY_{field.upper()}": text})
-    assert line.startswith(f'cannot use {field}="{text}" (from TOY_{field.upper()}): ')
+    shown = "a text" if field == "labels" else f'"{text}"'  # pairs may hold a token
+    assert line.startswith(f"cannot use {field}={shown} (from TOY_{field.upper()}): ")
     assert expected in line
 
 
@@ -136,7 +140,22 @@ def test_the_file_can_be_named_by_a_variable_and_holds_every_type(tmp_path: Path
         ("queue: 1\nqueue: 2", "not valid YAML: line 2, column 1"),
         ("a: [", "not valid YAML"),
         ("!!python/object:os.system {}", "not valid YAML"),
+        ("url: !!timestamp x", "not valid YAML: a value is not what its tag says"),
+        ('queue: !!int ""', "not valid YAML"),
+        ("loud: !!bool foo", "not valid YAML"),
+        (f"ratio: {'1:' * 300}1.0", "not valid YAML"),
+        (f"wait_seconds: 0x{'f' * 6000}", "not valid YAML: line 1, column 15"),
+        (f"? 0x{'f' * 6000}\n: 1", "not valid YAML: line 1, column 3"),
+        (f"queue: 0x{'f' * 900}", "cannot use queue=a huge number"),
+        ("wait_seconds: 1e308d", "expected a time in seconds"),
+        ('url: "a\\0b"', "it holds a NUL; remove it"),
+        ('paths: [a, "\\0"]', "it holds a NUL"),
+        ('labels: {a: "\\0"}', "it holds a NUL"),
+        ('labels: {"\\0": a}', "it holds a NUL"),
+        ('password: "\\0"', "cannot use password"),
+        ("a" * (4 * 1024**2 + 1), "it is longer than 4 MiB"),
     ],
+    ids=lambda text: text[:40],
 )
 def test_a_wrong_file_is_named_with_the_place(tmp_path: Path, text: str, expected: str) -> None:
     path = yaml_file(tmp_path, text)
@@ -144,6 +163,51 @@ def test_a_wrong_file_is_named_with_the_place(tmp_path: Path, text: str, expecte
     assert len(lines) == 1
     assert expected in lines[0]
     assert path in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [("/dev/zero", "it is longer than 4 MiB"), ("/dev", "Is a directory"), ("/dev/null/x", "Not a directory")],
+)
+def test_what_is_no_settings_file_is_told(path: str, expected: str) -> None:
+    (line,) = complaints(TOY_CONFIG=path)
+    assert line.startswith(f"cannot use config={path}: {expected}; ")
+
+
+@pytest.mark.parametrize("written", [True, False])
+def test_a_pipe_that_nobody_closes_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: bool
+) -> None:
+    monkeypatch.setattr(yaml_file_module, "PIPE_SECONDS", 0.2)
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    ours = os.open(path, os.O_RDWR) if written else None
+    try:
+        if ours is not None:
+            os.write(ours, b"queue: 4\n")
+        (line,) = complaints(TOY_CONFIG=str(path))
+        assert "nobody wrote it to its end within" in line
+    finally:
+        if ours is not None:
+            os.close(ours)
+
+
+def test_a_pipe_may_be_written_late_and_in_pieces(tmp_path: Path) -> None:
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+
+    def write() -> None:
+        with path.open("w", encoding="utf-8") as pipe:  # waits until it is read
+            for piece in ("que", "ue: ", "4\n", *["# more\n"] * 20_000):
+                pipe.write(piece)
+                pipe.flush()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        assert loaded(TOY_CONFIG=str(path)).queue == 4
+    finally:
+        writer.join()
 
 
 def test_a_file_that_is_not_there_is_one_problem_among_the_others() -> None:
@@ -234,6 +298,34 @@ def test_the_user_part_of_a_url_is_left_out_of_errors() -> None:
     (line,) = complaints(TOY_QUEUE=f"http://user:{SECRET}@host/")
     assert SECRET not in line
     assert "http://***@host/" in line
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("http://u:s3@cret@h/", '"http://***@h/"'),
+        ("http://u:s3/cret@h/", '"http://***@h/"'),
+        ("http://u:s3 cret@h", '"http://***@h"'),
+        ("u:s3cret@h", '"***@h"'),
+        ("u:s3://cret@h", '"***@h"'),
+        ("http://host/path", '"http://host/path"'),
+    ],
+)
+def test_whatever_may_be_a_password_is_left_out_of_errors(text: str, shown: str) -> None:
+    (line,) = complaints(TOY_QUEUE=text)
+    assert line.startswith(f"cannot use queue={shown} ")
+
+
+@pytest.mark.parametrize("text", ["Authorization: Bearer s3cret", "a=b,s3cret", '{"a": ["s3cret"]}'])
+def test_pairs_that_are_none_are_not_repeated(text: str) -> None:
+    (line,) = complaints({"labels": text})
+    assert line.startswith("cannot use labels=a text (from --labels): expected pairs")
+
+
+@pytest.mark.parametrize("tag", ["!!binary aHVudGVyMg==", "!!set {hunter2}"])
+def test_values_of_other_kinds_are_not_repeated(tmp_path: Path, tag: str) -> None:
+    (line,) = complaints(TOY_CONFIG=yaml_file(tmp_path, f"url: {tag}"))
+    assert SECRET not in line
 
 
 def test_a_required_setting_that_is_missing_is_named() -> None:
