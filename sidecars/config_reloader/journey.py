@@ -71,7 +71,8 @@ class Journey:
                 await self._wait(step.until)
             else:
                 self._begin(step.item)
-                await self._wait(math.inf if step.item.stops else monotonic() + _PATIENCE_SECONDS)
+                if self._running:
+                    await self._wait(math.inf if step.item.stops else monotonic() + _PATIENCE_SECONDS)
 
     def _gives_way(self, step: Do | Wait) -> bool:
         """Whether newer content takes over now. Content that comes faster than it can be prepared must not keep the app
@@ -84,6 +85,9 @@ class Journey:
         return not (late and at_work and not self._failed)
 
     def _begin(self, item: Item) -> None:
+        if item.kind is Kind.HOLD and not self._holds:
+            self._plan.ended(item, OK, monotonic(), 0.0)
+            return
         self._plan.begun(item)
         self._running[item] = self._tasks.create_task(self._attempt(item), name=item.kind.value)
 
@@ -209,12 +213,20 @@ class Journey:
         self._shared.touched = self._shared.touched or self._order.tells or replaced
         return OK
 
+    @property
+    def _splayed_until(self) -> float:
+        return self._order.since + self._shared.splay_seconds
+
+    @property
+    def _holds(self) -> bool:
+        """Whether there is anything to wait for."""
+        return self._order.when_ready or (not self._order.forced and self._splayed_until > monotonic())
+
     async def _hold(self) -> Outcome:
         """The splay; and at the first start, until somebody is there to be told."""
         mailbox, newer = self._shared.mailbox, False
-        until = self._order.since + self._shared.splay_seconds
-        if not self._order.forced and until > monotonic():
-            newer = await mailbox.wait(until)
+        if not self._order.forced and self._splayed_until > monotonic():
+            newer = await mailbox.wait(self._splayed_until)
         while self._order.when_ready and not newer and not await self._somebody_ready():
             newer = await mailbox.wait(monotonic() + _READY_SECONDS)
         return _SUPERSEDED if newer else OK
