@@ -153,14 +153,18 @@ async def _close(pool: NodePool | None) -> None:
 
 
 def node_configs(settings: LogShipperSettings) -> list[NodeConfig]:
-    """The nodes of the settings, without credentials in their addresses. Raises OSError for TLS files."""
-    return [_node_config(url, settings) for url in settings.elasticsearch_url]
+    """The nodes of the settings, each once, without credentials in their addresses. Raises OSError for TLS files."""
+    plain = dict.fromkeys(map(_address, settings.elasticsearch_url))  # NodePool raises for one that comes twice
+    return [_node_config(each, settings) for each in plain]
 
 
-def _node_config(url: str, settings: LogShipperSettings) -> NodeConfig:
+def _address(url: str) -> NodeConfig:
     parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    plain = url_to_node_config(parts._replace(netloc=host).geturl(), use_default_ports_for_scheme=True)
+    host = parts.netloc.rpartition("@")[2].lower()
+    return url_to_node_config(parts._replace(netloc=host).geturl(), use_default_ports_for_scheme=True)
+
+
+def _node_config(plain: NodeConfig, settings: LogShipperSettings) -> NodeConfig:
     options: dict[str, object] = {
         "request_timeout": settings.request_timeout_seconds,
         "connections_per_node": settings.requests,

@@ -38,7 +38,8 @@ class Stream:
         self.cut = cut
         """Whether the last write ended within a line."""
         self._fd = fd
-        self._blocks = not stat.S_ISREG(os.fstat(fd).st_mode)
+        self._status = os.fstat(fd)
+        self._blocks = not stat.S_ISREG(self._status.st_mode)
         self._poll = select.poll()  # select(2) knows no descriptor from 1024 on
         self._poll.register(fd, select.POLLOUT)
 
@@ -85,6 +86,14 @@ class Stream:
             os.write(self._fd, b"\n")
             self.cut = False
 
+    def leads_to(self, path: str) -> bool:
+        """Of a pipe: whether it is the one that is at this path now, and somebody has it open to read."""
+        return os.path.samestat(self._status, os.stat(path)) and not self._events() & select.POLLERR
+
+    def close(self) -> None:
+        """Close the descriptor. What a pipe still holds is gone then, unless somebody else has it open."""
+        os.close(self._fd)
+
     def _events(self) -> int:
         """What poll(2) says of the descriptor now; 0 while a write would block."""
         return sum(events for _, events in self._poll.poll(0))
@@ -124,12 +133,14 @@ class Stdout:
 
 class NdjsonFile:
     """Appends to a file and syncs it, in a thread because a disk may be slow. Into a named pipe it writes as the only
-    one, and only while somebody reads it.
+    one, and only while somebody reads it. The pipe stays open between payloads: to its reader a close is the end.
     """
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._turn = asyncio.Lock()
+        self._pipe: Stream | None = None
+        """What it holds has been taken, between two payloads."""
         self._cut = False
         """Whether the last line in the pipe was cut."""
 
@@ -140,26 +151,34 @@ class NdjsonFile:
                 if is_pipe(self._path):
                     await self._to_pipe(payload.body)
                 else:
+                    self._let_go()
                     await asyncio.to_thread(append, self._path, payload.body)
         except OSError as error:
             return Answer(0, reason="output", detail=f"cannot write {self._path} (output_path): {error.strerror}")
         return Answer(200, accepted=True)
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Let the pipe go: its reader sees the end."""
+        self._let_go()
 
     async def _to_pipe(self, body: bytes) -> None:
-        fd = _open_pipe(self._path)
+        """Not taken to its end, the pipe is closed, or the next reader would get what is written once more."""
+        if self._pipe and not self._pipe.leads_to(self._path):
+            self._let_go()
+        stream = self._pipe = self._pipe or Stream(_open_pipe(self._path), cut=self._cut)
         try:
-            stream = Stream(fd, cut=self._cut)
-            try:
-                await stream.write(body)
-                await stream.until_taken()
-            finally:
-                stream.end_line()
-                self._cut = stream.cut
-        finally:
-            os.close(fd)
+            await stream.write(body)
+            await stream.until_taken()
+        except BaseException:  # a stop, too
+            self._let_go()
+            raise
+
+    def _let_go(self) -> None:
+        pipe, self._pipe = self._pipe, None
+        if pipe:
+            pipe.end_line()
+            self._cut = pipe.cut
+            pipe.close()
 
 
 def _open_pipe(path: str) -> int:

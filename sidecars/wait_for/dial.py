@@ -27,10 +27,16 @@ class Lookup:
         self._port = port
         self._literal = _is_literal(host)
         self._aside: Aside[list[Found]] = Aside(self._look_up)
+        self._turn = 0
 
     async def addresses(self) -> list[Found]:
-        """Return at least one address, in the system's order of preference. Raise OSError (gaierror) without one."""
-        return self._look_up() if self._literal else await self._aside.result()
+        """Return at least one address, in the system's order of preference, beginning with another one each time: one
+        attempt has time for about twenty that swallow packets. Raise OSError (gaierror) without one.
+        """
+        found = self._look_up() if self._literal else await self._aside.result()
+        first = self._turn % len(found)
+        self._turn += 1
+        return found[first:] + found[:first]
 
     def close(self) -> None:
         """Let the thread go."""

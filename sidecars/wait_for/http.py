@@ -11,12 +11,16 @@ from aiohttp.client import URL  # type: ignore[attr-defined] # yarl's, which aio
 from sidecars import __version__
 from sidecars.runtime import Permanent, Transient
 
+from .alarm import TooLong, within
 from .core.conditions import BODY_BYTES, needs_body, unmet
 from .core.target import Http
 from .dial import Lookup
 from .files import bearer_token, tls_context
 from .settings import WaitForSettings
 from .words import words
+
+_MATCH_SECONDS = 1.0
+"""Longest time to look whether a body is as wanted."""
 
 
 async def ask(target: Http, settings: WaitForSettings, lookup: Lookup, deadline: float) -> None:
@@ -32,14 +36,24 @@ async def ask(target: Http, settings: WaitForSettings, lookup: Lookup, deadline:
         raise Permanent(f"its certificate is refused: {_refusal(error.certificate_error)}") from None
     except aiohttp.ClientError as error:
         raise Transient(_reason(error)) from None
-    if missing := unmet(target, status, body[:BODY_BYTES], whole=len(body) <= BODY_BYTES):
+    try:
+        missing = within(
+            _MATCH_SECONDS, lambda: unmet(target, status, body[:BODY_BYTES], whole=len(body) <= BODY_BYTES)
+        )
+    except TooLong:
+        raise Transient("the pattern takes too long with this answer; write one that repeats no repetition") from None
+    if missing:
         raise Transient(missing)
 
 
 def _headers(target: Http, settings: WaitForSettings) -> dict[str, str]:
     """What stands nearer to the target wins; names in the spelling that was given."""
     token = bearer_token(settings)
-    given = [("User-Agent", f"wait-for/{__version__}"), *([("Authorization", f"Bearer {token}")] if token else [])]
+    given = [
+        ("User-Agent", f"wait-for/{__version__}"),
+        ("Accept-Encoding", "identity"),  # what is unpacked may be of any size
+        *([("Authorization", f"Bearer {token}")] if token else []),
+    ]
     merged = {name.lower(): (name, value) for name, value in (*given, *settings.headers.items(), *target.headers)}
     return dict(merged.values())
 
@@ -52,7 +66,10 @@ async def _answer(target: Http, headers: dict[str, str], connector: aiohttp.TCPC
     """Return the status and, if it matters, the body, one byte more than we look at when it is longer."""
     async with (
         aiohttp.ClientSession(
-            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), timeout=aiohttp.ClientTimeout(total=None)
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None),
+            auto_decompress=False,
         ) as session,
         session.request(
             target.method, URL(target.url, encoded=True), headers=headers, allow_redirects=False
@@ -60,6 +77,8 @@ async def _answer(target: Http, headers: dict[str, str], connector: aiohttp.TCPC
     ):
         body = b""
         if needs_body(target) and response.status in target.statuses:
+            if response.headers.get("Content-Encoding", "identity") != "identity":
+                raise Transient("its answer is compressed, though we asked for a plain one")
             while len(body) <= BODY_BYTES and (chunk := await response.content.read(BODY_BYTES + 1 - len(body))):
                 body += chunk
         return response.status, body
@@ -99,14 +118,12 @@ def _refusal(error: Exception) -> str:
 def _reason(error: aiohttp.ClientError) -> str:
     """Words without the URL, which may hold a secret."""
     match error:
-        case aiohttp.ClientConnectorSSLError():
-            return f"no TLS: {(getattr(error.os_error, 'reason', None) or 'the handshake failed').lower()}"
         case aiohttp.ClientConnectorError():
             return words(error.os_error)
         case aiohttp.ServerDisconnectedError():
             return "it closed the connection before an answer"
-        case aiohttp.ClientOSError():
-            return words(error)
+        case aiohttp.ClientOSError():  # made of the arguments of the one that it was
+            return words(error.__cause__ if isinstance(error.__cause__, OSError) else error)
         case aiohttp.ClientPayloadError():
             return "its answer was cut short"
         case aiohttp.ClientResponseError():

@@ -11,6 +11,8 @@ from .core.target import File, Socket
 from .words import words
 
 _CHUNK_BYTES = 64 << 10
+_UNSIZED_BYTES = 1 << 20
+"""So much is looked at of a file whose size is 0: those of /proc say so, whatever they hold (proc(5))."""
 
 
 def look(target: File) -> None:
@@ -44,7 +46,9 @@ def _chunks(path: str) -> Iterator[bytes]:
     """Read what the file has now. Not blocking: a FIFO may have taken its place since we looked."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
-        left_bytes = os.fstat(descriptor).st_size  # one that grows faster than we read must not hold us
+        left_bytes = (
+            os.fstat(descriptor).st_size or _UNSIZED_BYTES
+        )  # one that grows faster than we read must not hold us
         while left_bytes > 0 and (chunk := os.read(descriptor, min(_CHUNK_BYTES, left_bytes))):
             left_bytes -= len(chunk)
             yield chunk

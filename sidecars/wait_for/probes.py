@@ -28,10 +28,9 @@ class Probe:
         """Try once, for at most so long. Raise Transient or Permanent with the reason."""
         try:
             await self.attempt(asyncio.get_running_loop().time() + limit_seconds)
-        except OSError as error:  # a TimeoutError with a number comes from the kernel
-            raise Transient(
-                words(error) if error.errno else f"no answer within {round(limit_seconds, 1):g} s"
-            ) from None
+        except OSError as error:
+            ours = isinstance(error, TimeoutError) and not error.errno  # one with a number comes from the kernel
+            raise Transient(f"no answer within {round(limit_seconds, 1):g} s" if ours else words(error)) from None
 
 
 def probe_of(target: Target, settings: WaitForSettings) -> Probe:

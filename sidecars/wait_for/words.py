@@ -2,6 +2,7 @@
 
 import os
 import socket
+import ssl
 
 _LOOKUP = {
     socket.EAI_NONAME: "the name does not resolve",
@@ -15,6 +16,8 @@ def words(error: OSError) -> str:
     """Return what went wrong. asyncio puts the address into `strerror`, so the number is asked."""
     if isinstance(error, socket.gaierror):
         return _LOOKUP.get(error.errno or 0, "the name cannot be looked up")
+    if isinstance(error, ssl.SSLError):  # its number is one of OpenSSL, and as errno 1 "operation not permitted"
+        return f"no TLS: {(getattr(error, 'reason', None) or 'the handshake failed').lower().replace('_', ' ')}"
     if error.errno:
         return os.strerror(error.errno).lower()
     if isinstance(error, ConnectionError):  # asyncio's own have neither number nor text

@@ -4,12 +4,13 @@ we want to name.
 
 import ipaddress
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import unquote
 
 from .target import Mistake
 
-_USER = re.compile(r"(?<=//)[^/?#]*@")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
 
 
@@ -23,6 +24,11 @@ class Address:
     path: str
     query: str
     fragment: str | None
+
+    @property
+    def hides_a_password(self) -> bool:
+        """Whether it may be one whose / ? or # is not encoded: then parts of it stand where no secret belongs."""
+        return "@" in f"{self.path}?{self.query}#{self.fragment}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +67,14 @@ def take_apart(text: str) -> Address:
 
 
 def without_secrets(text: str) -> str:
-    """Return a text that may not even be a target, for a message: no user, no query, no options, and not too long."""
-    shown = _USER.sub("", re.split(r"[?#]", text, maxsplit=1)[0])
+    """Return a text that may not even be a target, for a message: no query, no options, and not too long. Of one with
+    an @ only the scheme: where its password ends is what may be wrong.
+    """
+    text = text.strip()
+    if "@" in text:
+        scheme = _SCHEME.match(text)
+        return f"{scheme.group() if scheme else ''}***"
+    shown = re.split(r"[?#]", text, maxsplit=1)[0]
     shown = "".join(c if c.isprintable() else "?" for c in shown)
     return shown if len(shown) <= 200 else f"{shown[:200]}..."
 
@@ -109,3 +121,11 @@ def options_of(text: str) -> Options:
     """Read `name=value&name=value`. A `+` stays a plus: it is more often part of a regular expression than a space."""
     parts = (part.partition("=") for part in text.split("&") if part)
     return Options(tuple((unquote(name), unquote(value)) for name, _, value in parts))
+
+
+def unknown_options(address: Address, options: Options, known: tuple[str, ...], there_are: str) -> Iterator[Mistake]:
+    """Name what is none of the known options, unless it may be the rest of a password."""
+    for name in dict.fromkeys(name for name, _ in options.pairs if name not in known):
+        yield Mistake(
+            f"there is no option {'of that name' if address.hides_a_password else repr(name[:40])}", there_are
+        )

@@ -4,16 +4,18 @@ Options stand in the query. Of an HTTP address only the names that are options a
 with a `#` the options stand behind that, and the query is sent untouched.
 """
 
+import re
 from collections.abc import Callable
 from urllib.parse import unquote
 
-from .address import Address, Options, host_and_port, options_of, take_apart, without_secrets
+from .address import Address, Options, host_and_port, options_of, take_apart, unknown_options, without_secrets
 from .parse_http import read_http
 from .target import BadTarget, Dns, File, Mistake, Postgres, Socket, Target, Tcp
 
 _SOCKET_PATH_BYTES = 107
 """Longest path of a unix socket: sun_path holds 108 bytes with the final NUL, unix(7)."""
 _POSTGRES_PORT = 5432
+_WORD = re.compile(r"[a-z][a-z0-9+.-]*")
 
 
 def parse(text: str) -> Target:
@@ -22,9 +24,12 @@ def parse(text: str) -> Target:
     address = take_apart(text)
     read = _KINDS.get(address.scheme)
     if read is None:
-        raise BadTarget((Mistake(f"there is no kind {address.scheme!r}", f"use one of {', '.join(_KINDS)}"),))
+        kind = repr(address.scheme) if _WORD.fullmatch(address.scheme) else "of that name"  # u:s3cret://x is a secret
+        raise BadTarget((Mistake(f"there is no kind {kind}", f"use one of {', '.join(_KINDS)}"),))
     mistakes: list[Mistake] = []
     target = read(address, mistakes)
+    if mistakes and address.hides_a_password:
+        mistakes.append(Mistake("an @ follows a / ? or #", "in a password write %2F %3F %23 for these"))
     if mistakes:
         raise BadTarget(tuple(mistakes))
     return target
@@ -33,10 +38,8 @@ def parse(text: str) -> Target:
 def _options(address: Address, known: tuple[str, ...], mistakes: list[Mistake]) -> Options:
     """Return the options of a kind that sends no query; an unknown one is a mistake."""
     options = options_of(f"{address.query}&{address.fragment or ''}")
-    for name in dict.fromkeys(name for name, _ in options.pairs):
-        if name not in known:
-            there_are = f"there are {', '.join(known)}" if known else f"{address.scheme} takes none"
-            mistakes.append(Mistake(f"there is no option {name[:40]!r}", there_are))
+    there_are = f"there are {', '.join(known)}" if known else f"{address.scheme} takes none"
+    mistakes.extend(unknown_options(address, options, known, there_are))
     return options
 
 

@@ -4,7 +4,7 @@ import base64
 import re
 from urllib.parse import quote, unquote
 
-from .address import Address, Options, host_and_port, options_of
+from .address import Address, Options, host_and_port, options_of, unknown_options
 from .names import ascii_name
 from .statuses import parse_statuses
 from .target import Http, JsonCondition, Mistake
@@ -19,11 +19,14 @@ _SENT = "/?%:@!$&'()*+,;=~-._[]"
 def read_http(address: Address, mistakes: list[Mistake]) -> Http:
     """Return the target; what is wrong goes to `mistakes`."""
     options, query = _options_and_query(address, mistakes)
+    if any("\ud800" <= c <= "\udfff" for c in f"{address.place}{address.path}{address.query}{address.fragment}"):
+        mistakes.append(Mistake("it has bytes that are not UTF-8", "percent-encode them: write %FF for the byte 255"))
     tls = address.scheme == "https"
     host, port = host_and_port(address.place, 443 if tls else 80, mistakes)
     statuses, expected = _statuses(options, mistakes)
+    path = "/***" if "@" in address.path else address.path  # it may be the rest of a password
     return Http(
-        shown=f"{address.scheme}://{address.place}{address.path}",
+        shown=f"{address.scheme}://{address.place}{path}",
         url=_url(address, host, port, query),
         host=host,
         tls=tls,
@@ -42,15 +45,14 @@ def _options_and_query(address: Address, mistakes: list[Mistake]) -> tuple[Optio
         ours = [part for part in parts if unquote(part.partition("=")[0]) in _NAMES]
         return options_of("&".join(ours)), "&".join(part for part in parts if part not in ours)
     options = options_of(address.fragment)
-    for name in dict.fromkeys(name for name, _ in options.pairs if name not in _NAMES):
-        mistakes.append(Mistake(f"there is no option {name[:40]!r}", f"there are {', '.join(_NAMES)}"))
+    mistakes.extend(unknown_options(address, options, _NAMES, f"there are {', '.join(_NAMES)}"))
     return options, address.query
 
 
 def _url(address: Address, host: str, port: int, query: str) -> str:
     place = f"[{host.replace('%', '%25')}]" if ":" in host else ascii_name(host) or host
     sent = (address.path or "/") + (f"?{query}" if query else "")
-    return f"{address.scheme}://{place}:{port}{quote(sent, safe=_SENT)}"
+    return f"{address.scheme}://{place}:{port}{quote(sent, safe=_SENT, errors='replace')}"
 
 
 def _method(options: Options, mistakes: list[Mistake]) -> str:

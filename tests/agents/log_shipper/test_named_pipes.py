@@ -97,11 +97,13 @@ def is_full(reader: Reader) -> Callable[[], bool]:
 @asynccontextmanager
 async def sending(path: Path, texts: list[str]) -> AsyncIterator["asyncio.Task[Answer]"]:
     """A life of the output that is stopped at the end of the block, whatever it is at."""
-    task = asyncio.create_task(NdjsonFile(str(path)).send(payload(texts)))
+    output = NdjsonFile(str(path))
+    task = asyncio.create_task(output.send(payload(texts)))
     yield task
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
+    await output.close()
 
 
 async def received(reader: Reader, path: Path, texts: list[str]) -> None:
@@ -139,6 +141,49 @@ async def test_what_the_reader_did_not_take_before_it_went_is_not_accepted(pipe:
         await until(lambda: second.take() and task.done())
         assert task.result().accepted
         assert second.lines == documents(["one"])
+    await output.close()
+    assert len(os.listdir("/proc/self/fd")) == len(open_before)
+
+
+async def test_an_ordinary_reader_gets_one_payload_after_the_other_until_the_output_is_closed(pipe: Path) -> None:
+    """It ends at the first end of file, as `cat pipe` does."""
+    output = NdjsonFile(str(pipe))
+    reader = await asyncio.create_subprocess_exec("cat", str(pipe), stdout=subprocess.PIPE)
+    while not (await ended(output.send(payload(["one"])))).accepted:
+        await asyncio.sleep(0.01)  # until it has opened the pipe
+    assert (await ended(output.send(payload(["two"])))).accepted
+    assert (await ended(output.send(payload(["three"])))).accepted
+    await output.close()
+    assert (await reader.communicate())[0].splitlines() == documents(["one", "two", "three"])
+
+
+async def test_a_reader_that_takes_over_between_two_payloads_gets_the_next_one(pipe: Path) -> None:
+    output = NdjsonFile(str(pipe))
+    for text in ("one", "two"):
+        with closing(Reader(pipe)) as reader:
+            task = asyncio.create_task(output.send(payload([text])))
+            await until(lambda reader=reader, task=task: reader.take() and task.done())  # type: ignore[misc]
+            assert reader.lines == documents([text])
+        answer = await ended(output.send(payload(["for nobody"])))
+        assert answer.detail == f"cannot write {pipe} (output_path): nobody reads this named pipe"
+    await output.close()
+
+
+async def test_a_pipe_made_anew_is_the_one_that_is_written_to(pipe: Path) -> None:
+    open_before = os.listdir("/proc/self/fd")
+    output = NdjsonFile(str(pipe))
+    with closing(Reader(pipe)) as former:
+        task = asyncio.create_task(output.send(payload(["one"])))
+        await until(lambda: former.take() and task.done())
+        os.mkfifo(f"{pipe}.new")
+        os.replace(f"{pipe}.new", pipe)
+        with closing(Reader(pipe)) as latter:
+            task = asyncio.create_task(output.send(payload(["two"])))
+            await until(lambda: latter.take() and task.done())
+            assert (former.lines, latter.lines) == (documents(["one"]), documents(["two"]))
+            pipe.unlink()
+            assert (await ended(output.send(payload(["three"])))).accepted
+    assert pipe.read_bytes().splitlines() == documents(["three"])
     assert len(os.listdir("/proc/self/fd")) == len(open_before)
 
 

@@ -67,3 +67,13 @@ async def test_each_of_several_silent_nodes_is_asked_once_in_an_attempt() -> Non
             answer = await nodes.send(PAYLOAD)
             assert (answer.status, answer.failovers) == (0, ("timeout", "timeout"))
         assert set(nodes.pool._dead_consecutive_failures.values()) == {3}
+
+
+async def test_an_address_that_is_given_twice_is_one_node() -> None:
+    given = settings(elasticsearch_url=("http://Es.invalid:9200/", "http://es.invalid:9200", "https://u@es.invalid"))
+    elastic = Elastic(given)
+    assert sorted(node.base_url for node in (await Elastic._nodes(elastic)).all()) == [
+        "http://es.invalid:9200",
+        "https://es.invalid:443",
+    ]
+    await elastic.close()

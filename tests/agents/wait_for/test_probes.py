@@ -54,6 +54,25 @@ async def test_an_address_that_swallows_packets_does_not_hide_the_next_one() -> 
         assert len(os.listdir("/proc/self/fd")) - before <= 4  # three fillers of the hole, and what the threads hold
 
 
+class Looked(Lookup):
+    """What the system found, with the turn left to Lookup."""
+
+    def __init__(self, *found: Found) -> None:
+        self._found = list(found)
+        super().__init__("127.0.0.1", 0)
+
+    def _look_up(self) -> list[Found]:
+        return self._found
+
+
+async def test_every_attempt_begins_with_another_address() -> None:
+    """Of a hundred black holes an attempt tries about twenty."""
+    rows: list[Found] = [(socket.AF_INET, (f"127.0.0.{number}", 1)) for number in range(3)]
+    lookup = Looked(*rows)
+    assert [(await lookup.addresses())[0] for _ in range(4)] == [*rows, rows[0]]
+    assert sorted(await lookup.addresses()) == sorted(rows)
+
+
 async def test_the_reasons_of_all_addresses_are_given_once_each() -> None:
     with Listener() as nobody, Listener() as neither, pytest.raises(Transient, match=r"^connection refused$"):
         await dial(Given(nobody, neither))
@@ -84,6 +103,25 @@ async def test_a_call_that_hangs_is_joined_and_holds_up_neither_the_attempt_nor_
     assert (await aside.result(), calls) == ("at last", 1)
     assert (await aside.result(), calls) == ("at last", 2)
     aside.close()
+
+
+async def test_a_thread_that_cannot_be_made_may_come_and_none_is_waited_for_at_the_exit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        del thread
+        raise RuntimeError("can't start new thread")
+
+    aside = Aside(threading.current_thread)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(Transient, match="cannot start a thread"):
+            await aside.result()
+    thread = await aside.result()
+    assert thread.daemon
+    aside.close()
+    await asyncio.to_thread(thread.join, PATIENCE_SECONDS)
+    assert not thread.is_alive()
 
 
 async def test_an_error_that_nobody_waits_for_any_more_is_no_complaint(recwarn: pytest.WarningsRecorder) -> None:
@@ -129,6 +167,12 @@ FILES: list[tuple[str, MakeFile, str, str]] = [
     ("with it between two pieces", lambda path: path.write_bytes(b"x" * 65535 + b"done"), "?contains=done", "ready"),
     ("with half of it at the end", lambda path: path.write_bytes(b"x" * 65535 + b"do"), "?contains=done", "not"),
 ]
+
+
+async def test_a_file_without_a_size_is_read_all_the_same() -> None:
+    assert os.stat("/proc/self/status").st_size == 0
+    assert await outcome("file:///proc/self/status?contains=Name:") == "ready"
+    assert await outcome("file:///proc/self/status?contains=nothing%20of%20this") == "it does not contain the text yet"
 
 
 @pytest.mark.parametrize(("make", "options", "words"), [row[1:] for row in FILES], ids=[row[0] for row in FILES])

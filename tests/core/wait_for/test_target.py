@@ -79,6 +79,9 @@ BAD = {
     "http://h/?header=NoColon": "one of its headers cannot be sent",
     "http://h/?header=X:a%0d%0aY:b": "one of its headers cannot be sent",
     "http://h/?a=1#expect=200": "there is no option 'expect'",
+    "http://h/\udcff": "it has bytes that are not UTF-8",
+    "http://h/?header=X:\udcff": "it has bytes that are not UTF-8",
+    "http://u:p/w@h/": "an @ follows a / ? or #",
 }
 
 
@@ -135,18 +138,45 @@ def test_the_options_of_an_http_target() -> None:
 SECRETS = "http://user:hunter2@api/x?token=hunter2&header=A:hunter2#body=hunter2"
 
 
+@pytest.mark.parametrize("text", ["http://u:1/hunter2@db/", "http://u:1?hunter2@db/", "postgres://u:1/hunter2@db/x"])
+def test_of_an_address_that_happens_to_be_one_the_path_may_be_the_rest_of_a_password(text: str) -> None:
+    assert "hunter2" not in parse(text).shown
+
+
 def test_neither_the_address_shown_nor_the_value_shows_a_secret() -> None:
     target = http(SECRETS.partition("#")[0])
     assert target.shown == "http://api/x"
     assert "hunter2" not in repr(target)
 
 
-@pytest.mark.parametrize("text", [SECRETS, "what://a:hunter2@b@c?x=hunter2", "postgres://u:hunter2@db/x?y"])
+LEAKS = [
+    SECRETS,
+    "what://a:hunter2@b@c?x=hunter2",
+    "postgres://u:hunter2@db/x?y",
+    "u:hunter2@db:5432",
+    "u:hunter2://x@db:5432",
+    "postgres://u:x/hunter2@db/x",
+    *(
+        f"http://u:{before}{sign}hunter2{after}@db/"
+        for before in ("hunter2", "1")
+        for sign in "/?#"
+        for after in ("", "=")
+    ),
+    "tcp://u:1?hunter2@db:1",
+]
+
+
+@pytest.mark.parametrize("text", LEAKS)
 def test_words_about_a_bad_target_show_no_secret(text: str) -> None:
     assert "hunter2" not in without_secrets(text)
     with pytest.raises(BadTarget) as caught:
         parse(text.replace("http:", "ftp:"))
     assert "hunter2" not in repr(caught.value.mistakes)
+    try:
+        said = parse(text).shown  # some happen to be an address
+    except BadTarget as error:
+        said = repr(error.mistakes)
+    assert "hunter2" not in said
 
 
 NAMES = {

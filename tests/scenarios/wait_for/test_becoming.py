@@ -1,5 +1,6 @@
 """The command after `--`: it takes the place of the process, and inherits what a command should."""
 
+import json
 import os
 import random
 import signal
@@ -17,10 +18,13 @@ from tests.support.sidecar_process import ROOT, wait_until
 ENVIRONMENT = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "WAIT_FOR_TERMINATION_LOG": ""}
 
 
-def become(*command: str, feed: str = "") -> "subprocess.CompletedProcess[str]":
+def become(
+    *command: str, feed: str = "", prefix: tuple[str, ...] = (), **variables: str
+) -> "subprocess.CompletedProcess[str]":
     """Wait for something that is there, then become the command."""
-    words = [sys.executable, "-m", "sidecars", "wait-for", "file:///", "--", *command]
-    return subprocess.run(words, env=ENVIRONMENT, cwd=ROOT, input=feed, capture_output=True, text=True, check=False)
+    words = [*prefix, sys.executable, "-m", "sidecars", "wait-for", "file:///", "--", *command]
+    given = ENVIRONMENT | variables
+    return subprocess.run(words, env=given, cwd=ROOT, input=feed, capture_output=True, text=True, check=False)
 
 
 def test_stdin_stdout_and_the_arguments_are_the_commands_own() -> None:
@@ -44,9 +48,48 @@ def test_the_status_is_the_commands(script: str, status: int) -> None:
 
 def test_no_signal_is_ignored_or_blocked_and_no_file_left_open() -> None:
     """Asked without a shell, which would clear the mask."""
-    status = become("grep", "-E", "^Sig(Ign|Blk)", "/proc/self/status").stdout
+    clear = ("env", "--default-signal")
+    status = become("grep", "-E", "^Sig(Ign|Blk)", "/proc/self/status", prefix=clear).stdout
     assert dict(line.split(":\t") for line in status.splitlines()) == {"SigIgn": "0" * 16, "SigBlk": "0" * 16}
     assert become("ls", "/proc/self/fd").stdout.split() == ["0", "1", "2", "3"]  # the last is the folder itself
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("installed", [False, True], ids=["python -m", "installed"])
+def test_what_was_ignored_when_it_was_started_stays_ignored_for_the_command(
+    tmp_path: Path, number: signal.Signals, installed: bool
+) -> None:
+    """As by `nohup wait-for ... -- job`."""
+    program = tmp_path / "wait-for"
+    program.write_text("import sys\nfrom sidecars.__main__ import named\nsys.exit(named())\n", encoding="utf-8")
+    entry = [str(program)] if installed else ["-m", "sidecars", "wait-for"]
+    words = ["env", "--default-signal", f"--ignore-signal={number.name[3:]}", sys.executable, *entry]
+    words += ["file:///", "--", "grep", "SigIgn", "/proc/self/status"]
+    done = subprocess.run(words, env=ENVIRONMENT, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert int(done.stdout.split()[1], 16) == 1 << (number - 1)
+
+
+def test_the_environment_is_the_one_that_was_given() -> None:
+    """Python adds LC_CTYPE where no locale is named (PEP 538)."""
+    assert {"LC_CTYPE", "LC_ALL", "LANG"}.isdisjoint(ENVIRONMENT)
+    assert "LC_CTYPE" not in become("env").stdout
+    assert "LC_CTYPE=C.utf8\n" in become("env", LC_CTYPE="C.utf8").stdout
+
+
+@pytest.mark.parametrize("command", ["nosuch", ""])
+def test_a_command_that_is_not_there_is_told_though_nobody_reads_the_log(command: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    words = [sys.executable, "-m", "sidecars", "wait-for", "file:///", "--", command]
+    with os.fdopen(writing, "w") as nobody:
+        done = subprocess.run(words, env=ENVIRONMENT, cwd=ROOT, stderr=nobody, stdout=nobody, check=False)
+    assert done.returncode == 127
+
+
+def test_a_nul_in_the_command_is_a_mistake_in_the_settings(wait_for: Start) -> None:
+    run = wait_for("file:///", command=json.dumps(["a\0b"]))
+    assert run.wait() == 2
+    assert "cannot use command" in run.stderr
 
 
 def test_it_is_not_run_before_all_is_ready_nor_without(wait_for: Start, tmp_path: Path) -> None:

@@ -104,6 +104,7 @@ def test_a_name_server_that_hangs_holds_up_neither_the_others_nor_the_exit(
         assert threads <= len(hung) + 3, "hanging threads pile up"
         assert run.terminate() == 128 + signal.SIGTERM
         assert time.monotonic() - began < HARMLESS_SECONDS
+        assert "thread" not in run.stderr, "a lookup that hangs was waited for"
 
 
 def test_a_black_hole_costs_nobody_else_any_time(wait_for: Start) -> None:
@@ -225,6 +226,24 @@ def test_nothing_of_what_is_secret_is_seen(tmp_path: Path, wait_for: Start) -> N
         assert run.wait() == 1
     assert "answered 503" in run.left
     assert "hunter2" not in run.left + run.stderr
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["u:hunter2@db:5432", "http://u:x/hunter2@db/", "postgres://u:x/hunter2@db/x", "http://u:x#hunter2@db/"],
+)
+def test_nothing_of_a_password_is_seen_of_a_target_that_is_none(wait_for: Start, text: str) -> None:
+    run = wait_for(text)
+    assert run.wait() == 2
+    assert "***'" in run.left
+    assert "hunter2" not in run.left + run.stderr
+
+
+def test_an_endless_search_does_not_hold_up_a_sigterm(wait_for: Start) -> None:
+    with listening(answering(200, b"a" * 40 + b"!")) as server:
+        run = wait_for(f"http://{server.place}/?body=^(a%2B)%2B$", progress_seconds=0.1)
+        run.wait_until_blocked("the pattern takes too long")
+        assert run.terminate() == 128 + signal.SIGTERM
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink(path, path), lambda _: None])
