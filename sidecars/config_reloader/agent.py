@@ -21,6 +21,7 @@ from .state import StateFile
 from .surroundings import Surroundings
 from .telling import Telling
 
+_NAMED_FILES = 10
 _BY_HAND_SECONDS = 10.0
 """How long POST /reload waits for the end."""
 
@@ -89,6 +90,7 @@ class Reloader:
             self._detection.patient_until = monotonic() + self._settings.max_wait_seconds
         digest = await self._detection.look()
         settings, detection = self._settings, self._detection
+        detection.changed_files()  # from here on
         self._ctx.log.info(
             f"watching {', '.join(settings.watched)}", action="watch.started", hash=digest, mode=detection.mode
         )
@@ -131,7 +133,10 @@ class Reloader:
         at_last = settling.told is None  # nothing was there at the start
         settling.hand_on()
         self._shared.metrics.changes.inc()
-        self._ctx.log.info("the content changed", action="change.seen", hash=settling.told)
+        files = self._detection.changed_files()
+        more = f" and {len(files) - _NAMED_FILES} more" if len(files) > _NAMED_FILES else ""
+        text = f"the content changed: {', '.join(files[:_NAMED_FILES])}{more}"
+        self._ctx.log.info(text, action="change.seen", hash=settling.told)
         since = self._standing.order.since if self._standing.order else settling.changed_at
         tells = not at_last or settling.told != self._standing.applied or self._shared.touched
         self._delivery.put(Order(settling.told or "", settling.changed_at, since, tells=tells))

@@ -41,6 +41,7 @@ class Detection:
         self._held: dict[str, str] = {}
         self._told: dict[str, str] = {}
         """What was held when content was handed on last."""
+        self._named: dict[str, str] = {}
         self._looking = asyncio.Lock()
         self.settling = Settling(settings.quiet_seconds, settings.max_wait_seconds)
         self.last: digests.Look | None = None
@@ -66,6 +67,11 @@ class Detection:
     def absent(self) -> list[str]:
         """Watched paths that could not be read at the last look."""
         return [root.path for root in self.last.roots if root.state is not digests.State.OK] if self.last else []
+
+    def changed_files(self) -> tuple[str, ...]:
+        """The names of the files that came, went or changed since this was last asked."""
+        before, self._named = self._named, dict(self.last.names) if self.last else {}
+        return digests.changed(before, self._named)
 
     async def look(self) -> str:
         """Look now, and return the digest of all that is watched."""

@@ -70,3 +70,13 @@ def test_without_a_quiet_period_each_change_is_told(stage: Stage) -> None:
         told = stage.tells(reloader, lambda v=version: stage.config.write({"app.yaml": b"%d" % v}))  # type: ignore[misc]
         assert told == the_hash(stage.config.folder, b"%d" % version)
     stage.ends(reloader, told=10)
+
+
+def test_the_log_says_which_files_changed(stage: Stage) -> None:
+    reloader = stage.reloader()
+    stage.begin(reloader)
+    stage.tells(reloader, lambda: stage.config.write({"app.yaml": b"0", "new.yaml": b"1"}))
+    stage.tells(reloader, lambda: stage.config.write({"app.yaml": b"2", "new.yaml": b"1"}))
+    texts = [line["message"] for line in reloader.logged("change.seen")]
+    assert texts == ["the content changed: new.yaml", "the content changed: app.yaml"]
+    stage.ends(reloader, told=2)
