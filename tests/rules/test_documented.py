@@ -4,11 +4,14 @@ import importlib
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any, get_type_hints
 
 import msgspec
 import pytest
+import yaml
 
+from sidecars.runtime.settings import load
 from tests.rules import agents
 from tests.rules.conftest import Fleet
 
@@ -74,3 +77,18 @@ def test_the_readme_names_no_metric_that_is_not_there(name: str, fleet: Fleet) -
     named = set(re.findall(rf"`({prefix}[a-z0-9_]+)`", README.read_text(encoding="utf-8")))
     invented = named - exposed_metrics(fleet[name].get("/metrics")[1])
     assert not invented, f"README.md names metrics that the sidecar does not have: {sorted(invented)}"
+
+
+def yaml_blocks() -> list[str]:
+    return re.findall(r"```yaml\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.mark.parametrize("block", [block for block in yaml_blocks() if block.startswith("watch:")])
+def test_a_settings_file_of_the_readme_can_be_used(block: str, tmp_path: Path) -> None:
+    (tmp_path / "settings.yaml").write_text(block, encoding="utf-8")
+    load(settings_of("config-reloader"), "CONFIG_RELOADER_", {}, {"config": str(tmp_path / "settings.yaml")})
+
+
+def test_every_example_of_the_readme_is_yaml_and_there_are_settings_files_among_them() -> None:
+    read = [yaml.safe_load(block) for block in yaml_blocks()]
+    assert sum("watch" in example for example in read) >= 2
