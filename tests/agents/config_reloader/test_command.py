@@ -144,7 +144,8 @@ def hangup_ignored() -> Iterator[None]:
 @pytest.mark.usefixtures("hangup_ignored")
 async def test_no_signal_is_ignored_in_the_program() -> None:
     outcome = await shell("grep SigIgn /proc/self/status")
-    assert outcome.detail == "/bin/sh: exit status 0: SigIgn: 0000000000000000"
+    ignored = int(outcome.detail.rpartition(" ")[2], 16)  # of the others some may be: who started the tests decides
+    assert not [n for n in (signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ) if ignored >> (n - 1) & 1]
     assert (await shell("kill -HUP $$")).detail == "/bin/sh: ended by SIGHUP"
 
 
