@@ -19,6 +19,7 @@ from .surroundings import Surroundings
 
 _PATIENCE_SECONDS = 1.0
 """After so long the steps behind one that may fail (`continue`) do not wait for it any more."""
+_CUT_SHORT = frozenset({Kind.VALIDATE, Kind.HOLD, Kind.CONFIRM})
 _READY_SECONDS = 0.5
 """How often it is looked whether somebody is there to be told (`initial: when-ready`)."""
 _SAY_SECONDS = 60.0
@@ -119,11 +120,11 @@ class Journey:
             newer.cancel()
 
     async def _see_off(self) -> Done | None:
-        """What is under way at the end: cut what only prepares; who is being told is told to the end, and once. Returns
-        the end, if that was it.
+        """At the end: cut what only looks or waits. Who is being told is told to the end, and once; what
+        is being written is written. Returns the end, if that was it.
         """
         for item, task in list(self._running.items()):
-            if item.kind not in TELLING:
+            if item.kind in _CUT_SHORT:
                 task.cancel()
                 del self._running[item]
         if self._running:
@@ -202,13 +203,15 @@ class Journey:
         if generations is None or not self._staged:
             return Outcome(Result.OK, "the output holds this content already")
         replaced = generations.current() is not None
+        staged, self._staged = self._staged, ""  # should we be cancelled, the thread goes on: it must keep its folder
         try:
-            await asyncio.to_thread(generations.publish, self._staged)
+            await asyncio.to_thread(generations.publish, staged)
         except Permanent as error:
+            self._staged = staged
             return Outcome(Result.DENIED, str(error))
         except OSError as error:
+            self._staged = staged
             return Outcome(Result.FAILED, f"cannot write the output (render.output): {error.strerror}")
-        self._staged = ""
         # What is rendered before the app has ever read anything is not behind its back.
         self._shared.touched = self._shared.touched or self._order.tells or replaced
         return OK
