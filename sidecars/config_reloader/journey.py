@@ -134,7 +134,8 @@ class Journey:
 
     async def _attempt(self, item: Item) -> Outcome:
         if item.kind in TELLING:
-            await self._shared.before_telling(self._order.digest)
+            # Beside the request: the disk of the state file may be slow, and who waits for it is the app.
+            self._tasks.create_task(self._shared.before_telling(self._order.digest), name="remember")
             async with self._looking_before:
                 await self._look_before()
         return await self._act(item)

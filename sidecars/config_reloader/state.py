@@ -52,21 +52,19 @@ class StateFile:
         return told if told.version == 1 else Told()
 
     async def telling(self, applied: str | None, digest: str) -> None:
-        """The app is about to be told: should we be killed before the end, it may have this content or the applied one.
-        Outlives the process, and not a power cut, which ends the app as well.
-        """
-        await self._save(Told(applied or "", telling=digest, at=rfc3339(now())), durable=False)
+        """The app is being told: should we be killed before the end, it may have this content or the applied one."""
+        await self._save(Told(applied or "", telling=digest, at=rfc3339(now())))
 
     async def save(self, digest: str, *, refused: str = "") -> None:
         """The app has this content, told with success; what is `refused` is not tried again by the next start."""
-        await self._save(Told(digest, refused=refused, at=rfc3339(now())), durable=True)
+        await self._save(Told(digest, refused=refused, at=rfc3339(now())))
 
-    async def _save(self, told: Told, *, durable: bool) -> None:
+    async def _save(self, told: Told) -> None:
         if not self._path:
             return
         data = msgspec.json.encode(told) + b"\n"
         try:
-            await asyncio.to_thread(self._write, data, durable)
+            await asyncio.to_thread(self._write, data)
         except OSError as error:
             text = (
                 f"cannot write {self._path} (state_file): {error.strerror}; after a restart it is not known what the "
@@ -79,9 +77,10 @@ class StateFile:
         self._metrics.state_writable.set(1)
         self._ctx.health.set("state", State.OK)
 
-    def _write(self, data: bytes, durable: bool) -> None:  # noqa: FBT001 (to_thread takes no keywords of its own)
+    def _write(self, data: bytes) -> None:
+        """Whole, and to outlive the process. Not a power cut: that ends the app too, which then reads what is there."""
         os.makedirs(os.path.dirname(os.path.abspath(self._path)), exist_ok=True)
-        write_file(self._path, data, durable=durable)
+        write_file(self._path, data, durable=False)
 
 
 def _read(path: str) -> bytes:

@@ -1,7 +1,7 @@
 """What all contents on their way to the app share."""
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 
 from sidecars.runtime import Context
 
@@ -30,7 +30,7 @@ class Surroundings:
         self.max_wait_seconds = math.inf
         self.behind_since = math.inf
         """Since when the app has not been told the newest content; infinity when it has."""
-        self.before_telling: Callable[[str], Awaitable[None]] = _nothing
+        self.before_telling: Callable[[str], Coroutine[None, None, None]] = _nothing
         """Called before anybody is told the content with this digest."""
         self.touched = False
         """Whether the app may have been told, or given, other content than what is applied."""
