@@ -17,15 +17,8 @@ class ReloaderProcess(SidecarProcess):
 
     name = "config-reloader"
 
-    def __init__(
-        self,
-        folder: Path,
-        settings: Mapping[str, object],
-        environment: Mapping[str, str] | None = None,
-        prefix: tuple[str, ...] = (),
-    ) -> None:
-        defaults = {"quiet_seconds": 0.1, "state_file": folder / "state.json"}
-        super().__init__(folder, {**defaults, **settings}, environment, prefix)
+    def usual(self, folder: Path) -> dict[str, object]:
+        return {"quiet_seconds": 0.1, "state_file": folder / "state.json"}
 
     def steps(self, *steps: Mapping[str, Any]) -> "ReloaderProcess":
         """Do these steps; each is one key with its options, as in the settings file."""

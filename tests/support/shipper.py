@@ -5,7 +5,6 @@ shipper.wait_until_shipped(logs_bytes)         # acknowledged + dead-lettered, a
 assert shipper.terminate() == 0
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from tests.support.books import Samples, assert_law
@@ -21,14 +20,8 @@ class ShipperProcess(SidecarProcess):
 
     name = "log-shipper"
 
-    def __init__(
-        self,
-        folder: Path,
-        settings: Mapping[str, object],
-        environment: Mapping[str, str] | None = None,
-        prefix: tuple[str, ...] = (),
-    ) -> None:
-        super().__init__(folder, {"state_dir": folder / "state", "batch_seconds": 0.1, **settings}, environment, prefix)
+    def usual(self, folder: Path) -> dict[str, object]:
+        return {"state_dir": folder / "state", "batch_seconds": 0.1}
 
     def wait_until_shipped(self, settled_bytes: int, seconds: float = PATIENCE_SECONDS) -> None:
         """Until so many bytes of log were acknowledged or dead-lettered since this start."""

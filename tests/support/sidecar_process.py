@@ -48,7 +48,12 @@ class SidecarProcess:
         environment: Mapping[str, str] | None = None,
         prefix: tuple[str, ...] = (),
     ) -> None:
-        self.settings: dict[str, object] = {"admin_host": "127.0.0.1", "admin_port": 0, **settings}
+        self.settings: dict[str, object] = {
+            "admin_host": "127.0.0.1",
+            "admin_port": 0,
+            **self.usual(folder),
+            **settings,
+        }
         self.flags: tuple[str, ...] = ()
         self.environment = dict(environment or {})
         self.prefix = prefix
@@ -58,6 +63,11 @@ class SidecarProcess:
         self._stderr = folder / f"{self.name}.stderr"
         self._begin = 0
         self._port = 0
+
+    def usual(self, folder: Path) -> dict[str, object]:
+        """Settings that the tests of this sidecar usually want, unless others are given."""
+        del folder
+        return {}
 
     def start(self, *, wait: bool = True) -> Self:
         """Run it; with `wait` until it has started."""
