@@ -1,19 +1,20 @@
 # Every target needs only a Python >= 3.11; the virtual environment is made on first use. `make help` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench format lock clean
+.PHONY: help demo test check images wheels compose-demo compose-down tour cluster-test bench format lock clean
 SHELL := /bin/bash
 VENV := .venv
 RUN := $(VENV)/bin/python
 export PYTHON
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.stamp ## half a minute: an app writes, its log is shipped, things break, nothing is lost
 	@$(RUN) -m sidecars.devstack demo
 
 test: $(VENV)/.stamp $(patsubst requirements/%.txt,.cache/venv-%/.stamp,$(filter-out requirements/dev.txt,$(wildcard requirements/*.txt))) ## all tests (PYTEST_ARGS="-k word" for some), with real servers where they can be had
 	@scripts/servers
+	@if scripts/engine; then QUICK=1 images/build; else echo "going on without a container engine: tests/pods is skipped"; fi
 	@$(RUN) -m pytest tests $(PYTEST_ARGS)
 
 check: $(VENV)/.stamp ## ruff, mypy --strict, import contracts
@@ -21,6 +22,28 @@ check: $(VENV)/.stamp ## ruff, mypy --strict, import contracts
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy
 	@$(VENV)/bin/lint-imports --no-logo
+
+images: $(VENV)/.stamp ## an image per sidecar, measured against the bars (BASE=IMAGE, QUICK=1: not measured)
+	@images/build
+
+wheels: $(VENV)/.stamp ## what the images install, so that `docker build` needs no network
+	@images/wheels log-shipper config-reloader wait-for sidecar devstack
+
+compose-demo: $(VENV)/.stamp ## a pod on this laptop (Docker Compose): the app, its sidecars, Elasticsearch; stays up
+	@scripts/engine
+	@QUICK=1 images/build
+	@$(RUN) -m sidecars.devstack compose up
+
+compose-down: $(VENV)/.stamp ## stop it again, the app first
+	@$(RUN) -m sidecars.devstack compose down
+
+tour: $(VENV)/.stamp ## a scripted tour of that pod: requests, reloads, a refusal, kills, the end; nothing is lost
+	@scripts/engine
+	@QUICK=1 images/build
+	@$(RUN) -m sidecars.devstack tour
+
+cluster-test: $(VENV)/.stamp ## the pods' life on the cluster of KUBECONFIG, with images from SIDECAR_IMAGE_PREFIX
+	@$(RUN) -m pytest tests/cluster $(PYTEST_ARGS)
 
 bench: $(VENV)/.stamp ## benchmarks side by side with a peer; prints figures, judges nothing
 	@scripts/servers bench

@@ -22,7 +22,7 @@ TABLES = pytest.StashKey[dict[str, list[str]]]()
 
 pytest_plugins = ["tests.support.elastic"]
 
-INSTALLABLE = {"elasticsearch", "logrotate", "nginx", "prometheus", "postgresql"}
+INSTALLABLE = {"docker", "elasticsearch", "kustomize", "logrotate", "nginx", "prometheus", "postgresql"}
 """What scripts/servers installs. What else a test may want (namespaces, another user) is the machine's to give."""
 
 GiveUp = Callable[[str, str], NoReturn]
