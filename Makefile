@@ -5,6 +5,7 @@ SHELL := /bin/bash
 VENV := .venv
 RUN := $(VENV)/bin/python
 export PYTHON
+JOBS ?= 3 # test processes: most tests wait for something, so more than there are cores
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,7 +16,7 @@ demo: $(VENV)/.stamp ## half a minute: an app writes, its log is shipped, things
 test: $(VENV)/.stamp $(patsubst requirements/%.txt,.cache/venv-%/.stamp,$(filter-out requirements/dev.txt,$(wildcard requirements/*.txt))) ## all tests (PYTEST_ARGS="-k word" for some), with real servers where they can be had
 	@scripts/servers
 	@if scripts/engine; then QUICK=1 images/build; else echo "going on without a container engine: tests/pods is skipped"; fi
-	@$(RUN) -m pytest tests $(PYTEST_ARGS)
+	@$(RUN) -m pytest tests --numprocesses $(JOBS) --dist loadfile $(PYTEST_ARGS)
 
 check: $(VENV)/.stamp ## ruff, mypy --strict, import contracts
 	@$(RUN) -m ruff check .

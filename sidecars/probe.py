@@ -25,9 +25,10 @@ def main() -> int:
     if words[:1] in (["-h"], ["--help"]):
         print(__doc__)
         return 0
-    page = next((word.strip("/") for word in words if not word.isdigit()), "startupz")
-    port = next((word for word in words if word.isdigit()), "") or admin_port()
-    if page not in _PAGES or len(words) > 2 or not (port.isdigit() and 0 < int(port) < 65536):
+    pages = [word.strip("/") for word in words if not word.isdigit()] or ["startupz"]
+    ports = [word for word in words if word.isdigit()] or [admin_port()]
+    (page, *more), (port, *others) = pages, ports
+    if page not in _PAGES or more or others or not (port.isdigit() and 0 < int(port) < 65536):
         print("usage: sidecar-probe [livez|readyz|startupz] [PORT]   (PORT may be left out where SIDECAR_PROBE is set)")
         return 2
     try:
@@ -51,15 +52,23 @@ def ask(page: str, port: int) -> tuple[str, str]:
     try:
         connection.settimeout(_SECONDS)
         connection.connect(("127.0.0.1", port))
-        connection.send(f"GET /{page} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n".encode())  # shorter than any send buffer
+        connection.send(f"GET /{page} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())  # fits into any send buffer
         answer = b""
-        while len(answer) < _MOST_BYTES and (more := connection.recv(_MOST_BYTES)):
+        while not complete(answer) and (more := connection.recv(_MOST_BYTES)):
             answer += more
     finally:
         connection.close()
     head, _, body = answer.partition(b"\r\n\r\n")
     words = head.decode("latin-1").split(None, 2)
-    return words[1] if len(words) > 1 else "no HTTP status", body.decode("utf-8", "replace").strip()
+    status = words[1] if len(words) > 1 and words[0].startswith("HTTP/") else "no HTTP status"
+    return status, body.decode("utf-8", "replace").strip()
+
+
+def complete(answer: bytes) -> bool:
+    """Whether all of it is here, or as much as anybody wants to see; else only the end of the connection tells."""
+    head, end, body = answer.lower().partition(b"\r\n\r\n")
+    length = head.partition(b"\r\ncontent-length:")[2].partition(b"\r\n")[0].strip()
+    return len(answer) >= _MOST_BYTES or bool(end and length.isdigit() and len(body) >= int(length))
 
 
 if __name__ == "__main__":

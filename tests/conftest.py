@@ -11,7 +11,7 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import hypothesis
 import pytest
@@ -34,7 +34,21 @@ hypothesis.settings.load_profile("sidecars")
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[SEED] = int(os.environ.get("SIDECARS_SEED") or random.SystemRandom().randrange(2**32))
+    os.environ["SIDECARS_SEED"] = str(config.stash[SEED])  # the workers of a run on several processes inherit it
     config.stash[TABLES] = {}
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker hands its tables to the process that prints them."""
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["tables"] = session.config.stash[TABLES]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over the tables of a worker that has finished (one that crashed has none)."""
+    for title, lines in getattr(node, "workeroutput", {}).get("tables", {}).items():
+        node.config.stash[TABLES].setdefault(title, []).extend(lines)
 
 
 def pytest_report_header(config: pytest.Config) -> str:
