@@ -68,11 +68,20 @@ def python(root: str) -> None:
     loaded = elf.libraries([interpreter, *modules])
     for path in loaded | elf.by_name(map(os.path.dirname, loaded)):
         copy(path, root)
+    drop_debug_sections(root)
     copy_system_files(root)
     origins = debian.owners(path.removeprefix(root) for path in entries(root) if os.path.isfile(path))
     debian.keep_records({*origins, "ca-certificates"} & debian.paragraphs().keys(), root)
     remember_libraries(root)
     finish(root, root + library)
+
+
+def drop_debug_sections(root: str) -> list[str]:
+    """Make all programs and modules below `root` as small as they get, and return their paths."""
+    found = [path for path in entries(root) if elf.is_elf(path)]
+    for path in found:
+        elf.drop_debug_sections(path)
+    return found
 
 
 def copy_system_files(root: str) -> None:
@@ -100,7 +109,7 @@ def remember_libraries(root: str) -> None:
         return
     for path in ("/etc/ld.so.conf", *glob.glob("/etc/ld.so.conf.d/*.conf")):
         copy(path, root)
-    subprocess.run(["ldconfig", "-r", root], check=True)
+    subprocess.run(["/sbin/ldconfig", "-r", root], check=True)
     shutil.rmtree(f"{root}/var/cache", ignore_errors=True)  # holds inode numbers
 
 
@@ -117,10 +126,7 @@ def packages(name: str, root: str) -> None:
         write(f"{root}/usr/bin/{program}", start_script("main" if program == "sidecar" else "named"), 0o755)
     with open(f"{target}/sidecars/probe.py", encoding="utf-8") as probe:
         write(f"{root}/usr/bin/sidecar-probe", f"#!{PROGRAM} -IS\n{probe.read()}", 0o755)
-    modules = [path for path in entries(target) if elf.is_elf(path)]
-    for path in modules:
-        elf.drop_debug_sections(path)
-    for path in elf.libraries(modules):
+    for path in elf.libraries(drop_debug_sections(target)):
         if not os.path.exists(PYTHON_ROOT + os.path.realpath(path)):
             copy(path, root)
     for folder in (folder for image in {name, *chosen} for folder in WRITABLE.get(image, ())):

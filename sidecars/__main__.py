@@ -60,7 +60,7 @@ def command(words: list[str]) -> int:
     if not words or words[0] in {"-h", "--help"}:
         shown = show(usage())
         return shown if words else 2
-    if words[0] == "--version":
+    if "--version" in {words[0], *split(words)[1][:1]}:  # also after a name, as in `docker run IMAGE --version`
         return show(f"sidecars {__version__}")
     verb = words[0] if words[0] in _VERBS else ""
     names, rest = split(words[1:] if verb else words)

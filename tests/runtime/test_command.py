@@ -28,6 +28,13 @@ def test_the_version_is_told() -> None:
     assert (done.returncode, done.stdout) == (0, f"sidecars {__version__}\n")
 
 
+@pytest.mark.parametrize("name", ["log-shipper", "wait-for"])
+def test_a_name_and_version_tell_the_version(name: str) -> None:
+    """An image's entry point ends with the name, so this is what `docker run IMAGE --version` becomes."""
+    done = sidecar(name, "--version")
+    assert (done.returncode, done.stdout) == (0, sidecar("--version").stdout)
+
+
 def test_the_overview_lists_every_sidecar_with_a_line() -> None:
     done = sidecar("--help")
     assert (done.returncode, done.stdout) == (0, usage() + "\n")
