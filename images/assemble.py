@@ -41,7 +41,14 @@ UNUSED = (
     # Its Python twin does the same; this one alone would bring the C++ library along (2.4 MB).
     "frozenlist/_frozenlist.*.so",
     # `--setup` needs two calls of the Elasticsearch client: not its query language, nor the time zones of that.
-    *("elasticsearch/dsl", "elasticsearch/esql", "dateutil", "tzdata"),
+    *(
+        "elasticsearch/dsl",
+        "elasticsearch/esql",
+        "dateutil",
+        "python_dateutil-*.dist-info",
+        "tzdata",
+        "tzdata-*.dist-info",
+    ),
 )
 # Four fifths of this library are documentation of calls; its bytecode goes without, its sources keep it.
 WITHOUT_DOCSTRINGS = "elasticsearch"

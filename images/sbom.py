@@ -9,6 +9,7 @@ import email.parser
 import glob
 import json
 import os
+import platform
 import uuid
 
 import debian
@@ -18,7 +19,7 @@ _NAMESPACE = uuid.UUID("6f1b1c0e-6a55-4a0e-9d49-3f3b6d5f8a10")
 
 def document(name: str, packages: str, status: str) -> str:
     """Return the JSON for the image `name`: wheels in the folder `packages`, Debian paragraphs in `status`."""
-    components = [*wheels(packages), *debs(status)]
+    components = [*wheels(packages), *interpreter(status), *debs(status)]
     versions = [part["version"] for part in components if part["name"] == "sidecars"]
     subject = {"type": "container", "name": f"sidecars/{name}", "bom-ref": f"image:{name}"}
     if versions:
@@ -60,6 +61,14 @@ def licence(said: email.message.Message) -> dict[str, object]:
     trove = [line.rpartition(" :: ")[2] for line in troves if line.startswith("License ::")]
     words = str(said["License"] or "").partition("\n")[0] or " and ".join(trove)
     return {"licenses": [{"license": {"name": words}}]} if words else {}
+
+
+def interpreter(status: str) -> list[dict[str, object]]:
+    """Return CPython itself where it came with the base image and not as a Debian package."""
+    if glob.glob(f"{status}/libpython3*"):
+        return []
+    version = platform.python_version()
+    return [component("python", version, f"pkg:generic/python@{version}")]
 
 
 def debs(folder: str) -> list[dict[str, object]]:
