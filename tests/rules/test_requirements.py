@@ -9,6 +9,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 SIDECARS = sorted(agent.parent.name.replace("_", "-") for agent in (ROOT / "sidecars").glob("*/agent.py"))
+TOOLS = {"manifests.txt"}
+"""Locks of programs that judge the project and never run with it: they pin older versions of what it uses, so each has
+an environment of its own.
+"""
 PIN = re.compile(r"^[a-z0-9][a-z0-9._-]*==[^\s;]+( ; .+)?$")
 ADDRESS = re.compile(
     r"://"
@@ -67,7 +71,7 @@ def test_the_locks_hold_what_the_project_asks_for() -> None:
 def test_an_image_runs_the_versions_that_were_tested() -> None:
     tested = pins(ROOT / "requirements" / "dev.txt")
     for lock in LOCKS:
-        assert pins(lock).items() <= tested.items(), lock.name
+        assert lock.name in TOOLS or pins(lock).items() <= tested.items(), lock.name
 
 
 @pytest.mark.parametrize("name", SIDECARS)
