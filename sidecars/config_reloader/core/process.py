@@ -8,8 +8,12 @@ from dataclasses import dataclass
 
 _FORWARDERS = {"tini", "tini-static", "docker-init", "dumb-init", "catatonit"}
 _SHELLS = {"sh", "bash", "dash", "ash", "busybox"}
-_OWN_NAMES = "sidecar|log-shipper|config-reloader|secret-sync|ambassador|wait-for"  # console scripts of this project
-_SIDECAR = re.compile(rf"^(?:-\S+ )*(?:exec )?(?:\S*/)?(?:{_OWN_NAMES})(?: |$)|(?:^| )-m ?sidecars\b")
+# Console scripts of this project; the probe is a health check, every second, in a namespace that all containers share.
+_OWN_NAMES = "sidecar|sidecar-probe|log-shipper|config-reloader|secret-sync|ambassador|wait-for"
+_SIDECAR = re.compile(
+    rf"^(?:-\S+ )*(?:exec )?(?:\S*/)?(?:{_OWN_NAMES})(?: |$)"
+    r"|(?:^| )-m ?sidecars(?: |$)"  # and not sidecars.devstack, which has apps
+)
 _SHOWN_LETTERS = 60
 
 
@@ -77,7 +81,8 @@ class Process:
     @property
     def pause(self) -> bool:
         """Whether it holds the pod's namespaces open: PID 1 in each pod with shareProcessNamespace."""
-        named = self.comm in {"pause", "catatonit"} or "".join(self.argv[:1]).endswith("/pause")
+        ours = self.argv[-1:] == ("/pause.py",)  # of compose.yaml
+        named = ours or self.comm in {"pause", "catatonit"} or "".join(self.argv[:1]).endswith("/pause")
         return self.pid == 1 and named
 
     @property

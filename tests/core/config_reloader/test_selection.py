@@ -82,6 +82,21 @@ NAMES: dict[str, tuple[dict[str, Any], tuple[Process, ...], list[int]]] = {
     "a shell script, when there is nothing else": ({"process": "app.sh"}, (process(30, "sh", "sh", "/app.sh"),), [30]),
     "never a sidecar for its arguments": ({"process": "/var/log/nginx"}, (), []),
     "never a sidecar for its interpreter": ({"process": "python3"}, (process(30, "python3", "python3", "a.py"),), [30]),
+    "an app of our devstack is an app": (
+        {"process": "devstack"},
+        (process(30, "python3", "/usr/bin/python3", "-I", "-m", "sidecars.devstack", "shop"),),
+        [30],
+    ),
+    "never a health check of ours": (
+        {"process": "sidecar-probe"},
+        (process(30, "sidecar-probe", "/usr/bin/python3", "-IS", "/usr/bin/sidecar-probe", "livez"),),
+        [],
+    ),
+    "never the pause process of the compose pod": (
+        {"process": "python3"},
+        (process(1, "python3", "/usr/bin/python3", "-I", "-S", "/pause.py"), process(30, "python3", "python3", "a.py")),
+        [30],
+    ),
     "a program that is told sidecar is none of ours": (
         {"process": "thanos"},
         (process(30, "thanos", "/bin/thanos", "sidecar", "--x"),),
