@@ -40,8 +40,12 @@ class View(Protocol):
 
 def view_for(stage: Stage, out: TextIO) -> View:
     """The live view where `out` is a terminal that can move its cursor, else the plain one."""
-    live = out.isatty() and os.environ.get("TERM", "dumb") != "dumb"
-    return LiveView(stage, out, ink_for(out)) if live else PlainView(stage, out)
+    return LiveView(stage, out, ink_for(out)) if can_redraw(out) else PlainView(stage, out)
+
+
+def can_redraw(out: TextIO) -> bool:
+    """Whether `out` is a terminal that can move its cursor."""
+    return out.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 
 class Ink:
@@ -89,32 +93,47 @@ class PlainView:
         self.draw()
 
 
+class Redrawn:
+    """Lines that are drawn over the last ones; the cursor is hidden and lines do not wrap meanwhile."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._drawn_lines = 0
+        out.write("\x1b[?25l\x1b[?7l\n")
+
+    def put(self, lines: list[str], *, staying: list[str] | None = None) -> None:
+        """Draws `lines` over the last ones; what is `staying` goes above them, wraps, and is never drawn over."""
+        up = f"\x1b[{self._drawn_lines}A" if self._drawn_lines else ""
+        kept = "".join(f"{line}\x1b[K\n" for line in staying or [])
+        above = f"\x1b[J\x1b[?7h{kept}\x1b[?7l" if kept else ""
+        self._out.write(up + above + "".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[J")
+        self._out.flush()
+        self._drawn_lines = len(lines)
+
+    def close(self) -> None:
+        """What is drawn stays."""
+        self._out.write("\x1b[?25h\x1b[?7h\n")
+        self._out.flush()
+
+
 class LiveView:
-    """A frame that is drawn over the last one; the cursor is hidden and lines do not wrap meanwhile."""
+    """A frame that is drawn over the last one."""
 
     def __init__(self, stage: Stage, out: TextIO, ink: Ink) -> None:
         self._stage = stage
         self._out = out
         self._ink = ink
-        self._drawn_lines = 0
-        out.write("\x1b[?25l\x1b[?7l\n")
+        self._drawn = Redrawn(out)
 
     def draw(self) -> None:
         """Draws over the last frame; the oldest events are left out where the terminal is low."""
         rows = os.get_terminal_size(self._out.fileno()).lines
-        self._put(frame(self._stage, self._ink, max(1, rows - _FRAME_LINES_BESIDE_EVENTS)))
+        self._drawn.put(frame(self._stage, self._ink, max(1, rows - _FRAME_LINES_BESIDE_EVENTS)))
 
     def close(self) -> None:
         """The last frame, with all events, stays."""
-        self._put(frame(self._stage, self._ink, len(self._stage.events)))
-        self._out.write("\x1b[?25h\x1b[?7h\n")
-        self._out.flush()
-
-    def _put(self, lines: list[str]) -> None:
-        up = f"\x1b[{self._drawn_lines}A" if self._drawn_lines else ""
-        self._out.write(up + "".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[J")
-        self._out.flush()
-        self._drawn_lines = len(lines)
+        self._drawn.put(frame(self._stage, self._ink, len(self._stage.events)))
+        self._drawn.close()
 
 
 def frame(stage: Stage, ink: Ink, most_events: int) -> list[str]:

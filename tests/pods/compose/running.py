@@ -1,0 +1,70 @@
+"""A running `python -m sidecars.devstack tour`, and what is left of one."""
+
+import os
+import secrets
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+DEADLINE_SECONDS = 600.0
+
+
+def leftovers(project: str) -> list[str]:
+    """Containers, volumes, networks and folders of a project."""
+    mine = f"label=com.docker.compose.project={project}"
+    found = [str(path) for path in (ROOT / ".cache" / "compose").glob(project)]
+    for words in (["ps", "--all"], ["volume", "ls"], ["network", "ls"]):
+        listed = subprocess.run(
+            ["docker", *words, "--filter", mine, "--quiet"], capture_output=True, text=True, timeout=60, check=True
+        )
+        found += [f"{words[0]} {name}" for name in listed.stdout.split()]
+    return found
+
+
+class Tours:
+    """Starts tours, each in a project of its own, all on free ports and with the stand-in."""
+
+    def __init__(self, folder: Path) -> None:
+        self.projects: list[str] = []
+        self._folder = folder
+
+    @contextmanager
+    def start(self, **environment: str) -> Iterator[subprocess.Popen[str]]:
+        """What it prints can be read from stdout while it runs."""
+        project = f"sidecars-test-{secrets.token_hex(4)}"
+        self.projects.append(project)
+        command = [sys.executable, "-m", "sidecars.devstack", "tour", "--local", "--project", project]
+        with subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**os.environ, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as running:
+            try:
+                yield running
+            finally:
+                running.terminate()
+                running.communicate(timeout=DEADLINE_SECONDS)
+
+    def search_address(self) -> str:
+        """Where the stand-in of the last tour listens."""
+        return self._compose("port", "elasticsearch", "9200")
+
+    def _compose(self, *words: str) -> str:
+        command = ["docker", "compose", "--project-name", self.projects[-1], *words]
+        ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+        return ended.stdout.strip()
+
+
+def put(url: str, body: bytes, headers: Mapping[str, str]) -> int:
+    """Sends a PUT; returns the status."""
+    request = urllib.request.Request(url, data=body, method="PUT", headers=dict(headers))
+    with urllib.request.urlopen(request, timeout=60) as reply:
+        status: int = reply.status
+    return status
