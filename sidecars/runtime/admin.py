@@ -10,7 +10,7 @@ import errno
 import ipaddress
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 # From the modules, not from aiohttp.web: that one imports the application framework as well, 1.3 MiB that nobody uses.
 from aiohttp.web_request import BaseRequest
@@ -51,6 +51,14 @@ class Admin:
         With several sidecars in the process the path is `/SIDECAR/name`.
         """
         self.triggers[name] = act
+
+    def forget(self) -> None:
+        """Ask nothing more of a run that crashed: what it would answer about its state is not so any more."""
+        self.provider = dict
+        self.triggers = dict.fromkeys(self.triggers, self._away)
+
+    async def _away(self) -> NoReturn:
+        raise Transient(f"{self.name} crashed and has not been started again yet")
 
     def shown(self) -> dict[str, Any]:
         """Return this sidecar's part of /status."""

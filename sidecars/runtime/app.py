@@ -7,12 +7,14 @@ signal cut it short: 128 + its number.
 """
 
 import os
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from sidecars.runtime.commandline import CommandLine, parse_arguments
 from sidecars.runtime.errors import Problem, SettingsError
+from sidecars.runtime.fields import fields_of
 from sidecars.runtime.logs import configure
 from sidecars.runtime.loop import run_loop
 from sidecars.runtime.oneshot import one_shot
@@ -102,15 +104,42 @@ def read_settings(chosen: Sequence[Sidecar], line: CommandLine) -> list[Basics]:
     """Return the settings of each sidecar. Raise SettingsError with the problems of all of them."""
     found: list[Basics] = []
     problems = list(line.problems)
+    several = len(chosen) > 1
     for sidecar in chosen:
+        if several and not sidecar.admin:  # refused already
+            continue
         try:
             unneeded = next((flag.unneeded for flag in sidecar.flags if flag.name == line.oneshot), ())
-            found.append(load(sidecar.settings, sidecar.prefix, process_environment(), line.flags, unneeded))
+            its = load(sidecar.settings, sidecar.prefix, process_environment(), line.flags, unneeded)
+            problems += elsewhere(chosen[0], found[0], sidecar, its) if found else ()
+            found.append(its)
         except SettingsError as error:
-            problems += error.problems
+            problems += (
+                replace(problem, field=f"{sidecar.name}/{problem.field}") if several else problem
+                for problem in error.problems
+            )
     if problems:
         raise SettingsError(problems)
     return found
+
+
+def elsewhere(first: Sidecar, firsts: Basics, other: Sidecar, others: Basics) -> Iterable[Problem]:
+    """Return what is wrong when another sidecar of the process is told to listen elsewhere than the first: the process
+    has one admin endpoint, and a probe of the other address would fail without a word of why.
+    """
+    for name in ("admin_host", "admin_port"):
+        taken, wanted = getattr(firsts, name), getattr(others, name)
+        default = next(setting.default for setting in fields_of(other.settings) if setting.name == name)
+        # A default is no wish. A variable that is set to the default is one.
+        if wanted != taken and (
+            wanted != default or process_environment().get(f"{other.prefix}{name.upper()}") == str(wanted)
+        ):
+            yield Problem(
+                f"{other.name}/{name}",
+                f"the process has one admin endpoint, that of {first.name}, named first, and its {name} is {taken}",
+                f"leave it out, or set {first.prefix}{name.upper()} to it",
+                value=str(wanted),
+            )
 
 
 def life_of(process: Process, oneshot: str | None) -> Coroutine[Any, Any, int]:

@@ -48,6 +48,10 @@ class Health:
         self._conditions[name] = Condition(name, state, reason, since)
         return changed
 
+    def forget(self) -> None:
+        """Drop all conditions: those of a run that crashed say nothing about the next. What has started, has."""
+        self._conditions.clear()
+
     @property
     def conditions(self) -> tuple[Condition, ...]:
         """All conditions, by name."""
@@ -69,6 +73,10 @@ class TimedHealth:
     def set(self, name: str, state: State, reason: str = "") -> bool:
         """Set a condition as of now; True when its state changed."""
         return self.health.set(name, state, reason, self._clock())
+
+    def forget(self) -> None:
+        """Drop all conditions."""
+        self.health.forget()
 
     def mark_started(self) -> None:
         """Say that the start is over."""

@@ -12,6 +12,7 @@ from sidecars.runtime.process import Process, Shared, Unit
 from sidecars.runtime.tasks import supervise
 
 FLUSH_SECONDS = 2.0  # how long the last spans may take
+KEPT_SECONDS = 2.0 + CANCEL_SECONDS  # of the grace, for each that waits for its turn; the kubelet's floor is 2 s, too
 
 
 async def live(process: Process, shared: Shared) -> int:
@@ -56,20 +57,25 @@ def start_mains(process: Process) -> None:
 
 async def restart_main(unit: Unit) -> int:
     """Run a main again whenever it crashed: the other sidecars of this process must not pay for it."""
-    status = 0
+    status, ctx = 0, unit.ctx
 
     async def attempt() -> None:
         nonlocal status
-        unit.ctx.health.set("main", State.OK, "running")
-        ended = False
+        ctx.health.forget()
+        ctx.health.set("main", State.OK, "running")
         try:
             status = await unit.run()
-            ended = True
-        finally:
-            if not ended:
-                unit.ctx.health.set("main", State.FAILING, "crashed")
+        except BaseException as error:
+            ctx.admin.forget()
+            ctx.health.set("main", State.FAILING, f"crashed: {type(error).__name__}")
+            raise
 
-    await supervise(unit.sidecar.name, attempt, unit.ctx)
+    await supervise(unit.sidecar.name, attempt, ctx)
+    if not ctx.stop.requested:
+        ctx.log.warning("ended by itself; the others go on", action="sidecar.left", status=status)
+        ctx.health.set("main", State.DEGRADED, f"ended with status {status}")
+        if status == 0:  # it did what it had to: nobody needs to wait for its start
+            ctx.health.mark_started()
     return status
 
 
@@ -83,8 +89,23 @@ async def watch_until_all_ended(process: Process) -> None:
     ended.cancel()
     if process.stop.requested:
         process.log.info("stopping", action="stop.requested", reason=process.stop.reason)
-        for unit in reversed(process.units):
-            await stop_main(unit, process.stop.reason)
+        if len(process.units) == 1:
+            await stop_main(process.units[0], process.stop.reason)
+        else:
+            await stop_in_turn(process)
+
+
+async def stop_in_turn(process: Process) -> None:
+    """Stop one after the other within the longest grace of all: each has its own, but never the time that is kept for
+    those whose turn comes later, should it hang.
+    """
+    kept_seconds = min(KEPT_SECONDS, process.stop.grace_seconds / len(process.units))
+    for later in reversed(range(len(process.units))):
+        unit = process.units[later]
+        left_seconds = process.stop.remaining() - kept_seconds * later
+        unit.ctx.stop.grace_seconds = max(0.0, min(unit.ctx.stop.grace_seconds, left_seconds))
+        await stop_main(unit, process.stop.reason)
+        unit.ctx.log.info("stopped", action="sidecar.stopped")
 
 
 async def stop_main(unit: Unit, reason: str) -> None:
@@ -96,7 +117,7 @@ async def stop_main(unit: Unit, reason: str) -> None:
     if unit.task.done():
         return
     unit.ctx.metrics.counter("grace_overruns", "Stops that took longer than the grace.").inc()
-    grace_seconds = unit.ctx.stop.grace_seconds
+    grace_seconds = round(unit.ctx.stop.grace_seconds, 3)
     unit.ctx.log.error("cannot finish within the grace: cancelled", action="stop.overrun", grace_seconds=grace_seconds)
     unit.task.cancel()
     await asyncio.wait({unit.task}, timeout=CANCEL_SECONDS)

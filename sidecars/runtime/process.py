@@ -36,7 +36,9 @@ class Unit:
 
 @dataclass
 class Shared:
-    """What sidecars with an admin endpoint have in common. The first one's settings say where to listen."""
+    """What sidecars with an admin endpoint have in common. The first one's settings say where to listen (app.py refuses
+    others that say something else).
+    """
 
     tracing: "Tracing"
     registry: "CollectorRegistry"
@@ -45,8 +47,8 @@ class Shared:
 
 @dataclass
 class Process:
-    """All sidecars of the process and what they share. `stop` is the process's own; each unit's is requested in
-    order. `shared` is None without admin endpoint.
+    """All sidecars of the process and what they share. `stop` is the process's own, with the longest grace of all;
+    each unit's is requested in order. `shared` is None without admin endpoint.
     """
 
     units: list[Unit]
@@ -74,7 +76,8 @@ def build(chosen: Sequence[Sidecar], settings: Sequence[Basics], early: Sequence
     pairs = list(zip(chosen, settings, strict=True))
     shared = _shared(name, pairs, log) if chosen[0].admin else None
     units = [Unit(sidecar, its, _context(sidecar, its, shared), sidecar.main) for sidecar, its in pairs]
-    return Process(units, Stop(), log, shared, early)
+    stop = Stop(max(unit.ctx.stop.grace_seconds for unit in units))
+    return Process(units, stop, log, shared, early)
 
 
 def _shared(name: str, pairs: Sequence[tuple[Sidecar, Basics]], log: Log) -> Shared:

@@ -21,7 +21,7 @@ async def supervise(
     back-off.
 
     Each crash counts in `task_restarts_total{task}`. The back-off starts anew when a run lasted longer than
-    CAP_SECONDS. Cancellation passes.
+    CAP_SECONDS. Cancellation passes; a CancelledError that nobody asked for is a crash like any other.
     """
     restarts = ctx.metrics.counter("task_restarts", "Crashed tasks that were started again.", ("task",)).labels(name)
     delays = backoff or Backoff(BASE_SECONDS, CAP_SECONDS, random.random)
@@ -29,7 +29,9 @@ async def supervise(
         began = monotonic()
         try:
             await work()
-        except Exception as error:  # noqa: BLE001 (a boundary: whatever it raised, the rest must go on)
+        except (Exception, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+                raise
             ctx.log.error("a task crashed", action="task.crashed", task=name, error=error)
         else:
             return
@@ -42,6 +44,12 @@ async def supervise(
         ctx.log.info(
             "starting the task again", action="task.restarted", task=name, after_seconds=round(delay_seconds, 3)
         )
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody cancelled this task: a future that was cancelled raises the same in whoever waits for it."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def guard(name: str, work: Coroutine[Any, Any, T]) -> T:

@@ -60,6 +60,10 @@ FOOTPRINTS: dict[str, Footprint] = {
     "wait-for": Footprint(idle_mib=25, words=("tcp://127.0.0.1:1", "dns://nowhere.invalid"), serves=False),
 }
 SERVING = sorted(name for name, footprint in FOOTPRINTS.items() if footprint.serves)
+TOGETHER = "log-shipper config-reloader"
+"""Two in one process, as they are named on the command line; stands wherever one name does."""
+TOGETHER_FACTOR = 1.4
+"""What both in one process may weigh, in multiples of the heavier one alone."""
 
 
 def sidecar_names() -> list[str]:
@@ -75,10 +79,20 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.05)
 
 
+def requirements(name: str) -> Path:
+    """The locked requirements of a sidecar, or of several in one file."""
+    files = [Path("requirements") / f"{one}.txt" for one in name.split()]
+    if len(files) == 1:
+        return files[0]
+    whole = Path(".cache") / f"requirements-{'-'.join(name.split())}.txt"
+    (ROOT / whole).write_text("".join((ROOT / file).read_text(encoding="utf-8") for file in files), encoding="utf-8")
+    return whole
+
+
 def shipping_environment(name: str) -> Path:
     """The interpreter of the environment with only this sidecar's requirements; made or renewed when needed."""
-    folder = Path(".cache") / f"venv-{name}"
-    made = [ROOT / "scripts" / "bootstrap", folder, Path("requirements") / f"{name}.txt"]
+    folder = Path(".cache") / f"venv-{'-'.join(name.split())}"
+    made = [ROOT / "scripts" / "bootstrap", folder, requirements(name)]
     subprocess.run(made, cwd=ROOT, check=True, capture_output=True, text=True)
     python = ROOT / folder / "bin" / "python"
     # An image carries compiled bytecode; compiling at the first start would be weighed, and only then.
@@ -149,13 +163,17 @@ def admin_port(log: Path, process: subprocess.Popen[bytes]) -> int:
 
 @contextmanager
 def started(name: str, folder: Path, elasticsearch: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a sidecar in its own environment, and stop it at the end. Its stderr is in the folder."""
+    """Start a sidecar (or several: TOGETHER) in its own environment, and stop it at the end. Its stderr is in the
+    folder.
+    """
     python = shipping_environment(name)
-    footprint = FOOTPRINTS[name]
-    settings = {key: v.format(folder=folder, elasticsearch=elasticsearch) for key, v in footprint.settings.items()}
+    footprints = [FOOTPRINTS[one] for one in name.split()]
+    given = {key: text for footprint in footprints for key, text in footprint.settings.items()}
+    words = [word for footprint in footprints for word in footprint.words]
+    settings = {key: text.format(folder=folder, elasticsearch=elasticsearch) for key, text in given.items()}
     environment = {"PATH": os.environ["PATH"], "PYTHONSAFEPATH": "1", "PYTHONPATH": str(ROOT), **settings}
     (folder / "app.log").touch()
-    command = [str(python), "-m", "sidecars", name, *footprint.words]
+    command = [str(python), "-m", "sidecars", *name.split(), *words]
     with (folder / "stderr").open("wb") as errors:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=errors)
     try:

@@ -31,10 +31,20 @@ def all_acknowledged(running: agents.Running, log: Path) -> bool:
 
 
 def has_worked(name: str, running: agents.Running, log: Path) -> bool:
-    """Whether it has done its main job with what was written to the log."""
-    if name == "log-shipper":
-        return all_acknowledged(running, log)
-    return running.metric("sidecar_config_reloader_reloads_total") >= 1
+    """Whether it has (or all have) done its main job with what was written to the log."""
+    if "log-shipper" in name.split() and not all_acknowledged(running, log):
+        return False
+    return "config-reloader" not in name.split() or running.metric("sidecar_config_reloader_reloads_total") >= 1
+
+
+def idle_mib(name: str, fleet: Fleet) -> float:
+    """Resident memory after it has worked: connections, codecs and metrics that load at first use are in the figure."""
+    running = fleet[name]
+    log = running.folder / "app.log"
+    if not log.stat().st_size:
+        write_lines(log, 0, 100)
+    agents.wait_until(lambda: has_worked(name, running, log), "the first work to be done")
+    return running.resident_mib()
 
 
 def test_every_sidecar_has_a_row() -> None:
@@ -43,14 +53,18 @@ def test_every_sidecar_has_a_row() -> None:
 
 @pytest.mark.parametrize("name", agents.SERVING)
 def test_an_idle_sidecar_keeps_within_its_budget(name: str, fleet: Fleet, table: Table) -> None:
-    """Idle after it has worked: connections, codecs and metrics that load at first use are in the figure."""
-    running = fleet[name]
-    log = running.folder / "app.log"
-    write_lines(log, 0, 100)
-    agents.wait_until(lambda: has_worked(name, running, log), "the first work to be done")
-    resident_mib, budget_mib = running.resident_mib(), agents.FOOTPRINTS[name].idle_mib
+    resident_mib, budget_mib = idle_mib(name, fleet), agents.FOOTPRINTS[name].idle_mib
     table(TITLE, f"{name:16} idle   {resident_mib:6.1f} of {budget_mib:.0f}")
     assert resident_mib <= budget_mib
+
+
+def test_two_in_one_process_weigh_hardly_more_than_one(fleet: Fleet, table: Table) -> None:
+    together_mib = idle_mib(agents.TOGETHER, fleet)
+    alone_mib = [idle_mib(name, fleet) for name in agents.TOGETHER.split()]
+    budget_mib = agents.TOGETHER_FACTOR * max(alone_mib)
+    times = f"{together_mib / max(alone_mib):.2f} times the heavier one, two processes take {sum(alone_mib):.1f}"
+    table(TITLE, f"{'both in one':16} idle   {together_mib:6.1f} of {budget_mib:.0f} ({times})")
+    assert together_mib <= budget_mib
 
 
 def test_wait_for_keeps_within_its_budget_while_it_waits(tmp_path: Path, table: Table) -> None:

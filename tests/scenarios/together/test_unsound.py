@@ -1,0 +1,88 @@
+"""One of two sidecars in a process crashes or hangs: the other does not notice, and people do."""
+
+import pytest
+
+from tests.scenarios.together.pair import Stage, settled
+
+
+def test_the_shipper_goes_on_while_the_reloader_cannot_begin(stage: Stage) -> None:
+    broken = stage.mark("broken-config-reloader")
+    pair = stage.unsound().start(wait=False)
+    pair.wait_until(lambda: pair.crashes("config-reloader"), "the crash")
+    stage.ships(pair)
+    assert pair.ask("/startupz") == (503, "not started: config-reloader\n")
+    pair.wait_until(lambda: pair.conditions()["config-reloader/main"] == "failing", "/readyz to say so")
+    assert pair.ask("/readyz")[0] == 503
+    assert pair.conditions()["log-shipper/main"] == "ok"
+    broken.unlink()
+    stage.begun(pair)
+    assert pair.ask("/readyz")[0] == 200
+    assert pair.restarts("config-reloader") == pair.crashes("config-reloader")
+    stage.changes(pair)
+    assert pair.crashes("log-shipper") == pair.restarts("log-shipper") == 0
+    stage.scene.expect(pair, stage.writer.written)
+
+
+def test_what_happened_while_the_reloader_was_away_is_told(stage: Stage) -> None:
+    pair = stage.begun(stage.unsound().start())
+    broken = stage.mark("broken-config-reloader")
+    assert pair.ask("/config-reloader/crash", "POST")[0] == 200
+    pair.wait_until(lambda: pair.crashes("config-reloader") >= 2, "the crash, and one more at its start")
+    status, text = pair.ask("/config-reloader/reload", "POST")
+    assert (status, "crashed and has not been started again" in text) == (503, True)
+    assert pair.whole()["config-reloader"] == {}
+    assert pair.ask("/startupz")[0] == 200  # what has started has started
+    stage.change()
+    stage.ships(pair)
+    broken.unlink()
+    pair.wait_until(lambda: stage.reload.told, "what was missed to be told")
+    pair.wait_until(lambda: settled(pair), "the end of it")
+    assert len(stage.reload.told) == 1
+    stage.scene.expect(pair, stage.writer.written)
+
+
+def test_the_reloader_goes_on_while_the_shipper_is_away_and_no_line_is_lost(stage: Stage) -> None:
+    pair = stage.begun(stage.unsound().start())
+    stage.ships(pair)
+    for _ in range(2):
+        broken = stage.mark("broken-log-shipper")
+        stage.writer.write(3000)  # some are in flight, if it is quick
+        assert pair.ask("/log-shipper/crash", "POST")[0] == 200
+        before = pair.crashes("log-shipper")
+        pair.wait_until(lambda before=before: pair.crashes("log-shipper") > before, "the crash")  # type: ignore[misc]
+        stage.writer.write(100)
+        stage.changes(pair)
+        broken.unlink()
+        stage.begun(pair)
+        stage.scene.wait_for_documents(pair, len(stage.writer.written))
+    assert pair.crashes("config-reloader") == pair.restarts("config-reloader") == 0
+    assert pair.ask("/readyz")[0] == 200
+    stage.scene.expect(pair, stage.writer.written)
+
+
+def test_a_reloader_that_hangs_at_its_end_takes_nothing_from_the_shipper(stage: Stage) -> None:
+    """Lines that the app writes meanwhile are shipped as well: the shipper has not been asked to stop yet."""
+    stage.mark("hangs-config-reloader")
+    pair = stage.begun(stage.unsound(grace_seconds=0.5).start())
+    pair.signal(15)
+    pair.wait_until(lambda: pair.logged("stop.requested"), "the stop")
+    stage.writer.write(2000)
+    assert pair.wait() == 0
+    (overrun,) = pair.logged("stop.overrun")
+    assert (overrun["sidecar"], overrun["grace_seconds"]) == ("config-reloader", 0.5)
+    assert pair.logged("stop.drained")
+    stage.scene.assert_balanced(stage.writer.written)
+
+
+def test_a_shipper_that_hangs_at_its_end_leaves_the_other_its_time(stage: Stage) -> None:
+    """Named last it stops first; 2 s in all are shared: 1 s each, so that the whole process keeps to its grace."""
+    stage.mark("hangs-config-reloader")
+    stage.mark("hangs-log-shipper")
+    pair = stage.unsound(grace_seconds=2)
+    pair.settings["grace_seconds"] = 2
+    stage.begun(pair.start())
+    assert pair.terminate() == 0
+    overruns = {line["sidecar"]: line["grace_seconds"] for line in pair.logged("stop.overrun")}
+    assert list(overruns) == ["config-reloader", "log-shipper"]
+    assert overruns["config-reloader"] == pytest.approx(1, abs=0.3)
+    assert sum(overruns.values()) <= 2.001
