@@ -56,6 +56,7 @@ format: $(VENV)/.stamp ## let ruff mend and format the code
 
 LOCK := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade --custom-compile-command "make lock"
 lock: $(VENV)/.stamp ## pin the newest versions, with hashes, for every platform and Python
+	$(LOCK) requirements/manifests.in -o requirements/manifests.txt
 	$(LOCK) --all-extras pyproject.toml requirements/dev.in -o requirements/dev.txt
 	for name in log-shipper config-reloader wait-for; do \
 	  $(LOCK) --extra $$name --constraint requirements/dev.txt pyproject.toml -o requirements/$$name.txt || exit 1; done

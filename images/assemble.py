@@ -23,6 +23,7 @@ from tree import compile_all, copy, drop_dead_links, entries, finish, put_link, 
 PYTHON_ROOT = "/rootfs"  # what the first step made, as the Dockerfile names it
 STATUS = f"{PYTHON_ROOT}/var/lib/dpkg/status.d"
 PROGRAM = "/usr/bin/python3"
+ENV = "/usr/bin/env"  # holds SIGTERM back until Python can take it; see the Dockerfile
 INSTALLER = "/installer"  # always the same place, because pip writes hashes of scripts that name it
 USER = 65532  # the number by which distroless images call "nonroot"
 # What no sidecar imports: interactive things, tests, installers, and modules that would bring a database along.
@@ -67,12 +68,13 @@ def python(root: str) -> None:
             put_link(os.readlink(f"/{link}"), f"{root}/{link}")
     interpreter, library = os.path.realpath(sys.executable), sysconfig.get_path("stdlib")
     copy(interpreter, root)
+    copy(ENV, root)
     if interpreter != PROGRAM:
         put_link(interpreter, root + PROGRAM)
     shutil.copytree(library, root + library, symlinks=True, ignore=shutil.ignore_patterns(*LEFT_OUT))
     drop_dead_links(root + library)
     modules = [path for path in entries(root + library) if elf.is_elf(path)]
-    loaded = elf.libraries([interpreter, *modules])
+    loaded = elf.libraries([interpreter, ENV, *modules])
     for path in loaded | elf.by_name(map(os.path.dirname, loaded)):
         copy(path, root)
     drop_debug_sections(root)

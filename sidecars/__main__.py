@@ -55,6 +55,8 @@ def command(words: list[str]) -> int:
     early: list[int] = []
     if words and words[0] not in _VERBS and not words[0].startswith("-"):
         catch_early(early)
+    # The entry points of our images block it: as process 1 we would lose what comes before there is a handler.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     from sidecars.runtime.printing import say, show  # after the signal handlers
 
     if not words or words[0] in {"-h", "--help"}:

@@ -153,3 +153,27 @@ def test_a_log_that_is_stuck_holds_up_nothing_and_goes_on_when_it_is_read_again(
         process.kill()
         process.wait()
         os.close(pipe.reading)
+
+
+TO_DO = {
+    "log-shipper": {"LOG_SHIPPER_PATHS": "{folder}/*.log", "LOG_SHIPPER_STATE_DIR": "{folder}/state"},
+    "config-reloader": {"CONFIG_RELOADER_WATCH": "{folder}", "CONFIG_RELOADER_WEBHOOK_URL": "http://127.0.0.1:9/"},
+}
+
+
+@pytest.mark.parametrize("name", TO_DO)
+def test_a_sigterm_that_was_held_back_before_the_start_is_not_lost(name: str, tmp_path: Path) -> None:
+    """As `env --block-signal=TERM` of our images does it, so that process 1 is deaf for no moment."""
+    settings = {key: text.format(folder=tmp_path) for key, text in TO_DO[name].items()}
+    settings[f"{name.upper().replace('-', '_')}_ADMIN_PORT"] = "0"
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # the child inherits it
+    try:
+        command = [sys.executable, "-m", "sidecars", name]
+        process = subprocess.Popen(command, env={**ENV, **settings}, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        process.send_signal(signal.SIGTERM)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    with process:
+        said = process.communicate(timeout=60)[1]
+    assert process.returncode == 0, said
+    assert '"stop.requested"' in said

@@ -18,7 +18,7 @@ from tests.pods.images.rows import ROWS, Row
 from tests.support.sidecar_process import ROOT
 
 pytestmark = pytest.mark.usefixtures("lab")
-PROGRAMS = {"python3", "python3.13", "sidecar", "sidecar-probe"}
+PROGRAMS = {"env", "python3", "python3.13", "sidecar", "sidecar-probe"}
 TOOLS = re.compile(r"(ba|da|k|z|c)?sh|busybox|toybox|perl.*|apt.*|dpkg.*|pip[0-9.]*|rpm|apk|curl|wget|gcc.*|ld")
 VARIABLES = {"PATH", "LANG", "MALLOC_ARENA_MAX", "SIDECAR_PROBE"}
 LABELS = ("title", "description", "version", "revision", "created", "source", "licenses", "base.name")
@@ -54,7 +54,8 @@ each = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_it_starts_the_sidecar_itself_as_a_numbered_user(row: Row) -> None:
     found = config(row.name)
     named = () if row.name == "sidecar" else (row.name,)
-    assert found["Entrypoint"] == ["/usr/bin/python3", "-I", "-m", "sidecars", *named]
+    held_back = ["/usr/bin/env", "--block-signal=TERM"]
+    assert found["Entrypoint"] == [*held_back, "/usr/bin/python3", "-I", "-m", "sidecars", *named]
     assert found["User"] == "65532:65532"  # runAsNonRoot cannot look a name up
     assert found["StopSignal"] == "SIGTERM"
     assert not found.get("Cmd")
