@@ -24,7 +24,8 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 def sources() -> list[Path]:
     """Every Python file of ours, as a path relative to the project."""
-    return sorted(path.relative_to(ROOT) for top in ("sidecars", "images", "tests") for path in (ROOT / top).rglob("*.py"))
+    tops = ("sidecars", "images", "tests")
+    return sorted(path.relative_to(ROOT) for top in tops for path in (ROOT / top).rglob("*.py"))
 
 
 def in_tests(path: Path) -> bool:
