@@ -82,7 +82,8 @@ def python(root: str) -> None:
     origins = debian.owners(path.removeprefix(root) for path in entries(root) if os.path.isfile(path))
     debian.keep_records({*origins, "ca-certificates"} & debian.paragraphs().keys(), root)
     remember_libraries(root)
-    finish(root, root + library)
+    compile_all(root + library, root)
+    finish(root)
 
 
 def drop_debug_sections(root: str) -> list[str]:
@@ -143,13 +144,14 @@ def packages(name: str, root: str) -> None:
         os.chown(root + folder, USER, USER)
     write(f"{root}/usr/share/sbom/{name}.cdx.json", sbom.document(name, target, STATUS))
     compile_all(f"{target}/{WITHOUT_DOCSTRINGS}", root, optimize=2)
-    finish(root, target)
+    compile_all(target, root)
+    finish(root)
 
 
 def nothing(name: str, root: str) -> None:
     """Fill `root` with the bill of materials of an image that holds no packages of ours."""
     write(f"{root}/usr/share/sbom/{name}.cdx.json", sbom.document(name, "/nonexistent", STATUS))
-    finish(root, root)
+    finish(root)
 
 
 def install(target: str) -> None:
