@@ -70,10 +70,18 @@ def compiled_name(path: str) -> str:
     return importlib.util.cache_from_source(path)
 
 
+def plain_mode(mode: int) -> int:
+    """Return the mode that a file or folder gets, whatever umask it was made with: readable for all, its owner's to
+    write, and never set-user-id. A folder that is everybody's (sticky: /tmp) stays that.
+    """
+    if mode & stat.S_ISVTX:
+        return 0o1777
+    return 0o755 if mode & stat.S_IXUSR else 0o644
+
+
 def finish(root: str) -> None:
-    """Take away what would make two builds differ, or let somebody run a file as its owner."""
+    """Take away what would make two builds differ: times, and modes that come from somebody's umask."""
     for path in [root, *entries(root)]:
         if not os.path.islink(path):
-            mode = os.stat(path).st_mode
-            os.chmod(path, stat.S_IMODE(mode) & ~(stat.S_ISUID | stat.S_ISGID))
+            os.chmod(path, plain_mode(os.stat(path).st_mode))
         os.utime(path, (EPOCH_SECONDS, EPOCH_SECONDS), follow_symlinks=False)

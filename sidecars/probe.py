@@ -6,7 +6,8 @@ risk in a small container, so this takes nothing but the interpreter's built-in 
 is started with `python3 -I -S`, as in our images. Hence `posix`, `_socket` and no type that needs an import.
 
 PAGE: startupz (default: has it started), livez or readyz. PORT: if left out, what the variable SIDECAR_PROBE of the
-image says, `LOG_SHIPPER_ADMIN_PORT=9101`: the variable that may name another port, and the default.
+image says, `LOG_SHIPPER_ADMIN_PORT=9101`: the variable that may name another port, and the default. Of several such
+pairs, with spaces between, the first one counts where somebody listens. A port from a settings file has to be given.
 Exit status: 0 the page answered 200; 1 it did not, with the reason on stdout; 2 the arguments make no sense.
 """
 
@@ -26,24 +27,35 @@ def main() -> int:
         print(__doc__)
         return 0
     pages = [word.strip("/") for word in words if not word.isdigit()] or ["startupz"]
-    ports = [word for word in words if word.isdigit()] or [admin_port()]
-    (page, *more), (port, *others) = pages, ports
-    if page not in _PAGES or more or others or not (port.isdigit() and 0 < int(port) < 65536):
+    given = [word for word in words if word.isdigit()]
+    ports = given or admin_ports()
+    page, *more = pages
+    if page not in _PAGES or more or len(given) > 1 or not ports or not all(map(is_port, ports)):
         print("usage: sidecar-probe [livez|readyz|startupz] [PORT]   (PORT may be left out where SIDECAR_PROBE is set)")
         return 2
-    try:
-        status, text = ask(page, int(port))
-    except OSError as error:
-        print(f"cannot ask 127.0.0.1:{port}/{page}: {error}")
-        return 1
-    print(f"{page}: {status} {text}")
-    return 0 if status == "200" else 1
+    for port in ports:
+        try:
+            status, text = ask(page, int(port))
+        except ConnectionRefusedError:
+            continue
+        except OSError as error:
+            print(f"cannot ask 127.0.0.1:{port}/{page}: {error}")
+            return 1
+        print(f"{page}: {status} {text}")
+        return 0 if status == "200" else 1
+    print(f"cannot ask 127.0.0.1:{' or :'.join(ports)} for /{page}: nobody listens there")
+    return 1
 
 
-def admin_port() -> str:
-    """Return the port's digits from the environment; nothing when it does not say."""
-    variable, _, default = posix.environ.get(b"SIDECAR_PROBE", b"").decode().partition("=")
-    return posix.environ.get(variable.encode(), b"").decode() or default
+def admin_ports() -> list[str]:
+    """Return what the environment says, in its order."""
+    pairs = [word.partition("=") for word in posix.environ.get(b"SIDECAR_PROBE", b"").decode().split()]
+    return [posix.environ.get(variable.encode(), b"").decode() or default for variable, _, default in pairs]
+
+
+def is_port(text: str) -> bool:
+    """Whether somebody can listen there."""
+    return text.isdigit() and 0 < int(text) < 65536
 
 
 def ask(page: str, port: int) -> tuple[str, str]:

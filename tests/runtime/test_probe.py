@@ -55,7 +55,7 @@ def test_the_page_that_was_named_is_asked() -> None:
 def test_nobody_there_is_said_with_the_address() -> None:
     with Listener() as server:
         assert probe(str(server.port))[0] == 1
-        assert f"cannot ask 127.0.0.1:{server.port}/startupz" in probe(str(server.port))[1]
+        assert f"cannot ask 127.0.0.1:{server.port} for /startupz" in probe(str(server.port))[1]
 
 
 def test_the_port_is_found_in_the_environment() -> None:
@@ -66,6 +66,21 @@ def test_the_port_is_found_in_the_environment() -> None:
         moved = {"SIDECAR_PROBE": "LOG_SHIPPER_ADMIN_PORT=1", "LOG_SHIPPER_ADMIN_PORT": port}
         assert probe(environment=moved)[0] == 0
         assert probe("livez", environment=moved)[0] == 0
+
+
+def test_of_several_ports_the_first_with_somebody_there_counts() -> None:
+    """The image with all sidecars does not know which of them is named first."""
+    with Listener() as nobody, Listener() as server, Listener() as last:
+        server.listen(answering(503))
+        last.listen(answering(200))
+        pairs = f"A_ADMIN_PORT={nobody.port} B_ADMIN_PORT={server.port} C_ADMIN_PORT={last.port}"
+        assert probe(environment={"SIDECAR_PROBE": pairs})[0] == 1
+        assert probe(environment={"SIDECAR_PROBE": pairs, "A_ADMIN_PORT": str(last.port)})[0] == 0
+        nobodys = f"A_ADMIN_PORT={nobody.port} B_ADMIN_PORT={nobody.port}"
+        assert probe(environment={"SIDECAR_PROBE": nobodys}) == (
+            1,
+            f"cannot ask 127.0.0.1:{nobody.port} or :{nobody.port} for /startupz: nobody listens there\n",
+        )
 
 
 @pytest.mark.parametrize("words", [(), ("health", "80"), ("0",), ("65536",), ("livez", "80", "90"), ("80", "90")])
