@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from sidecars.devstack.tour_board import Board, StepError
+from sidecars.devstack.tour_board import Board, StepError, TourError
 from sidecars.devstack.tour_config import ConfigFolder
 from sidecars.devstack.tour_docker import Pod
 from sidecars.devstack.tour_events import Events, Happening
@@ -102,13 +102,19 @@ class Scene:
 
     @asynccontextmanager
     async def load(self) -> AsyncIterator[None]:
-        """Guests who ask all the time, while the block runs."""
+        """Guests who ask all the time, while the block runs. What went wrong in it is raised once they have left."""
         leaving = asyncio.Event()
+        wrong: StepError | TourError | None = None
         async with asyncio.TaskGroup() as guests:
             for _ in range(_GUESTS):
                 guests.create_task(self.guests.keep_asking(leaving))
-            yield
+            try:
+                yield
+            except (StepError, TourError) as error:
+                wrong = error  # out of here it would be an ExceptionGroup, which nobody who looks for it catches
             leaving.set()
+        if wrong is not None:
+            raise wrong
 
     async def under_load(self) -> None:
         """Guests are answered for a while."""

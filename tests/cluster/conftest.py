@@ -5,8 +5,8 @@ create a namespace and what is in it. No registry, no DNS, no Service, no route 
 another one by its address. The images have to be there: load them into the nodes (`make images` builds them; kind:
 `kind load docker-image sidecars/log-shipper:dev ...`; k3s: `docker save ... | k3s ctr images import -`), or push them
 and name them by SIDECAR_IMAGE_PREFIX (`registry.example/sidecars/`) and SIDECAR_IMAGE_TAG. Used are devstack,
-log-shipper, config-reloader and wait-for. Then: `KUBECONFIG=... make cluster-test`; with SIDECARS_FULL=1 the long runs
-are whole.
+log-shipper, config-reloader, wait-for and sidecar. Then: `KUBECONFIG=... make cluster-test`; with SIDECARS_FULL=1 the
+long runs are whole. `make test` never touches a cluster: it takes KUBECONFIG away, and these tests are skipped.
 """
 
 import itertools

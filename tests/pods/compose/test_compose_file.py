@@ -1,7 +1,10 @@
 """compose.yaml read as it is, without an engine: what a restricted pod must have, each container has."""
 
+import json
+import os
 import re
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,8 @@ import yaml
 from sidecars.config_reloader.core.process import Process
 from sidecars.config_reloader.core.selection import Found, select
 from sidecars.config_reloader.core.steps import Step
+from tests.conftest import GiveUp
+from tests.pods.compose.conftest import OURS, succeeds
 
 ROOT = Path(__file__).resolve().parents[3]
 IN_THE_POD = ("pause", "log-shipper", "config-reloader", "wait-for", "app")
@@ -53,6 +58,24 @@ def test_each_image_of_ours_can_be_built_and_named_otherwise(name: str) -> None:
     assert service["image"] == f"${{SIDECAR_IMAGE_PREFIX:-sidecars/}}{target}:${{SIDECAR_IMAGE_TAG:-dev}}"
     assert target in TARGETS
     assert (service["build"]["context"], service["build"]["dockerfile"]) == (".", "images/Dockerfile")
+
+
+@pytest.mark.parametrize(
+    ("files", "of_ours"), [(["compose.yaml"], 5), (["compose.yaml", "images/compose.local.yaml"], 6)]
+)
+def test_an_image_of_ours_is_never_pulled(files: list[str], of_ours: int, without_server: GiveUp) -> None:
+    """As compose understands it. Nobody knows whose those names are in a public registry."""
+    if not succeeds("docker", "compose", "version"):
+        without_server("docker", "docker is not there, or has no compose plugin")
+    command = ["docker", "compose", *(word for file in files for word in ("--file", file)), "config", "--format=json"]
+    environment = {**os.environ, "SIDECAR_IMAGE_PREFIX": "ours/", "SIDECAR_IMAGE_TAG": "1"}
+    read = json.loads(subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True).stdout)
+    policies = {
+        name: service.get("pull_policy")
+        for name, service in read["services"].items()
+        if service["image"] in {f"ours/{one}:1" for one in OURS}
+    }
+    assert (len(policies), set(policies.values())) == (of_ours, {"never"}), policies
 
 
 @pytest.mark.parametrize("name", ["log-shipper", "config-reloader", "app"])

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from datetime import datetime
+from statistics import median
 
 from tests.support.podlab.building import (
     LOGS,
@@ -23,7 +24,7 @@ from tests.support.scale import scaled
 
 AT_ONCE = 4
 JOB_TRIES = 3
-"""A busy machine must fail nothing."""
+"""Their median counts: a moment in which the machine was busy must fail nothing."""
 VOLUMES = [LOGS, STATE]
 
 
@@ -61,8 +62,8 @@ def a_job_ends_within_a_second_of_its_main_container(stage: Stage) -> None:
     stage.lab.apply(config_map(stage.name("config"), {"app.json": "{}"}))
     # A cluster tells whole seconds; and the kubelet looks at its containers once a second (PLEG).
     bar_seconds = 1.0 if stage.lab.precise else 3.0
-    tries = (seconds_after_main(stage, number) for number in range(JOB_TRIES))
-    assert any(seconds <= bar_seconds for seconds in tries), f"not once within {bar_seconds} s"
+    tries = [seconds_after_main(stage, number) for number in range(JOB_TRIES)]
+    assert median(tries) <= bar_seconds, tries
 
 
 def seconds_after_main(stage: Stage, number: int) -> float:
