@@ -18,7 +18,7 @@ from sidecars.devstack.tour_config import ConfigFolder
 from sidecars.devstack.tour_events import Events, Happening
 from sidecars.devstack.tour_guests import Guests
 from sidecars.devstack.tour_search import Search
-from sidecars.devstack.tour_view import PlainView, moment
+from sidecars.devstack.tour_view import LiveView, PlainView, moment
 from tests.services.elasticsearch_server import Server
 from tests.support.kubelet import Volume
 from tests.support.rest import call, creates
@@ -152,6 +152,22 @@ def test_no_line_of_the_moment_is_wider_than_80_columns() -> None:
     lines = moment(board, Ink(colored=False), "⠋")
     assert max(map(len, lines)) <= 80
     assert any("config-reloader" in line and "ended with 137" in line for line in lines)
+
+
+def test_the_live_view_keeps_every_line_once_and_takes_the_moment_away() -> None:
+    board, out = Board(), io.StringIO()
+    view = LiveView(board, out, Ink(colored=False))
+    board.begin("bread is asked for")
+    view.draw()
+    board.fact("it is there")
+    view.draw()
+    board.end()
+    view.close()
+    text = out.getvalue()
+    assert [text.count(line) for line in (" 1  bread is asked for\x1b[K\n", "      it is there\x1b[K\n")] == [1, 1]
+    assert text.count("bread is asked for") == 3, "once to stay, and in the two moments that were drawn"
+    assert "guests" in text
+    assert "guests" not in text.rpartition("ok, ")[2]
 
 
 def test_what_stays_is_never_drawn_over() -> None:
