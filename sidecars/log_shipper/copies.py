@@ -25,11 +25,15 @@ _CANDIDATES = 200
 """Files of a folder that are compared at most, newest first: a copy was made just now."""
 
 
+class Moved(Exception):
+    """A name leads elsewhere since the folder was listed: what is looked for may have moved to a name seen before."""
+
+
 def find_copy(original: Tail, taken: Container[FileKey]) -> tuple[Found, Mark] | None:
     """The file that holds what `original` held before it was truncated, and up to where it was read already.
 
     A copy that ends before the read offset (we were quicker than logrotate) is recognised by an earlier mark.
-    `taken`: files that are something else already.
+    `taken`: files that are something else already. Raises Moved.
     """
     if original.head.length == 0:
         return None
@@ -41,6 +45,8 @@ def find_copy(original: Tail, taken: Container[FileKey]) -> tuple[Found, Mark] |
             continue
         try:
             mark = _common_mark(item, original, marks)
+        except FileNotFoundError as error:
+            raise Moved from error
         except OSError:
             continue
         if mark is not None:
@@ -103,10 +109,13 @@ class Suspects:
 
 def _common_mark(item: Found, original: Tail, marks: list[Mark]) -> Mark | None:
     """The furthest of `marks` that lies within the file, when it begins as `original` began and contains that mark: a
-    file that has only an earlier one (a long banner, say) is no copy.
+    file that has only an earlier one (a long banner, say) is no copy. Raises Moved, OSError.
     """
     fd = os.open(item.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
+        status = os.fstat(fd)
+        if FileKey(status.st_dev, status.st_ino) != item.key:
+            raise Moved
         if not original.head.fits(os.pread(fd, HEAD_BYTES, 0)):
             return None
         if marks[0].offset == 0:

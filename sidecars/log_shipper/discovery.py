@@ -12,6 +12,8 @@ import msgspec
 from .core.identity import FileKey
 from .core.rotation import is_archive
 
+_LOOKS = 5
+"""A folder is listed so often at most: in some file systems the inode numbers of lists and of files never agree."""
 _WATCHED_FOLDERS = 4096
 """More folders than this are not watched but found by the regular scan; inotify watches are a shared resource."""
 
@@ -124,14 +126,33 @@ def look(path: str) -> Found | None:
 
 
 def siblings(path: str) -> list[Found]:
-    """The regular files in the folder of `path`, newest first; archives left out."""
+    """The regular files in the folder of `path`, newest first; archives left out.
+
+    While a rotation renames them one after the other, a file may be under none of the names that were listed: so it is
+    listed again until every name still led to the inode with which it was listed.
+    """
     folder = os.path.dirname(path)
-    try:
-        names = os.listdir(folder)
-    except OSError:
-        return []
-    found = [item for name in names if not is_archive(name) and (item := look(os.path.join(folder, name)))]
+    found: list[Found] = []
+    for _ in range(_LOOKS):
+        found, steady = _listed(folder)
+        if steady:
+            break
     return sorted(found, key=lambda item: item.modified_ns, reverse=True)
+
+
+def _listed(folder: str) -> tuple[list[Found], bool]:
+    """The regular files of a folder, and whether no name changed its file between the list and the look at it."""
+    found: list[Found] = []
+    steady = True
+    for entry in _entries(folder):
+        is_link = entry.is_symlink()
+        if is_archive(entry.name) or not (is_link or entry.is_file(follow_symlinks=False)):
+            continue
+        item = look(entry.path)
+        if item is not None:
+            found.append(item)
+        steady = steady and (is_link or (item is not None and item.key.inode == entry.inode()))
+    return found, steady
 
 
 def is_hidden(folder: str) -> bool:

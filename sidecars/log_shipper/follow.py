@@ -188,6 +188,9 @@ class Following:
             tail = self._opening.opened(Tail(item.path), now)
             if tail is None:
                 return
+            if tail.key != item.key:  # the name leads elsewhere since it was listed; the next scan knows where
+                self._opening.put_off(tail)
+                return
             if item.path == position.path:  # it has its name still, and the settings do not name it any more
                 self._opening.closed(tail)
                 del self._positions[position.key]
@@ -211,13 +214,16 @@ class Following:
         """Generations of `path` younger than the one that was followed: created and renamed between two scans."""
         before = (len(self.tails), self.postponed)
         for item in self._folders.beside(path):
-            if item.key in self.tails or item.modified_ns < since_ns:
+            if item.key in self.tails or item.key in self._positions or item.modified_ns < since_ns:
                 continue
             is_one = is_generation(os.path.basename(item.path), os.path.basename(path))
             if not is_one or not self._globs.wants(item.path):
                 continue
             tail = self._opening.opened(Tail(item.path), now)
             if tail is None:
+                continue
+            if tail.key != item.key:  # the name leads elsewhere since it was listed
+                self._opening.put_off(tail)
                 continue
             if self._may_be_copy(tail, now):
                 self._opening.closed(tail)

@@ -3,7 +3,7 @@
 import errno
 from collections.abc import Container, Iterable
 
-from .copies import find_copy
+from .copies import Moved, find_copy
 from .core.identity import FileKey, Mark
 from .core.notices import Notice
 from .descriptors import Descriptors
@@ -52,7 +52,10 @@ class Opening:
     def opened_copy(self, original: Tail, taken: Container[FileKey], now: float) -> tuple[Tail, Mark] | None:
         """The copy of what `original` held, open, and the mark up to which it was read. Names move while we look."""
         for _ in range(_LOOKS):
-            copy = find_copy(original, taken)
+            try:
+                copy = find_copy(original, taken)
+            except Moved:
+                continue
             if copy is None:
                 return None
             item, mark = copy
