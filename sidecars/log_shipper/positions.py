@@ -12,7 +12,7 @@ def position_of(tail: Tail) -> Position:
         place=tail.place,
         key=tail.key,
         head=tail.head,
-        mark=tail.ledger.committed,
+        mark=tail.kept,
         prefix=tail.prefix,
         first_line=tail.first_line,
         generation=tail.generation,

@@ -60,6 +60,8 @@ class Tail:
         self.stuck_at = (-1, 0)
         """Size and modification time at which the rest of the file was half a line: no use reading it again."""
         self.history: deque[Mark] = deque(maxlen=_HISTORY)
+        self._short_end: Mark | None = None
+        """Where a copy ends that holds less than was read of its original, as long as some of that is in flight."""
         self._listed_path = ""
         self._marker = b""
 
@@ -86,15 +88,28 @@ class Tail:
         """Go on where `former` stopped, in this copy of it that contains what `mark` marks.
 
         The ledger moves over, so what is still in flight of the former file is committed here. A copy that ends
-        before the former's read offset holds nothing new: it counts as read to its end.
+        before the former's read offset holds nothing new: nothing is read of it until all of that is committed.
         """
+        self.ledger = former.ledger
         if mark.offset == former.ledger.read.offset:
-            self.ledger = former.ledger
-        else:
-            length = marker_length(self.size_bytes)
-            end = b"" if self.fd is None else os.pread(self.fd, length, self.size_bytes - length)
-            self.ledger = Ledger(Mark(self.size_bytes, digest(end)))
-        self.resumes()
+            self.resumes()
+            return
+        length = marker_length(self.size_bytes)
+        end = b"" if self.fd is None else os.pread(self.fd, length, self.size_bytes - length)
+        self._short_end = Mark(self.size_bytes, digest(end))
+        self._leave_former()
+
+    def _leave_former(self) -> None:
+        """Once all that was read of the original is committed, this copy is a file like others, read to its end."""
+        if self._short_end is not None and not self.ledger.in_flight_bytes:
+            self.ledger, self._short_end = Ledger(self._short_end), None
+            self.resumes()
+
+    @property
+    def kept(self) -> Mark:
+        """Up to where all is acknowledged, within this file."""
+        committed, end = self.ledger.committed, self._short_end
+        return committed if end is None or committed.offset <= end.offset else end
 
     def close(self) -> None:
         """Let go of the descriptor; the ledger stays."""
@@ -109,6 +124,9 @@ class Tail:
         before = (self.size_bytes, self.modified_ns)
         self._note(os.fstat(self.fd))
         changed = before != (self.size_bytes, self.modified_ns)
+        self._leave_former()
+        if self._short_end is not None:
+            return False
         if self.size_bytes < self.ledger.read.offset:
             raise Truncated
         if self.ledger.read.offset == 0 and (changed or self.head.length < min(self.size_bytes, HEAD_BYTES)):
@@ -129,6 +147,7 @@ class Tail:
 
     def resumes(self) -> bool:
         """Whether the open file is the one that `ledger` and `head` describe; also prepares reading on."""
+        self._leave_former()
         mark = self.ledger.read
         if self.fd is None or self.size_bytes < mark.offset or not self.head.fits(self.start_bytes()):
             return False
@@ -156,7 +175,7 @@ class Tail:
 
     def read(self, want_bytes: int) -> bytes:
         """Up to `want_bytes` from the read offset. Raises Truncated, OSError."""
-        if self.fd is None:
+        if self.fd is None or self._short_end is not None:
             return b""
         offset, marker = self.ledger.read.offset, self._marker
         data = os.pread(self.fd, len(marker) + want_bytes, offset - len(marker))
@@ -214,7 +233,7 @@ class Tail:
     @property
     def unread_bytes(self) -> int:
         """Bytes in the file beyond the read offset."""
-        return max(0, self.size_bytes - self.ledger.read.offset)
+        return 0 if self._short_end is not None else max(0, self.size_bytes - self.ledger.read.offset)
 
     @property
     def lag_bytes(self) -> int:

@@ -108,6 +108,34 @@ def test_several_copies_between_two_looks_are_all_read(
     assert one.counts() == once([*numbered(0, 40), *written, *numbered(900, 910)])
 
 
+@pytest.mark.parametrize("acknowledged", [False, True])
+@pytest.mark.parametrize("globs", [("app.log",), ("*",)])
+def test_a_copy_that_ends_before_what_is_in_flight_is_read_again_after_a_kill(
+    reading: Make, log: Path, globs: tuple[str, ...], acknowledged: bool
+) -> None:
+    """The app went on writing after the copy and before the truncation, and we were quick enough to read that."""
+    one = reading(*globs)
+    write(log, *numbered(0, 40))
+    one.go()
+    write(log, *numbered(40, 50))
+    shutil.copyfile(log, log.with_name("app.log.1"))
+    write(log, *numbered(50, 60))
+    arrived = dict(one.stored)
+    assert one.take(settle=False) == numbered(40, 60)
+    os.truncate(log, 0)
+    one.look(0.1)
+    assert one.said(Notice.COPY) == ["app.log.1"]
+    if acknowledged:
+        one.settle()
+    else:
+        one.stored = arrived  # killed before any of it was there
+    one.look(0.1)
+    one.restart()
+    one.go(3)
+    one.go(3)
+    assert one.counts() == once(numbered(0, 60 if acknowledged else 50)), "what came after the copy is not on the disk"
+
+
 @pytest.mark.parametrize("down", [False, True])
 def test_what_was_not_read_at_all_before_a_truncation_is_read_from_the_copy(
     reading: Make, log: Path, down: bool
