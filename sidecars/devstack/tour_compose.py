@@ -100,9 +100,9 @@ def hints(addresses: Mapping[str, str], project: str, ink: Ink) -> list[str]:
     compose = f"docker compose --project-name {project}"
     menu = os.path.relpath(_FOLDERS / project / _MENU.name)
     parts = {
-        "ask, and find the request in the search by its X-Request-Id": [
+        "ask, and a second later find the request in the search by its X-Request-Id": [
             f"curl -i {addresses['shop']}/",
-            f"curl '{addresses['search']}/shop/_search?q=http.request.id:ID&pretty'",
+            f"curl '{addresses['search']}/shop*/_search?q=http.request.id:ID&pretty'",
         ],
         "change the menu; a second later the shop answers by it. A price of -1 is refused": [
             f"$EDITOR {menu}",

@@ -185,11 +185,8 @@ class Following:
         for item in self._folders.beside(position.place):
             if item.key.inode != position.key.inode or item.key in self.tails:
                 continue
-            tail = self._opening.opened(Tail(item.path), now)
+            tail = self._opening.opened_item(item, now)
             if tail is None:
-                return
-            if tail.key != item.key:  # the name leads elsewhere since it was listed; the next scan knows where
-                self._opening.put_off(tail)
                 return
             if item.path == position.path:  # it has its name still, and the settings do not name it any more
                 self._opening.closed(tail)
@@ -219,11 +216,8 @@ class Following:
             is_one = is_generation(os.path.basename(item.path), os.path.basename(path))
             if not is_one or not self._globs.wants(item.path):
                 continue
-            tail = self._opening.opened(Tail(item.path), now)
+            tail = self._opening.opened_item(item, now)
             if tail is None:
-                continue
-            if tail.key != item.key:  # the name leads elsewhere since it was listed
-                self._opening.put_off(tail)
                 continue
             if self._may_be_copy(tail, now):
                 self._opening.closed(tail)

@@ -7,6 +7,7 @@ from .copies import Moved, find_copy
 from .core.identity import FileKey, Mark
 from .core.notices import Notice
 from .descriptors import Descriptors
+from .discovery import Found
 from .tail import Tail
 
 _LOOKS = 5
@@ -49,6 +50,14 @@ class Opening:
         tail.grown_at = now
         return tail
 
+    def opened_item(self, item: Found, now: float) -> Tail | None:
+        """The file that was found, open; None also when its name leads elsewhere by now: the next scan knows where."""
+        tail = self.opened(Tail(item.path), now)
+        if tail is not None and tail.key != item.key:
+            self.put_off(tail)
+            return None
+        return tail
+
     def opened_copy(self, original: Tail, taken: Container[FileKey], now: float) -> tuple[Tail, Mark] | None:
         """The copy of what `original` held, open, and the mark up to which it was read. Names move while we look."""
         for _ in range(_LOOKS):
@@ -58,12 +67,9 @@ class Opening:
                 continue
             if copy is None:
                 return None
-            item, mark = copy
-            heir = self.opened(Tail(item.path), now)
-            if heir is not None and heir.key == item.key:
-                return heir, mark
+            heir = self.opened_item(copy[0], now)
             if heir is not None:
-                self.closed(heir)
+                return heir, copy[1]
         return None
 
     def reopened(self, tail: Tail, now: float) -> bool:

@@ -13,10 +13,10 @@ from .core.documents import Template
 from .core.identity import HEAD_BYTES, FileKey, Head, Mark, digest, first_line_digest, marker_length
 from .core.lag import Lag
 from .core.position import Ledger
+from .opened import end_of_hole, name_of
 
 _HISTORY = 32
 """Remembered segment ends per file, to recognise a copy that ends before what was read of the original."""
-_SCAN_BYTES = 1 << 20
 LINGER_SECONDS = 5.0
 """A file without a name is let go only after it was still for so long: its writer may not have noticed yet."""
 
@@ -94,9 +94,7 @@ class Tail:
         if mark.offset == former.ledger.read.offset:
             self.resumes()
             return
-        length = marker_length(self.size_bytes)
-        end = b"" if self.fd is None else os.pread(self.fd, length, self.size_bytes - length)
-        self._short_end = Mark(self.size_bytes, digest(end))
+        self._short_end = Mark(self.size_bytes, digest(self._before(self.size_bytes)))
         self._leave_former()
 
     def _leave_former(self) -> None:
@@ -151,9 +149,13 @@ class Tail:
         mark = self.ledger.read
         if self.fd is None or self.size_bytes < mark.offset or not self.head.fits(self.start_bytes()):
             return False
-        length = marker_length(mark.offset)
-        self._marker = os.pread(self.fd, length, mark.offset - length)
+        self._marker = self._before(mark.offset)
         return mark.offset == 0 or digest(self._marker) == mark.marker
+
+    def _before(self, offset: int) -> bytes:
+        """The bytes that the marker of `offset` covers."""
+        length = marker_length(offset)
+        return b"" if self.fd is None else os.pread(self.fd, length, offset - length)
 
     def start_bytes(self) -> bytes:
         """The first HEAD_BYTES of the file as it is now."""
@@ -196,23 +198,9 @@ class Tail:
         return mark
 
     def hole(self) -> int:
-        """Where the run of NULs at the read offset ends, or the read offset when nothing follows it yet: zeros at
-        the end may be space that a writer allocated in advance and will fill.
-        """
-        offset = position = self.ledger.read.offset
-        while self.fd is not None and position < self.size_bytes:
-            try:
-                position = max(position, os.lseek(self.fd, position, os.SEEK_DATA))
-            except OSError:  # ENXIO: nothing but hole up to the end
-                return offset
-            block = os.pread(self.fd, _SCAN_BYTES, position)
-            rest = block.lstrip(b"\0")
-            position += len(block) - len(rest)
-            if rest:
-                return position
-            if not block:
-                break
-        return offset
+        """Where the run of NULs at the read offset ends, or the read offset; see `end_of_hole`."""
+        offset = self.ledger.read.offset
+        return offset if self.fd is None else end_of_hole(self.fd, offset, self.size_bytes)
 
     def ends_in_hole(self) -> bool:
         """Whether all that is unread is NULs."""
@@ -221,8 +209,7 @@ class Tail:
 
     def skip_to(self, offset: int) -> Mark:
         """The mark after a hole that ends at `offset`."""
-        length = marker_length(offset)
-        self._marker = b"" if self.fd is None else os.pread(self.fd, length, offset - length)
+        self._marker = self._before(offset)
         return Mark(offset, digest(self._marker))
 
     @property
@@ -249,7 +236,7 @@ class Tail:
         """No matching name leads to it any more; an open file can still be asked where it went."""
         self.listed = False
         if self.fd is not None and not self.deleted:
-            self.place = self.where()
+            self.place = name_of(self.fd, self.place)
 
     @property
     def is_done(self) -> bool:
@@ -268,11 +255,3 @@ class Tail:
     def _note(self, status: os.stat_result) -> None:
         self.size_bytes, self.modified_ns, self.links = status.st_size, status.st_mtime_ns, status.st_nlink
         self.lag.grew(self.size_bytes, monotonic())
-
-    def where(self) -> str:
-        """The present name of the open file, also after a rename; the last known one when that cannot be read."""
-        try:
-            name = os.readlink(f"/proc/self/fd/{self.fd}")
-        except OSError:
-            return self.place
-        return self.place if name.endswith(" (deleted)") else name

@@ -82,7 +82,7 @@ def test_what_prometheus_refuses_stays_pending_until_the_fix(scene: Scene) -> No
     reloader.wait_until_settled()
     assert prometheus.word == "third"
     assert prometheus.metrics()[SUCCESSFUL] == 1
-    assert prometheus.reloads(200) == 1
+    assert prometheus.reloads(200) in {1, 2}, "a try of the second may meet the third before that was seen"
     assert reloader.applied != first
 
 
