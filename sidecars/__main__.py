@@ -69,6 +69,8 @@ def command(words: list[str]) -> int:
     if wrong := complaint(verb, names or strays(rest)):
         say(wrong)
         return 2
+    if len(names) > 1 and rest[:1] in (["-h"], ["--help"]):
+        return show(usage())  # flags, and help with them, are those of one
     found = [find(name) for name in names]
     if strays(rest) and not (len(found) == 1 and found[0].words):
         say(complaint(verb, strays(rest)))

@@ -43,6 +43,11 @@ def test_the_overview_lists_every_sidecar_with_a_line() -> None:
         assert line.removeprefix(f"  {name}").strip()
 
 
+def test_help_for_several_is_the_overview_since_flags_are_those_of_one() -> None:
+    done = sidecar("log-shipper", "config-reloader", "--help")
+    assert (done.returncode, done.stdout) == (0, usage() + "\n")
+
+
 def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     reader, writer = os.pipe()
     os.close(reader)
