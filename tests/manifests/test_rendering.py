@@ -3,10 +3,12 @@
 import copy
 import os
 import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from sidecars.__main__ import find
 from tests.rules.agents import sidecar_names
@@ -173,3 +175,17 @@ def test_what_the_readme_says_to_write_works(tmp_path: Path) -> None:
     assert names(mine, "initContainers") == ["log-shipper", "config-reloader", "wait-for", "own"]
     images = [one["image"] for one in template(mine)["spec"]["initContainers"]]
     assert [image.startswith("registry.example/sidecars/") for image in images] == [True, True, True, False]
+
+
+def test_the_patch_of_the_readme_leaves_the_choice_of_the_user_to_the_cluster(tmp_path: Path) -> None:
+    text = (K8S / "README.md").read_text(encoding="utf-8")
+    patch = textwrap.dedent("  patches:" + text.partition("  ```yaml\n  patches:")[2].partition("  ```")[0])
+    resources = [os.path.relpath(K8S / "examples" / "native", tmp_path.resolve())]
+    head = yaml.safe_dump({"kind": "Kustomization", "resources": resources})
+    (tmp_path / "kustomization.yaml").write_text(head + patch, encoding="utf-8")
+    (shop,) = [found for found in kustomize(tmp_path) if found["metadata"]["name"] == "shop" and template(found)]
+    pod = template(shop)["spec"]
+    assert pod["securityContext"].keys() == {"runAsNonRoot", "seccompProfile"}
+    for container in pod["initContainers"]:
+        assert container["securityContext"].keys().isdisjoint({"runAsUser", "runAsGroup"}), container["name"]
+        assert container["securityContext"]["runAsNonRoot"], container["name"]
