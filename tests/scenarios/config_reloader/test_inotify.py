@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -80,9 +81,10 @@ def test_one_watch_for_a_folder_and_one_instance_are_enough(stage: Stage) -> Non
     stage.tells(reloader, lambda: stage.config.write({"app.yaml": b"1"}))
     found = []
     for name in os.listdir(f"/proc/{reloader.pid}/fd"):
-        about = Path(f"/proc/{reloader.pid}/fdinfo/{name}").read_text(encoding="ascii")
-        if os.readlink(f"/proc/{reloader.pid}/fd/{name}") == "anon_inode:inotify":
-            found.append(about.count("inotify wd:"))
+        with suppress(FileNotFoundError):  # closed since it was listed
+            about = Path(f"/proc/{reloader.pid}/fdinfo/{name}").read_text(encoding="ascii")
+            if os.readlink(f"/proc/{reloader.pid}/fd/{name}") == "anon_inode:inotify":
+                found.append(about.count("inotify wd:"))
     assert found == [1]
     stage.ends(reloader, told=1)
 
