@@ -4,6 +4,8 @@ import asyncio
 import math
 from dataclasses import replace
 
+from sidecars.runtime.stop import monotonic
+
 from .core.plan import TELLING, Done, Item, Plan, Verdict, items_of
 from .core.steps import Confirm, Step
 from .journey import Journey
@@ -11,6 +13,9 @@ from .mailbox import Order
 from .standing import Standing
 from .state import StateFile
 from .surroundings import Surroundings
+
+_NOTE_SECONDS = 0.25
+"""How long an app waits, at most, until it is written down that it is being told."""
 
 
 class Delivery:
@@ -22,6 +27,8 @@ class Delivery:
         self._standing = standing
         self._state = state
         shared.before_telling = self._before_telling
+        self._noting: asyncio.Task[None] | None = None
+        self._told_from = 0.0
         self.plan: Plan | None = None
         """What is under way."""
 
@@ -81,10 +88,16 @@ class Delivery:
             text = f"cannot tidy up the output (render.output): {error.strerror}"
             self._shared.ctx.log.warning(text, action="render.untidy")
 
-    async def _before_telling(self, digest: str) -> None:
+    async def _before_telling(self, digest: str, tasks: asyncio.TaskGroup) -> None:
+        """First it is written down, so that a kill cannot leave an app with content that nobody knows of; but not at
+        any price, for the disk may be slow, and who waits for it is the app.
+        """
         if not self._shared.touched:
             self._shared.touched = True
-            await self._state.telling(self._standing.applied, digest)
+            self._noting = tasks.create_task(self._state.telling(self._standing.applied, digest), name="remember")
+            self._told_from = monotonic() + _NOTE_SECONDS
+        if self._noting is not None and (seconds := self._told_from - monotonic()) > 0:
+            await asyncio.wait({self._noting}, timeout=seconds)
 
     def _end(self, order: Order, done: Done, *, told: bool) -> None:
         self._standing.ended(order, done, told=told)

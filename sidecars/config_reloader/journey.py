@@ -134,8 +134,7 @@ class Journey:
 
     async def _attempt(self, item: Item) -> Outcome:
         if item.kind in TELLING:
-            # Beside the request: the disk of the state file may be slow, and who waits for it is the app.
-            self._tasks.create_task(self._shared.before_telling(self._order.digest), name="remember")
+            await self._shared.before_telling(self._order.digest, self._tasks)
             async with self._looking_before:
                 await self._look_before()
         return await self._act(item)

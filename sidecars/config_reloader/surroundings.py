@@ -1,7 +1,8 @@
 """What all contents on their way to the app share."""
 
+import asyncio
 import math
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 
 from sidecars.runtime import Context
 
@@ -30,11 +31,11 @@ class Surroundings:
         self.max_wait_seconds = math.inf
         self.behind_since = math.inf
         """Since when the app has not been told the newest content; infinity when it has."""
-        self.before_telling: Callable[[str], Coroutine[None, None, None]] = _nothing
-        """Called before anybody is told the content with this digest."""
+        self.before_telling: Callable[[str, asyncio.TaskGroup], Awaitable[None]] = _nothing
+        """Called before anybody is told the content with this digest; the group owns what it may leave under way."""
         self.touched = False
         """Whether the app may have been told, or given, other content than what is applied."""
 
 
-async def _nothing(digest: str) -> None:
-    del digest
+async def _nothing(digest: str, tasks: asyncio.TaskGroup) -> None:
+    del digest, tasks

@@ -69,6 +69,18 @@ class Scripted(Telling):
         return [text for _, text in self.told]
 
 
+class OnADisk(StateFile):
+    """Writes nothing, which takes as long as it is told."""
+
+    takes_seconds = 0.0
+    noted_at = -1.0
+
+    async def telling(self, applied: str | None, digest: str) -> None:
+        del applied, digest
+        await passes(self.takes_seconds)
+        self.noted_at = monotonic()
+
+
 class Stage:
     """A delivery that runs, and orders for it."""
 
@@ -80,8 +92,8 @@ class Stage:
         self.telling = Scripted()
         self.shared = Surroundings(self.ctx, metrics, detection, self.telling, None)
         self.standing = Standing(self.ctx, metrics, unready_when_rejected=False)
-        state = StateFile("", self.ctx, metrics)
-        self.delivery = Delivery(self.shared, self.settings.all_steps, self.standing, state)
+        self.state = OnADisk("", self.ctx, metrics)
+        self.delivery = Delivery(self.shared, self.settings.all_steps, self.standing, self.state)
 
     def order(self, digest: str, *, when_ready: bool = False, forced: bool = False) -> Order:
         order = Order(digest, monotonic(), monotonic(), when_ready=when_ready, forced=forced)
@@ -105,6 +117,21 @@ async def test_while_a_target_is_down_the_change_stays_pending_and_is_told_when_
         assert (await order.ended).verdict is Verdict.APPLIED
         assert 60 <= stage.telling.told[-1][0] <= 64
         assert stage.standing.applied == "a"
+
+
+async def test_nobody_is_told_before_that_is_written_down() -> None:
+    """Killed in between, nobody would know of it."""
+    async with Stage(HOOK, OTHER).running() as stage:
+        stage.state.takes_seconds = 0.1
+        assert (await stage.order("a").ended).verdict is Verdict.APPLIED
+        assert [told_at >= stage.state.noted_at == 0.1 for told_at, _ in stage.telling.told] == [True, True]
+
+
+async def test_a_disk_that_hangs_delays_the_app_by_a_moment_only() -> None:
+    async with Stage(HOOK, OTHER).running() as stage:
+        stage.state.takes_seconds = 60
+        assert (await stage.order("a").ended).verdict is Verdict.APPLIED
+        assert [told_at for told_at, _ in stage.telling.told] == [0.25, 0.25]
 
 
 async def test_newer_content_ends_the_back_off_of_the_older_at_once() -> None:
