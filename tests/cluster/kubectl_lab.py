@@ -110,6 +110,18 @@ class KubectlLab:
         grace = [] if grace_seconds is None else [f"--grace-period={max(1, grace_seconds)}"]
         self.call("delete", "pod", pod, "--wait=false", "--ignore-not-found", *grace)
 
+    def until_complete(self, job: str) -> None:
+        """Wait until this Job has completed; AssertionError when it fails or never does."""
+        status: dict[str, Any] = {}
+
+        def ended() -> bool:
+            status.update(json.loads(self.call("get", "job", job, "--output=json"))["status"])
+            return "completionTime" in status or "failed" in status
+
+        until(ended, f"Job {job} completes", self.patience_seconds)
+        conditions = {one["type"] for one in status.get("conditions", []) if one["status"] == "True"}
+        assert "Complete" in conditions, status
+
     def story(self, pods: Sequence[str]) -> str:
         told = [json.dumps(event) for event in self._events.of(pods)]
         for pod in pods:

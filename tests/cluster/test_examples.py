@@ -36,7 +36,7 @@ def pasted(stage: Stage, file: str) -> None:
             stage.lab.apply(manifest)
 
 
-def greeting(stage: Stage, name: str, text: str) -> None:
+def configure(stage: Stage, name: str, text: str) -> None:
     """Change the app's configuration."""
     data: Manifest = {"app.json": text}
     stage.lab.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data})
@@ -47,6 +47,14 @@ def asked(stage: Stage, pod: str, path: str) -> str:
     return stage.lab.run(pod, "shop", [*PYTHON, "-c", GET, f"http://127.0.0.1:8080{path}"]).strip()
 
 
+def serve_and_reload(stage: Stage, pod: str) -> None:
+    """The pod, named like its ConfigMap, becomes ready, answers, and answers otherwise once it is configured so."""
+    stage.until(pod, "it is ready", lambda seen: seen.ready)
+    assert asked(stage, pod, "/bread") == "hello"
+    configure(stage, pod, '{"greeting": "good evening"}')
+    until(lambda: asked(stage, pod, "/again") == "good evening", "the new greeting", stage.lab.patience_seconds)
+
+
 def documents(log: str) -> list[dict[str, Any]]:
     """The documents in the output of a shipper that ships to stdout; its own log lines stand between them."""
     lines = map(json.loads, log.splitlines())
@@ -55,11 +63,8 @@ def documents(log: str) -> list[dict[str, Any]]:
 
 def test_the_pod_serves_reloads_refuses_what_is_broken_and_ships_its_last_word(stage: Stage) -> None:
     pasted(stage, "pod.yaml")
-    stage.until("shop", "it is ready", lambda seen: seen.ready)
-    assert asked(stage, "shop", "/bread") == "hello"
-    greeting(stage, "shop", '{"greeting": "good evening"}')
-    until(lambda: asked(stage, "shop", "/again") == "good evening", "the new greeting", stage.lab.patience_seconds)
-    greeting(stage, "shop", '{"greeting": ')
+    serve_and_reload(stage, "shop")
+    configure(stage, "shop", '{"greeting": ')
     stage.until_said("shop", "config-reloader", "Expecting value")
     assert asked(stage, "shop", "/after") == "good evening"
     stage.delete("shop")
@@ -70,11 +75,7 @@ def test_the_pod_serves_reloads_refuses_what_is_broken_and_ships_its_last_word(s
 
 def test_the_job_completes_and_every_line_of_it_is_shipped(lab: KubectlLab, stage: Stage) -> None:
     pasted(stage, "job.yaml")
-
-    def completed() -> bool:
-        return "completionTime" in json.loads(lab.call("get", "job", "report", "--output=json"))["status"]
-
-    until(completed, "Job report completes", lab.patience_seconds)
+    lab.until_complete("report")
     shipped = documents(lab.call("logs", "job/report", "--container", "log-shipper"))
     assert sorted(one["message"] for one in shipped) == sorted(f"line {number}" for number in range(1000))
     lab.call("delete", "job", "report", "--wait=false")
@@ -82,8 +83,5 @@ def test_the_job_completes_and_every_line_of_it_is_shipped(lab: KubectlLab, stag
 
 def test_several_sidecars_in_one_container_do_the_work_of_both(stage: Stage) -> None:
     pasted(stage, "one-process.yaml")
-    stage.until("shop-one", "it is ready", lambda seen: seen.ready)
-    assert asked(stage, "shop-one", "/bread") == "hello"
-    greeting(stage, "shop-one", '{"greeting": "good evening"}')
-    until(lambda: asked(stage, "shop-one", "/again") == "good evening", "the new greeting", stage.lab.patience_seconds)
+    serve_and_reload(stage, "shop-one")
     stage.until_said("shop-one", "sidecars", "configuration read again")

@@ -1,12 +1,9 @@
 """A whole Job with a native sidecar: what the pod of the shared scenario cannot show, its controller's view."""
 
-import json
-
 import pytest
 
 from tests.cluster.kubectl_lab import KubectlLab
 from tests.support.podlab.building import LOGS, STATE, log_shipper, pod, writer
-from tests.support.podlab.lab import Manifest, until
 from tests.support.podlab.stage import Stage
 
 
@@ -25,13 +22,5 @@ def test_a_job_with_a_native_sidecar_completes(lab: KubectlLab, stage: Stage) ->
             "spec": {"template": template, "backoffLimit": 0},
         }
     )
-    conditions: list[Manifest] = []
-
-    def completed() -> bool:
-        status = json.loads(lab.call("get", "job", name, "--output=json"))["status"]
-        conditions[:] = status.get("conditions", [])
-        return "completionTime" in status
-
-    until(completed, f"Job {name} completes", lab.patience_seconds)
-    assert {one["type"] for one in conditions if one["status"] == "True"} >= {"Complete"}, conditions
+    lab.until_complete(name)
     assert sorted(stage.arrived(name)) == sorted(f"app {number}" for number in range(201))
