@@ -1,7 +1,7 @@
 """The project's form, held by a machine: size, annotations, docstrings, names, broad excepts, waiting in tests.
 
-Numbers: a file fits in the head (260 lines), a function on a screen (40 lines without its docstring), a call in a line
-(5 parameters).
+Numbers: a function fits on a screen (40 lines without its docstring), a call in a line (5 parameters). A file holds one
+thing, whole; its length is for review (at about 400 lines one asks whether it holds two).
 """
 
 import ast
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-FILE_LINES, TEST_FILE_LINES, FUNCTION_LINES, PARAMETERS = 260, 400, 40, 5
+FUNCTION_LINES, PARAMETERS = 40, 5
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "base"}
 BROAD_BOUNDARIES = {"sidecars/runtime/tasks.py", "sidecars/runtime/app.py"}
 
@@ -99,8 +99,6 @@ def node_findings(path: Path, tree: ast.Module) -> Iterator[tuple[int, str]]:
 
 def file_findings(path: Path, text: str) -> Iterator[tuple[int, str]]:
     tree = ast.parse(text)
-    if len(text.splitlines()) > (TEST_FILE_LINES if in_tests(path) else FILE_LINES):
-        yield 1, "the file is too long"
     if ast.get_docstring(tree) is None:
         yield 1, "the module has no docstring"
     names = {*path.parts[:-1], path.stem}
@@ -123,7 +121,6 @@ def test_the_code_keeps_its_form() -> None:
 
 LONG_BODY = "\n".join(["def f() -> None:", *["    print()"] * 41])
 BAD: dict[str, tuple[str, str, str]] = {
-    "a long file": ("sidecars/a.py", "\n" * 300, "the file is too long"),
     "no docstring": ("sidecars/a.py", "x = 1", "no docstring"),
     "an empty name": ("sidecars/utils.py", "", "says nothing"),
     "a long function": ("sidecars/a.py", LONG_BODY, "longer than 40 lines"),
