@@ -24,6 +24,7 @@ _VERBS = {
     "schema": "print the JSON Schema of the settings file",
     "reference": "print the settings as a Markdown table",
 }
+_HELP = ("-h", "--help")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -53,35 +54,80 @@ def open_missing() -> None:
 def command(words: list[str]) -> int:
     """Run what the words ask for and return the exit status."""
     early: list[int] = []
-    if words and words[0] not in _VERBS and not words[0].startswith("-"):
+    verb, rest = verb_of(words)
+    if words and not verb and not words[0].startswith("-"):
         catch_early(early)
     # The entry points of our images block it: as process 1 we would lose what comes before there is a handler.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-    from sidecars.runtime.printing import say, show  # after the signal handlers
+    from sidecars.runtime import environment  # after the signal handlers, and before any library
 
-    if not words or words[0] in {"-h", "--help"}:
-        shown = show(usage())
-        return shown if words else 2
-    if "--version" in {words[0], *split(words)[1][:1]}:  # also after a name, as in `docker run IMAGE --version`
+    environment.settle()
+    if "--version" in {*rest[:1], *split(rest)[1][:1]}:  # also after a name, as in `docker run IMAGE --version`
+        from sidecars.runtime.printing import show  # as below
+
         return show(f"sidecars {__version__}")
-    verb = words[0] if words[0] in _VERBS else ""
-    names, rest = split(words[1:] if verb else words)
+    if (text := help_for(verb, rest)) is not None:
+        from sidecars.runtime.printing import show  # after the signal handlers
+
+        shown = show(text)
+        return shown if words else 2
+    return started(verb, rest, early)
+
+
+def verb_of(words: list[str]) -> tuple[str, list[str]]:
+    """Return the verb and what it is for. It may follow a name: the entry point of an image ends with one, so
+    `docker run IMAGE check` arrives as `log-shipper check`, and `docker run IMAGE check log-shipper` too.
+    """
+    verbs = {*_VERBS, "help"}
+    first, second = [*words[:2], "", ""][:2]
+    if first in verbs:
+        return first, words[1:]
+    if second in verbs and first in known_names():
+        named_again = words[2:3] and words[2] in known_names()
+        return second, words[2:] if named_again else [first, *words[2:]]
+    return "", words
+
+
+def help_for(verb: str, rest: list[str]) -> str | None:
+    """Return the text when only that is asked for; the flags of one sidecar are told by the runtime."""
+    names, more = split(rest)
+    if verb == "help" and rest[:1] and rest[0] in _VERBS:
+        return verb_usage(rest[0])
+    own = rest[: rest.index("--")] if "--" in rest else rest
+    if verb in _VERBS:
+        return verb_usage(verb) if set(_HELP) & set(own) else None
+    if not rest or rest[0] in _HELP or (len(names) > 1 and more[:1] and more[0] in _HELP):
+        return usage()  # flags, and help with them, are those of one
+    return None
+
+
+def started(verb: str, words: list[str], early: list[int]) -> int:
+    """Run sidecars, or a verb on one, and return the exit status."""
+    from sidecars.runtime.printing import say  # after the signal handlers
+
+    names, rest = split(words)
     if wrong := complaint(verb, names or strays(rest)):
         say(wrong)
         return 2
-    if len(names) > 1 and rest[:1] in (["-h"], ["--help"]):
-        return show(usage())  # flags, and help with them, are those of one
-    found = [find(name) for name in names]
+    try:
+        found = [find(name) for name in names]
+    except ModuleNotFoundError as error:
+        if (error.name or "sidecars").startswith("sidecars"):  # a bug of ours
+            raise
+        from sidecars.runtime import extras  # seldom needed
+
+        say(extras.explain(names[0], error))
+        return 2
     if strays(rest) and not (len(found) == 1 and found[0].words):
         say(complaint(verb, strays(rest)))
         return 2
-    if verb:
-        from sidecars.runtime import verbs  # after the signal handlers
+    if verb in _VERBS:
+        from sidecars.runtime import verbs  # only for them
 
         return verbs.run_verb(verb, found[0], rest)
     from sidecars.runtime import run  # after the signal handlers
 
-    return run(found, rest, early)
+    return run(found, ["--help"] if verb else rest, early)
 
 
 def split(words: list[str]) -> tuple[list[str], list[str]]:
@@ -122,7 +168,7 @@ def complaint(verb: str, names: list[str]) -> str:
         if name not in known:
             import difflib  # only for this message
 
-            near = difflib.get_close_matches(name, [*known, *_VERBS], n=1, cutoff=0.4)
+            near = difflib.get_close_matches(name, [*known, *_VERBS, "help"], n=1, cutoff=0.4)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known) or 'none'}"
             return f"cannot run {name}: there is no such sidecar; {hint}"
     if not names or (verb and len(names) != 1):
@@ -139,12 +185,28 @@ def find(name: str) -> "Sidecar":
 
 
 def usage() -> str:
-    """Return the overview, one line per sidecar, without importing any."""
+    """Return the overview, one line per sidecar, without importing any; what is not installed is marked."""
+    from sidecars.runtime import extras  # only for the overview
+
     lines = ["usage: sidecar NAME [FLAGS]        run one sidecar (its flags: sidecar NAME --help)"]
     lines += ["       sidecar NAME NAME ...       run several in one process (settings from variables and files)"]
     lines += [f"       sidecar {f'{verb} NAME':<19} {meaning}" for verb, meaning in _VERBS.items()]
-    lines += ["       sidecar --version", "", "sidecars:"]
-    return "\n".join([*lines, *(f"  {name:<18} {first_line(name)}" for name in known_names())])
+    lines += ["       sidecar help [NAME | VERB]  this text, or that of one", "       sidecar --version"]
+    lines += ["", "sidecars:"]
+    for name in known_names():
+        lines.append(f"  {name:<18} {first_line(name)}")
+        if absent := extras.missing(name):
+            lines.append(f"{'':<20} not installed ({', '.join(absent)}): {extras.remedy(name)}")
+    return "\n".join(lines)
+
+
+def verb_usage(verb: str) -> str:
+    """Return the help of a verb."""
+    lines = [f"usage: sidecar {verb} NAME{' [FLAGS]' if verb == 'check' else ''}", "", f"{_VERBS[verb]}", ""]
+    if verb == "check":
+        lines += ["FLAGS, variables and the settings file are those of the sidecar (sidecar NAME --help).", ""]
+        lines += ["Exit status: 0 it can start here; 1 a finding says no; 2 the settings cannot be used.", ""]
+    return "\n".join([*lines, f"NAME is one of {', '.join(known_names())}."])
 
 
 def first_line(name: str) -> str:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from sidecars.runtime import environment
 from sidecars.runtime.commandline import CommandLine, parse_arguments
 from sidecars.runtime.errors import Problem, SettingsError
 from sidecars.runtime.fields import fields_of
@@ -20,7 +21,7 @@ from sidecars.runtime.loop import run_loop
 from sidecars.runtime.oneshot import one_shot
 from sidecars.runtime.printing import say, show
 from sidecars.runtime.process import Process, build
-from sidecars.runtime.settings import Basics, load, process_environment
+from sidecars.runtime.settings import Basics, load
 from sidecars.runtime.sidecar import Sidecar
 from sidecars.runtime.termination import PATH, leave
 
@@ -43,6 +44,10 @@ def run(sidecars: Sidecar | Sequence[Sidecar], argv: Sequence[str], early: Seque
         settings = read_settings(chosen, line)
         configure()
         process = build(chosen, settings, early)
+        if names := environment.ignored():
+            process.log.info(
+                "some variables are for the app, not for a sidecar: ignored", action="environment.ignored", names=names
+            )
         return run_loop(
             telling(life_of(process, line.oneshot), chosen, line),
             lambda what: process.log.error("left without waiting", action="sidecar.abandoned", busy=what),
@@ -71,7 +76,7 @@ def tell(error: SettingsError, chosen: Sequence[Sidecar], line: CommandLine) -> 
 
 def termination_log(chosen: Sequence[Sidecar], line: CommandLine) -> str:
     """Return the path, also where the settings that could name another one cannot be used."""
-    variables, prefix = process_environment(), chosen[0].prefix
+    variables, prefix = environment.settled_environment(), chosen[0].prefix
     for given in (line.flags.get("termination_log"), variables.get(f"{prefix}TERMINATION_LOG")):
         if isinstance(given, str):
             return given
@@ -110,7 +115,7 @@ def read_settings(chosen: Sequence[Sidecar], line: CommandLine) -> list[Basics]:
             continue
         try:
             unneeded = next((flag.unneeded for flag in sidecar.flags if flag.name == line.oneshot), ())
-            its = load(sidecar.settings, sidecar.prefix, process_environment(), line.flags, unneeded)
+            its = load(sidecar.settings, sidecar.prefix, environment.settled_environment(), line.flags, unneeded)
             problems += elsewhere(chosen[0], found[0], sidecar, its) if found else ()
             found.append(its)
         except SettingsError as error:
@@ -132,7 +137,7 @@ def elsewhere(first: Sidecar, firsts: Basics, other: Sidecar, others: Basics) ->
         default = next(setting.default for setting in fields_of(other.settings) if setting.name == name)
         # A default is no wish. A variable that is set to the default is one.
         if wanted != taken and (
-            wanted != default or process_environment().get(f"{other.prefix}{name.upper()}") == str(wanted)
+            wanted != default or environment.settled_environment().get(f"{other.prefix}{name.upper()}") == str(wanted)
         ):
             yield Problem(
                 f"{other.name}/{name}",

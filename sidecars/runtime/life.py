@@ -4,6 +4,7 @@ import asyncio
 import signal
 
 from sidecars import __version__
+from sidecars.runtime import extras
 from sidecars.runtime.admin import AdminServer
 from sidecars.runtime.errors import SettingsError
 from sidecars.runtime.health import State
@@ -133,7 +134,8 @@ def outcome(process: Process) -> int:
         elif error := task.exception():
             if isinstance(error, SettingsError) and not process.stop.requested:
                 raise error
-            unit.ctx.log.error("crashed", action="sidecar.crashed", error=error)
+            why = f": {extras.explain(unit.sidecar.name, error)}" if isinstance(error, ModuleNotFoundError) else ""
+            unit.ctx.log.error(f"crashed{why}", action="sidecar.crashed", error=error)
             statuses.append(CRASHED)
         else:
             statuses.append(task.result())

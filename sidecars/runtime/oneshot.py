@@ -5,6 +5,7 @@ endpoint.
 import asyncio
 import signal
 
+from sidecars.runtime import extras
 from sidecars.runtime.errors import Permanent, SettingsError, Transient
 from sidecars.runtime.loop import CANCEL_SECONDS, CRASHED, signals_on_loop
 from sidecars.runtime.printing import say
@@ -44,7 +45,9 @@ def _status(unit: Unit, task: asyncio.Task[int]) -> int:
     error = task.exception()
     if isinstance(error, SettingsError):
         raise error
-    if isinstance(error, Permanent | Transient):
+    if isinstance(error, ModuleNotFoundError):
+        say(extras.explain(unit.sidecar.name, error))
+    elif isinstance(error, Permanent | Transient):
         say(error)
     elif error:
         unit.ctx.log.error("crashed", action="sidecar.crashed", error=error)

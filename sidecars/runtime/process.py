@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from sidecars.runtime.environment import settled_environment
 from sidecars.runtime.health import Health, TimedHealth
 from sidecars.runtime.logs import Log
-from sidecars.runtime.settings import Basics, Settings, process_environment
+from sidecars.runtime.settings import Basics, Settings
 from sidecars.runtime.sidecar import Context, Main, Sidecar
 from sidecars.runtime.stop import Stop, now
 
@@ -87,7 +88,7 @@ def _shared(name: str, pairs: Sequence[tuple[Sidecar, Basics]], log: Log) -> Sha
 
     first = pairs[0][1]
     assert isinstance(first, Settings)  # noqa: S101 (Sidecar sees to it; tells mypy)
-    tracing = Tracing(name, process_environment(), log)
+    tracing = Tracing(name, settled_environment(), log)
     return Shared(tracing, new_registry([sidecar.name for sidecar, _ in pairs]), first)
 
 

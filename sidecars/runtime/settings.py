@@ -1,10 +1,9 @@
-"""Settings: the only reader of the environment and of the settings file, into one frozen value per sidecar.
+"""Settings: from the environment, the settings file and flags into one frozen value per sidecar.
 
 Flags win over environment variables, these over the YAML file, that over foreign variables (`fallbacks`), those over
 the default. Every problem is reported at once: whoever edits a manifest should need one round, not five.
 """
 
-import os
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
+from sidecars.runtime.environment import process_environment
 from sidecars.runtime.errors import Problem, SettingsError, unknown
 from sidecars.runtime.fields import Field, Secret, fields_of
 from sidecars.runtime.structures import missing, read_setting
@@ -85,11 +85,6 @@ class _Given:
 
     raw: object
     source: str
-
-
-def process_environment() -> Mapping[str, str]:
-    """Return the environment of this process: nobody else reads it."""
-    return os.environ
 
 
 def load(

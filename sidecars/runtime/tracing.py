@@ -35,12 +35,9 @@ class Tracing:
 
 
 def _start_sdk(name: str, log: Log) -> Any:
-    """Make and register the SDK's provider, or return None with one warning when its packages are not installed."""
-    try:  # imported here: 16 MiB that only those pay who export
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-        from opentelemetry.sdk.resources import Resource
-        from opentelemetry.sdk.trace import TracerProvider
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    """Make and register the SDK's provider, or return None with one warning when that is impossible."""
+    try:
+        provider = _provider(name)
     except ImportError as error:
         log.warning(
             "cannot export traces: the OpenTelemetry SDK is missing; install sidecars[otel] or unset the OTLP endpoint",
@@ -48,8 +45,25 @@ def _start_sdk(name: str, log: Log) -> Any:
             missing=error.name,
         )
         return None
+    except (LookupError, OSError, RuntimeError, StopIteration, TypeError, ValueError) as error:
+        # The variables may be meant for the app's SDK: that ours cannot use one is no reason not to work.
+        log.warning(
+            f"cannot export traces: {error}; correct that variable (OTEL_...), or unset the OTLP endpoint",
+            action="tracing.unavailable",
+        )
+        return None
+    trace.set_tracer_provider(provider)  # global, so that libraries' own spans join ours
+    return provider
+
+
+def _provider(name: str) -> Any:
+    # imported here: 16 MiB that only those pay who export; some variables are read by the import already
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
     # No atexit hook: we flush ourselves, with a limit, and an endpoint that is away must not hold up the exit.
     provider = TracerProvider(resource=Resource.create({"service.name": name}), shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-    trace.set_tracer_provider(provider)  # global, so that libraries' own spans join ours
     return provider

@@ -6,10 +6,11 @@ import msgspec
 
 from sidecars.runtime import reference
 from sidecars.runtime.commandline import parse_arguments
+from sidecars.runtime.environment import settled_environment
 from sidecars.runtime.errors import SettingsError
 from sidecars.runtime.printing import say, show
 from sidecars.runtime.schema import schema
-from sidecars.runtime.settings import load, process_environment
+from sidecars.runtime.settings import load
 from sidecars.runtime.sidecar import Sidecar
 
 
@@ -23,7 +24,7 @@ def check(sidecar: Sidecar, flags: Sequence[str]) -> int:
     line = parse_arguments(sidecar, flags)
     problems = list(line.problems)
     try:
-        settings = load(sidecar.settings, sidecar.prefix, process_environment(), line.flags)
+        settings = load(sidecar.settings, sidecar.prefix, settled_environment(), line.flags)
     except SettingsError as error:
         problems += error.problems
     if problems:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-from sidecars.runtime import Context, Permanent
+from sidecars.runtime import Context, Permanent, environment
 
 from .words import words
 
@@ -52,6 +52,7 @@ def _exec(command: tuple[str, ...]) -> NoReturn:
         raise CannotBecome("cannot run the command: its name is empty; is a variable unset?", NOT_FOUND)
     if not _was_given(b"LC_CTYPE"):
         os.unsetenv("LC_CTYPE")
+    environment.restore()  # it gets all that we were given
     try:
         os.execvp(command[0], command)  # noqa: S606 (no shell is what we want)
     except (FileNotFoundError, NotADirectoryError):

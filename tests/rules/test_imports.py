@@ -21,9 +21,9 @@ SDK_HOME = "sidecars/runtime/tracing.py"
 
 # What may be used in which files only. Ruff bans the same names while code is written, but by folder, not by file.
 HOMES: dict[str, set[str]] = {
-    "os.environ": {"sidecars/runtime/settings.py"},
-    "os.getenv": {"sidecars/runtime/settings.py"},
-    "os.environb": {"sidecars/runtime/settings.py"},
+    "os.environ": {"sidecars/runtime/environment.py"},
+    "os.getenv": {"sidecars/runtime/environment.py"},
+    "os.environb": {"sidecars/runtime/environment.py"},
     "asyncio.sleep": {"sidecars/runtime/stop.py"},
     "time.sleep": set(),
     "time.time": {"sidecars/runtime/stop.py"},
@@ -112,7 +112,7 @@ def test_the_check_sees(text: str) -> None:
 GOOD = {
     "the base libraries": ("sidecars/log_shipper/agent.py", "import aiohttp\nfrom opentelemetry import trace"),
     "the SDK in its home": (SDK_HOME, "from opentelemetry.sdk.trace import TracerProvider"),
-    "the environment in its home": ("sidecars/runtime/settings.py", "import os\nos.environ['A']"),
+    "the environment in its home": ("sidecars/runtime/environment.py", "import os\nos.environ['A']"),
     "a library in the contracts": ("sidecars/log_shipper/elastic.py", "import elastic_transport"),
 }
 

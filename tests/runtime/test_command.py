@@ -118,6 +118,69 @@ def test_a_program_called_like_a_sidecar_runs_it(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout.splitlines()[0].startswith("usage: sidecar log-shipper")) == (0, True)
 
 
+@pytest.mark.parametrize(
+    ("words", "same"),
+    [
+        (("help",), ("--help",)),
+        (("help", "log-shipper"), ("log-shipper", "--help")),
+        (("log-shipper", "help"), ("log-shipper", "--help")),
+        (("check", "--help"), ("help", "check")),
+        (("check", "log-shipper", "-h"), ("help", "check")),
+        (("schema", "--help"), ("help", "schema")),
+        (("log-shipper", "schema"), ("schema", "log-shipper")),
+        (("log-shipper", "schema", "log-shipper"), ("schema", "log-shipper")),
+    ],
+)
+def test_help_and_verbs_are_found_where_people_look_for_them(words: tuple[str, ...], same: tuple[str, ...]) -> None:
+    """An image's entry point ends with the name: `docker run IMAGE check log-shipper` becomes `log-shipper check
+    log-shipper`.
+    """
+    done = sidecar(*words)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == sidecar(*same).stdout != ""
+
+
+@pytest.mark.parametrize("words", [("log-shipper", "check", "log-shipper"), ("log-shipper", "check")])
+def test_an_entry_point_with_a_name_takes_check(words: tuple[str, ...]) -> None:
+    done = sidecar(*words, "--paths", "/x/*.log", "--output", "stdout")
+    assert done.stdout.startswith("ok: the settings of log-shipper can be used\n")
+
+
+def test_a_verb_before_the_words_of_a_sidecar_is_a_verb() -> None:
+    done = sidecar("wait-for", "check", "tcp://db:1", "--", "app", "--help")
+    assert (done.returncode, done.stdout.partition("\n")[0]) == (0, "ok: the settings of wait-for can be used")
+
+
+def test_the_help_of_check_says_where_its_flags_are() -> None:
+    assert "sidecar NAME --help" in sidecar("help", "check").stdout
+
+
+def test_a_sidecar_whose_extra_is_not_installed_names_it() -> None:
+    without = "import sys; sys.modules['isal'] = None; from sidecars.__main__ import main; sys.exit(main())"
+    for words in (("log-shipper",), ("check", "log-shipper"), ("log-shipper", "--help")):
+        command = [sys.executable, "-c", without, *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+        assert done.returncode == 2
+        assert done.stderr == (
+            "cannot run log-shipper: it needs the package isal, which is not installed; "
+            "pip install 'sidecars[log-shipper]' (in a clone: pip install '.[log-shipper]')\n"
+        )
+
+
+def test_the_overview_marks_what_is_not_installed(tmp_path: Path) -> None:
+    folder = tmp_path / "sidecars-1.dist-info"
+    folder.mkdir()
+    wanted = "Requires-Dist: isal>=1\nRequires-Dist: no-such-thing>=1; extra == 'log-shipper'\n"
+    (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: sidecars\nVersion: 1\n{wanted}", encoding="utf-8")
+    command = [sys.executable, "-m", "sidecars", "--help"]
+    environ = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path, env=environ)
+    marked = [line.strip() for line in done.stdout.splitlines() if "not installed" in line]
+    assert marked == [
+        "not installed (no-such-thing): pip install 'sidecars[log-shipper]' (in a clone: pip install '.[log-shipper]')"
+    ]
+
+
 def test_help_says_everything_about_each_setting(start: Start) -> None:
     run = start("idle", "--help")
     assert run.status() == 0

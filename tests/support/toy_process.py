@@ -13,7 +13,9 @@ def main(words: list[str]) -> int:
     """Run the toys named in front; `check`, `schema` or `reference` first runs that verb on one."""
     early: list[int] = []
     catch_early(early)
-    from sidecars.runtime import run
+    from sidecars.runtime import environment, run
+
+    environment.settle()
     from tests.support.toy_oneshots import ONESHOTS
 
     if words[0] in ONESHOTS and words[1:2] not in (["idle"], ["greedy"]):  # a test looks at what such a process imports

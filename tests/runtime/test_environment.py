@@ -1,0 +1,125 @@
+"""The variables of the app in the sidecar's container: a shared `envFrom` must change nothing for us, and everything
+that we start gets them as they were given.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from sidecars.runtime.environment import IGNORED
+from tests.runtime.conftest import Start
+from tests.support.books import samples
+from tests.support.reloader import ReloaderProcess
+from tests.support.toy_runs import ROOT
+
+LIBRARIES = [
+    "aiohttp",
+    "multidict",
+    "yarl",
+    "frozenlist",
+    "propcache",
+    "aiosignal",
+    "aiohappyeyeballs",
+    "attrs",
+    "idna",
+    "msgspec",
+    "PyYAML",
+    "prometheus-client",
+    "opentelemetry-api",
+    "opentelemetry-sdk",
+    "opentelemetry-exporter-otlp-proto-http",
+    "opentelemetry-exporter-otlp-common",
+    "requests",
+    "elastic-transport",
+    "elasticsearch",
+    "urllib3",
+    "certifi",
+    "isal",
+    "asyncinotify",
+    "Jinja2",
+    "MarkupSafe",
+    "protobuf",
+]
+NAME = """["']([A-Za-z_]+)["']"""
+READ = re.compile(rf"os\.(?:environ(?:\.get\(|\[)|getenv\()\s*{NAME}|{NAME} in os\.environ")
+EXAMPLES = {"FOO"}  # in a docstring of aiohttp
+
+
+def read_by(library: str) -> Iterator[str]:
+    """The variables that a library reads by their literal names."""
+    for file in metadata.files(library) or []:
+        if file.suffix == ".py" and "django" not in file.parts:
+            text = Path(str(file.locate())).read_text(encoding="utf-8")
+            yield from (first or second for first, second in READ.findall(text))
+
+
+def test_every_variable_that_a_library_reads_by_its_name_is_ignored() -> None:
+    found = {name for library in LIBRARIES for name in read_by(library)}
+    assert "PROMETHEUS_MULTIPROC_DIR" in found
+    assert found - IGNORED.keys() == EXAMPLES
+
+
+def test_the_readme_lists_what_is_ignored() -> None:
+    section = (
+        (ROOT / "README.md").read_text(encoding="utf-8").partition("### The app's variables")[2].partition("\n#")[0]
+    )
+    assert {name for name in IGNORED if f"`{name}`" not in section} == set()
+
+
+@pytest.fixture
+def reloader(tmp_path: Path) -> Iterator[ReloaderProcess]:
+    (tmp_path / "watched").mkdir()
+    process = ReloaderProcess(tmp_path, {"watch": tmp_path / "watched", "initial": "always"})
+    yield process
+    process.kill()
+
+
+def test_the_apps_variables_do_not_reach_our_libraries_and_reach_our_commands(
+    tmp_path: Path, reloader: ReloaderProcess
+) -> None:
+    (tmp_path / "multiproc").mkdir()
+    theirs = dict.fromkeys(IGNORED, "/app/nonsense") | {
+        "PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "multiproc"),
+        "SSLKEYLOGFILE": str(tmp_path / "keys"),
+        "APP_TOKEN": "secret\n",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1\n",
+        "READTHEDOCS": "true",
+    }
+    seen = tmp_path / "seen"
+    program = f"import json, os; open({str(seen)!r}, 'w').write(json.dumps(dict(os.environ)))"
+    reloader.environment = theirs
+    reloader.steps({"exec": {"command": [sys.executable, "-c", program]}}).start()
+    reloader.wait_until(seen.exists, "the command")
+    reloader.wait_until_settled()
+    assert samples(reloader.ask("/metrics")[1])
+    assert reloader.terminate() == 0
+    assert json.loads(seen.read_text(encoding="utf-8")).items() >= theirs.items()
+    assert os.listdir(tmp_path / "multiproc") == []
+    assert not (tmp_path / "keys").exists()
+    assert reloader.logged("environment.ignored")[0]["names"] == sorted(IGNORED)
+    assert "Traceback" not in reloader.stderr
+
+
+def test_what_wait_for_becomes_gets_every_variable_as_it_was_given(tmp_path: Path) -> None:
+    theirs = {**dict.fromkeys(IGNORED, "/app/nonsense"), "APP_TOKEN": "secret\n"}
+    command = [sys.executable, "-m", "sidecars", "wait-for", f"file://{tmp_path}", "--", "/usr/bin/env", "-0"]
+    environment = {"PATH": os.environ["PATH"], **theirs}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert dict(line.split("=", 1) for line in done.stdout.split("\0") if line).items() >= theirs.items()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("OTEL_BSP_SCHEDULE_DELAY", "-5"), ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "x"), ("OTEL_TRACES_SAMPLER", "theirs")],
+)
+def test_traces_that_cannot_be_set_up_are_a_warning(start: Start, name: str, text: str) -> None:
+    run = start("idle", environ={"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", name: text}).started()
+    assert [line["level"] for line in run.logs if line["level"] != "info"] == ["warning"]
+    assert run.stop() == 0
