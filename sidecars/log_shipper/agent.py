@@ -24,6 +24,8 @@ from .state import StateFolder
 
 _LEFT_OF_GRACE_SECONDS = 2.0
 """The sidecar is gone this long before the grace ends, whatever happens."""
+_MORE = 8
+"""So many batches more than `requests` may be in delivery: those that are held do not keep others from being tried."""
 _DRAIN_SECONDS = 1.0
 """In the ordinary lifecycle, half lines count as lines from so long before that on, be the app silent or not."""
 
@@ -56,7 +58,9 @@ class Shipper:
     async def _work(self) -> None:
         """Tail, send and save at the same time; then the stop in its order."""
         async with asyncio.TaskGroup() as tasks:
-            helpers = [tasks.create_task(self._send(), name=f"send-{n}") for n in range(self._settings.requests)]
+            helpers = [
+                tasks.create_task(self._send(), name=f"send-{n}") for n in range(self._settings.requests + _MORE)
+            ]
             helpers.append(tasks.create_task(self._state.keep_saving(self._checkpoint), name="checkpoint"))
             helpers.append(tasks.create_task(self._wake_at_stop(), name="wake-at-stop"))
             while not self._ctx.stop.requested:
@@ -89,7 +93,7 @@ class Shipper:
             self._settle(batch, 0)
 
     async def _send(self) -> None:
-        """One of the requests that may be under way at once."""
+        """Deliver one batch after the other; how many requests are under way at once is up to `delivery`."""
         while True:
             batch, payload = await self._queue.get()
             await self._make_known()
@@ -164,15 +168,22 @@ class Shipper:
         await self._state.save(self._checkpoint())
         behind = {tail.place: tail.lag_bytes for tail in self._following.tails.values() if tail.lag_bytes}
         undelivered = sum(behind.values())
+        refused = self._delivery.letters.kept
         if undelivered:
+            trouble = self._delivery.trouble
+            why = f"; {trouble.text}" if trouble else ""
             self._ctx.log.error(
-                f"stopping with {undelivered} bytes undelivered; they are in their files still",
+                f"stopping with {undelivered} bytes undelivered; they are in their files still{why}",
                 action="stop.undelivered",
                 undelivered_bytes=undelivered,
                 files=dict(sorted(behind.items())[:_NAMED_FILES]),
+                refused_records=refused,
             )
-        else:
-            self._ctx.log.info("everything is delivered", action="stop.drained", undelivered_bytes=0)
+            return
+        but_for = f", but for {refused} refused records in {self._delivery.letters.path}" if refused else ""
+        self._ctx.log.info(
+            f"everything is delivered{but_for}", action="stop.drained", undelivered_bytes=0, refused_records=refused
+        )
 
     def _checkpoint(self) -> Checkpoint:
         return Checkpoint(self._following.positions(), self._following.ended.listed())
@@ -198,6 +209,8 @@ class Shipper:
             "output": self._settings.destination.value,
             "target": self._settings.target,
             "in_flight_bytes": self._tailing.in_flight_bytes,
+            "delivery": self._delivery.status(),
+            "dead_letters": self._delivery.letters.status(),
             "files": sorted(files, key=lambda item: str(item["path"])),
         }
 

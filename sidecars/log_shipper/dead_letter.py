@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 import msgspec
 
@@ -16,6 +17,8 @@ from .append import append
 from .core.bulk import Refusal
 from .metrics import ShipperMetrics
 from .settings import LogShipperSettings
+
+_NAMED_TYPES = 5
 
 
 class DeadLetter(msgspec.Struct):
@@ -59,11 +62,15 @@ class DeadLetters:
     """The dead-letter file of this shipper, with its log, metrics and health."""
 
     def __init__(self, settings: LogShipperSettings, ctx: Context, metrics: ShipperMetrics) -> None:
+        self.path = settings.letters_path
+        self.kept = 0
+        """Records that were written to it since the start."""
         self._file = DeadLetterFile(settings.letters_path, settings.dead_letter_bytes)
         self._target = settings.target
         self._ctx = ctx
         self._metrics = metrics
         self._turn = asyncio.Lock()
+        self._dropped_bytes = 0
 
     async def keep(self, refused: Sequence[tuple[bytes, Refusal]]) -> bool:
         """Write refused records (as in the bulk body) with the reason; False when that is not possible now."""
@@ -73,22 +80,42 @@ class DeadLetters:
             async with self._turn:
                 await asyncio.to_thread(self._file.write, letters)
         except OSError as error:
-            text = f"cannot write {self._file.path} (dead_letter_path): {error.strerror}"
+            text = f"cannot write {self.path} (dead_letter_path): {error.strerror}"
             self._metrics.retries.labels("dead_letter").inc(len(letters))
             self._ctx.health.set("dead-letters", State.DEGRADED, text)
             self._ctx.log.error(text, action="dead_letter.failed", every_seconds=30, records=len(letters))
             return False
-        self._ctx.health.set("dead-letters", State.OK)
-        self._metrics.dropped_letters.set(self._file.dropped_bytes)
-        first = refused[0][1]
+        self._note_kept(refused)
+        return True
+
+    def status(self) -> dict[str, Any]:
+        """For /status."""
+        return {"path": self.path, "records": self.kept, "dropped_bytes": self._file.dropped_bytes}
+
+    def _note_kept(self, refused: Sequence[tuple[bytes, Refusal]]) -> None:
+        """Say it: that records are refused, and that older ones had to make room."""
+        self.kept += len(refused)
+        dropped_bytes = self._file.dropped_bytes
+        gone = f"; {dropped_bytes} bytes of older ones were dropped (dead_letter_bytes)" if dropped_bytes else ""
+        self._ctx.health.set("dead-letters", State.OK, f"{self.kept} refused records are in {self.path}{gone}")
+        if dropped_bytes > self._dropped_bytes:
+            self._ctx.log.error(
+                f"cannot keep all refused records in {self.path}: {dropped_bytes} bytes of older ones are dropped"
+                " so far; raise dead_letter_bytes, or mend what is refused",
+                action="dead_letter.dropped",
+                every_seconds=30,
+                dropped_bytes=dropped_bytes,
+            )
+        self._dropped_bytes = dropped_bytes
+        self._metrics.dropped_letters.set(dropped_bytes)
+        types = sorted({refusal.type for _, refusal in refused})
         self._ctx.log.warning(
-            f"Elasticsearch refused records for good: {first.type}; they are kept in {self._file.path}",
+            f"Elasticsearch refused records for good: {', '.join(types[:_NAMED_TYPES])}; they are kept in {self.path}",
             action="records.rejected",
             every_seconds=10,
-            records=len(letters),
-            status=first.status,
+            records=len(refused),
+            status=refused[0][1].status,
         )
-        return True
 
 
 def _letter(record: bytes, refusal: Refusal, target: str, time: str) -> DeadLetter:

@@ -1,20 +1,27 @@
 """Deliver a batch: send, judge the reply, send again what is not settled, until every record has one outcome.
 
 There is no end to trying. While sending as such is refused or unreachable, one request at a time probes, with
-full-jitter pauses, and the others wait for it; what was read stays in memory and in its file.
+full-jitter pauses, and the others wait for it (`core.circuit`); what was read stays in memory and in its file.
 """
 
 import asyncio
 import random
+from collections import deque
 from http import HTTPStatus
-from typing import Protocol
+from typing import Any, Protocol
+
+import msgspec
 
 from sidecars.runtime import Backoff, Context, State
+from sidecars.runtime.stop import monotonic
 
 from .compress import pack, unpack
 from .core.batch import Payload, chosen, halves, records_of
-from .core.bulk import Advice, Answer, Judgement, advice, judge, request_reason, whole_refusal
+from .core.bulk import Advice, Answer, Judgement, advice, judge, reason_of, what_it_is, whole_refusal
 from .core.choices import Compression, IdMode, Output
+from .core.circuit import Circuit
+from .core.evidence import Evidence, Mark
+from .core.trouble import Trouble, failed, refused
 from .dead_letter import DeadLetters
 from .metrics import ShipperMetrics
 from .settings import LogShipperSettings
@@ -40,6 +47,13 @@ class Transport(Protocol):
         """Let go of connections."""
 
 
+class _Suspicion(msgspec.Struct):
+    """Of the records of one batch that were refused for unclear reasons: since when, and how often."""
+
+    mark: Mark | None = None
+    tries: int = 0
+
+
 class Delivery:
     """Shared by all requests: what is known of the backend's state, and the counting of outcomes."""
 
@@ -51,9 +65,11 @@ class Delivery:
         self._transport = transport
         self._packs = settings.destination is Output.ELASTICSEARCH and settings.compression is Compression.GZIP
         self._own_ids = settings.id_mode is IdMode.DERIVED
-        self._letters = DeadLetters(settings, ctx, metrics)
+        self.letters = DeadLetters(settings, ctx, metrics)
+        self._circuit = Circuit()
+        self._evidence = Evidence()
         self._probe = asyncio.Lock()
-        self._trouble = ""
+        self._slots = asyncio.Semaphore(settings.requests)
         self._backoff = new_backoff()
         self._hurry = asyncio.Event()
 
@@ -67,16 +83,38 @@ class Delivery:
         """The sidecar is stopping: cut pauses short."""
         self._hurry.set()
 
+    @property
+    def trouble(self) -> Trouble | None:
+        """Why nothing goes through at present."""
+        return self._circuit.trouble
+
+    def status(self) -> dict[str, Any]:
+        """For /status."""
+        circuit, trouble = self._circuit, self._circuit.trouble
+        shown: dict[str, Any] = {"circuit": circuit.position.value, "held": bool(trouble and trouble.held)}
+        if trouble:
+            shown |= {"reason": trouble.reason, "message": trouble.text, "failed_attempts": circuit.attempts}
+            shown["for_seconds"] = round(monotonic() - circuit.since, 1)
+        return shown
+
     async def deliver(self, payload: Payload) -> int:
         """Settle every record of the payload; returns the file bytes that went into the dead-letter file."""
-        waiting = [payload] if payload.count else []
+        waiting = deque([payload] if payload.count else ())
         backoff = new_backoff()
+        suspicion = _Suspicion()
         dead_bytes = 0
         while waiting:
             payload = waiting.pop()
             judgement = await self._judged(payload)
             if judgement is None:
+                self._suspect(suspicion, payload.count)
                 waiting += [self.prepare(half) for half in halves(self._records(payload), payload.spans)]
+                continue
+            if judgement.unclear and not self._decide(judgement, suspicion, payload):
+                self._metrics.count(judgement)
+                waiting.appendleft(payload)  # the others first: one that is taken is a witness
+                if self._circuit.is_closed and len(waiting) == 1:
+                    await self._pause(backoff)
                 continue
             if judgement.rejected:
                 dead_bytes += await self._bury(payload, judgement)
@@ -88,43 +126,83 @@ class Delivery:
                 await self._pause(backoff)
         return dead_bytes
 
+    def _suspect(self, suspicion: _Suspicion, records: int) -> None:
+        """Records were refused for what may be their own fault."""
+        if suspicion.mark is None:
+            suspicion.mark = self._evidence.refused(records, monotonic())
+
+    def _decide(self, judgement: Judgement, suspicion: _Suspicion, payload: Payload) -> bool:
+        """Whether what was refused for unclear reasons is at fault itself, and so rejected; else it is all kept."""
+        self._suspect(suspicion, payload.count)
+        if suspicion.mark and self._evidence.is_about_record(suspicion.mark, monotonic()):
+            judgement.rejected |= judgement.unclear
+            judgement.unclear = {}
+            return True
+        suspicion.tries += 1
+        if not self._circuit.is_closed or self._evidence.is_trouble(suspicion.tries):
+            refusal = next(iter(judgement.unclear.values()))
+            self._note_trouble(refused("unclear", refusal, judgement.url))
+        judgement.retry |= dict.fromkeys(judgement.unclear, "unclear")
+        judgement.unclear = {}
+        return False
+
     async def _judged(self, payload: Payload) -> Judgement | None:
         """Send until there is an answer that says something about the records; None asks for smaller requests."""
         overloads = 0
         while True:
-            if not self._trouble:
-                answer, judgement = await self._attempt(payload)
-            else:
-                async with self._probe:
-                    if self._trouble:
-                        await self._pause(self._backoff)
-                    answer, judgement = await self._attempt(payload)
-            step = _step(answer)
-            if judgement is not None and not (judgement.forbidden and len(judgement.retry) == payload.count):
+            answer, judgement = await self._sent(payload)
+            if judgement is None and _step(answer) is Advice.SPLIT:
+                self._clear(but_for="unclear")
+                if payload.count > 1:
+                    return None
+                return Judgement(unclear={0: whole_refusal(answer)}, url=answer.url)
+            if judgement is not None and judgement.settled:
                 self._clear()
                 return judgement
-            if step is Advice.SPLIT:
-                self._clear()
-                return None if payload.count > 1 else Judgement(rejected={0: whole_refusal(answer)})
-            self._note_trouble(answer if judgement is None else Answer(403, answer.body), payload)
+            if judgement is not None and judgement.unclear:
+                self._clear(but_for="unclear")
+                return judgement
+            trouble = _trouble_of(answer, judgement, payload.count)
+            if judgement is None:
+                self._metrics.retries.labels(trouble.reason).inc(payload.count)
+            else:
+                self._metrics.count(judgement)
+            self._note_trouble(trouble)
             overloads += answer.status == HTTPStatus.TOO_MANY_REQUESTS
             if overloads >= _OVERLOADS and payload.count > 1 and sum(payload.spans) > _SMALL_BYTES:
                 return None
 
+    async def _sent(self, payload: Payload) -> tuple[Answer, Judgement | None]:
+        """One attempt, as soon as the circuit lets it out."""
+        while not self._circuit.is_closed:
+            async with self._probe:
+                if not self._circuit.is_closed:
+                    await self._pause(self._backoff)
+                if not self._circuit.is_closed:  # a request that was under way may have been answered meanwhile
+                    self._circuit.probed()
+                    return await self._attempt(payload)
+        return await self._attempt(payload)
+
     async def _attempt(self, payload: Payload) -> tuple[Answer, Judgement | None]:
         """One request, and what it says of each record if it does."""
-        with self._metrics.request_seconds.time(), self._ctx.tracer.start_as_current_span("bulk") as span:
-            span.set_attribute("records", payload.count)
-            answer = await self._transport.send(payload)
-            span.set_attribute("http.response.status_code", answer.status)
+        async with self._slots:
+            number = self._evidence.begin()
+            with self._metrics.request_seconds.time(), self._ctx.tracer.start_as_current_span("bulk") as span:
+                span.set_attribute("records", payload.count)
+                answer = await self._transport.send(payload)
+                span.set_attribute("http.response.status_code", answer.status)
         for reason in answer.failovers:
             self._metrics.retries.labels(reason).inc(payload.count)
+        judgement = None
         if answer.accepted:
-            return answer, Judgement(written=payload.count)
-        if _step(answer) is not Advice.JUDGE:
-            return answer, None
-        judgement = judge(answer.body, payload.count, own_ids=self._own_ids)
-        return (answer if judgement else _UNREADABLE), judgement
+            judgement = Judgement(written=payload.count)
+        elif _step(answer) is Advice.JUDGE:
+            judgement = judge(answer.body, payload.count, own_ids=self._own_ids)
+        if judgement is not None:
+            judgement.url = answer.url
+            if judgement.settled:
+                self._evidence.was_taken(number)
+        return answer, judgement
 
     def _rest(self, payload: Payload, judgement: Judgement) -> Payload:
         """What is to be sent again."""
@@ -140,33 +218,34 @@ class Delivery:
         records = self._records(payload)
         refused = [(records[index], refusal) for index, refusal in judgement.rejected.items()]
         backoff = new_backoff()
-        while not await self._letters.keep(refused):
+        while not await self.letters.keep(refused):
             await self._pause(backoff)
         return sum(payload.spans[index] for index in judgement.rejected)
 
-    def _note_trouble(self, answer: Answer, payload: Payload) -> None:
+    def _note_trouble(self, trouble: Trouble) -> None:
         """Sending does not work at all: say so, loudly where a person has to act, and not at every attempt."""
-        reason = answer.reason or request_reason(answer.status)
-        refusal = whole_refusal(answer)
-        detail = answer.detail or f"HTTP {answer.status}: {refusal.reason or refusal.type}"
-        self._metrics.retries.labels(reason).inc(payload.count)
-        held = _step(answer) is Advice.HOLD or reason in ("credentials", "tls")
-        self._metrics.held.set(held)
-        text = f"cannot deliver: {detail}. {_REMEDIES.get(reason, 'It is tried again.')} Nothing is lost meanwhile."
-        if held:
-            self._ctx.log.error(text, action="delivery.held", every_seconds=30, reason=reason)
-        else:
-            self._ctx.log.warning(text, action="delivery.failed", every_seconds=30, reason=reason)
-        self._trouble = reason
-        self._ctx.health.set("delivery", State.DEGRADED, text)
+        now = monotonic()
+        is_to_be_said = self._circuit.failed(trouble, now)
+        self._metrics.troubled(trouble)
+        self._ctx.health.set("delivery", State.DEGRADED, trouble.text)
+        if is_to_be_said:
+            say = self._ctx.log.error if trouble.held else self._ctx.log.warning
+            action = "delivery.held" if trouble.held else "delivery.failed"
+            for_seconds = round(now - self._circuit.since, 1)
+            attempts = self._circuit.attempts
+            say(trouble.text, action=action, reason=trouble.reason, failed_attempts=attempts, for_seconds=for_seconds)
 
-    def _clear(self) -> None:
-        """A request was answered as it should be."""
-        if self._trouble:
-            self._trouble = ""
+    def _clear(self, but_for: str = "") -> None:
+        """A request was answered as it should be: whatever the trouble was, it is over; `but_for` one reason."""
+        trouble = self._circuit.trouble
+        if trouble and trouble.reason == but_for:
+            return
+        if not self._circuit.is_closed:
             self._backoff.reset()
-            self._metrics.held.set(0)
-            self._ctx.log.info("delivering again", action="delivery.recovered")
+            self._metrics.troubled(None)
+            lasted_seconds = round(monotonic() - self._circuit.since, 1)
+            if self._circuit.answered():
+                self._ctx.log.info("delivering again", action="delivery.recovered", after_seconds=lasted_seconds)
         self._ctx.health.set("delivery", State.OK)
 
     async def _pause(self, backoff: Backoff) -> None:
@@ -191,13 +270,16 @@ def _step(answer: Answer) -> Advice:
     return advice(answer.status, answer.body) if answer.status else Advice.RETRY
 
 
-_UNREADABLE = Answer(HTTPStatus.OK, reason="unknown", detail="the reply to the bulk request is none")
-"""Cut, garbled, or the page of somebody else: nobody knows what became of the records."""
-_REMEDIES = {
-    "forbidden": "Check the credentials (api_key_file, or username and password_file) and their privileges.",
-    "credentials": "Check that the file exists and can be read.",
-    "status_4xx": "Check elasticsearch_url, and that the target exists (--setup makes the data stream's template).",
-    "tls": "Check ca_file, and the host name in elasticsearch_url.",
-    "output": "Make room, or correct the path.",
-    "unknown": "Check that elasticsearch_url leads to Elasticsearch.",
-}
+def _trouble_of(answer: Answer, judgement: Judgement | None, records: int) -> Trouble:
+    """Why a request settled nothing."""
+    if not answer.status:
+        return failed(answer.reason, answer.detail)
+    if judgement is not None and judgement.cause is not None:
+        return refused(judgement.cause_reason, judgement.cause, answer.url)
+    if _step(answer) is Advice.JUDGE:
+        return failed("unknown", f"{answer.url} answered with {what_it_is(answer, records)}")
+    if HTTPStatus.MULTIPLE_CHOICES <= answer.status < HTTPStatus.BAD_REQUEST:
+        leads_to = answer.location or "an address that it does not name"
+        return failed("redirect", f"{answer.url} answered HTTP {answer.status}, a redirect to {leads_to}")
+    refusal = whole_refusal(answer)
+    return refused(reason_of(refusal), refusal, answer.url)

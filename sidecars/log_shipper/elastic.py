@@ -5,17 +5,19 @@ and tries it again later. Its serializers are left out, because a reply that is 
 is not done here: `delivery` decides, with the data in hand.
 """
 
+import asyncio
 import logging
+import ssl
 import sys
-from typing import cast
-from urllib.parse import urlsplit
+from typing import Any, cast
+from urllib.parse import urljoin, urlsplit
 
 import msgspec
 
 from sidecars import __version__
 
 from .core.batch import Payload
-from .core.bulk import FILTER_PATH, Answer, request_reason
+from .core.bulk import FILTER_PATH, Answer, reason_of, whole_refusal
 from .credentials import WatchedFiles, authorization, tls_context
 from .settings import LogShipperSettings
 
@@ -44,6 +46,11 @@ logging.getLogger("elastic_transport").setLevel(logging.ERROR)  # it warns at ev
 
 _NODE_FAILURES = (502, 503, 504)
 """Another node may do better."""
+_NOT_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG")
+"""What OpenSSL calls a reply to its greeting that is no TLS."""
+_NOT_HTTP = ("ServerDisconnectedError", "BadStatusLine", "BadHttpMessage", "ClientOSError", "Invalid")
+"""What a TLS port does with a plain request: it hangs up, or answers with an alert."""
+_HANDSHAKE_SECONDS = 2.0
 _DEAD_NODE_CAP_SECONDS = 30.0
 _CHANCE_SECONDS = 10.0
 _SECOND_CHANCE_SECONDS = 3.0
@@ -59,6 +66,8 @@ class Elastic:
         self._certificates = WatchedFiles(settings.ca_file, settings.client_certificate_file, settings.client_key_file)
         self._pool: NodePool | None = None
         self._failed: set[AiohttpHttpNode] = set()
+        self._spoke_tls: dict[AiohttpHttpNode, bool] = {}
+        """What came of it when a node that was asked by http had hung up, until it answers."""
         self._authorization = ""
 
     async def send(self, payload: Payload) -> Answer:
@@ -79,7 +88,7 @@ class Elastic:
             answer = await self._ask(pool, node, payload, headers)
             if answer.status not in (0, *_NODE_FAILURES) or len(asked) == len(pool):
                 return msgspec.structs.replace(answer, failovers=tuple(failed))
-            failed.append(answer.reason or request_reason(answer.status))
+            failed.append(answer.reason or reason_of(whole_refusal(answer)))
 
     def _next(self, pool: NodePool, asked: set[AiohttpHttpNode]) -> AiohttpHttpNode:
         """The node whose turn it is. One that was asked in this attempt already can be back in turn (a second after it
@@ -105,13 +114,35 @@ class Elastic:
         except TransportError as error:
             pool.mark_dead(node)
             self._failed.add(node)
-            return Answer(0, reason=_reason(error), detail=f"{node.base_url}: {error.message}")
+            return await self._failure(node, error)
         self._failed.discard(node)
+        self._spoke_tls.pop(node, None)
         if answer.meta.status in _NODE_FAILURES:
             pool.mark_dead(node)
         else:
             pool.mark_live(node)
-        return Answer(answer.meta.status, answer.body)
+        url = f"{node.base_url}{self._target.partition('?')[0]}"
+        location = _shown(urljoin(url, answer.meta.headers.get("location", "")))
+        return Answer(answer.meta.status, self._without_credentials(answer.body), url=url, location=location)
+
+    async def _failure(self, node: AiohttpHttpNode, error: TransportError) -> Answer:
+        """Why there is no answer. A port that speaks the other of http and https is called that."""
+        text = f"{error.message} {error.errors}"
+        if node.scheme == "https" and any(sign in text for sign in _NOT_TLS):
+            what = "this port speaks http and not https"
+            return Answer(0, reason="tls", detail=f"{node.base_url}: {what}")
+        if node.scheme == "http" and isinstance(error, CannotConnect) and any(sign in text for sign in _NOT_HTTP):
+            if node not in self._spoke_tls:
+                self._spoke_tls[node] = await _speaks_tls(node.host, node.port)
+            if self._spoke_tls[node]:
+                what = "this port speaks https and not http"
+                return Answer(0, reason="tls", detail=f"{node.base_url}: {what}")
+        return Answer(0, reason=_reason(error), detail=f"{node.base_url}: {error.message}")
+
+    def _without_credentials(self, body: bytes) -> bytes:
+        """A reply as it may be quoted: some gateways answer with the headers that they got."""
+        credential = self._authorization.partition(" ")[2].encode()
+        return body.replace(credential, b"...") if credential and credential in body else body
 
     async def close(self) -> None:
         """Close all connections."""
@@ -138,13 +169,35 @@ class Elastic:
             if self._certificates.changed() or self._pool is None:
                 configs = node_configs(self._settings)
                 self._certificates.taken()
-                pool = NodePool(configs, node_class=AiohttpHttpNode, max_dead_node_backoff=_DEAD_NODE_CAP_SECONDS)
+                pool = NodePool(configs, node_class=_Node, max_dead_node_backoff=_DEAD_NODE_CAP_SECONDS)
                 former, self._pool = self._pool, pool  # before any await: another request may come here meanwhile
                 await _close(former)
         except OSError:
             if self._pool is None:
                 raise
         return self._pool
+
+
+class _Node(AiohttpHttpNode):
+    """A node whose redirects are answers. The one of the library follows them, and on 301 and 302 makes the POST a GET
+    without a body: what comes back then says nothing of the records.
+    """
+
+    def _create_aiohttp_session(self) -> None:
+        super()._create_aiohttp_session()
+        self.session = cast("Any", _WithoutRedirects(self.session))
+
+
+class _WithoutRedirects:
+    """What a node uses of a session."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        self.close = session.close
+
+    def request(self, *args: Any, **options: Any) -> Any:
+        """As the session's; a redirect is an answer."""
+        return self._session.request(*args, allow_redirects=False, **options)
 
 
 async def _close(pool: NodePool | None) -> None:
@@ -172,6 +225,28 @@ def _node_config(plain: NodeConfig, settings: LogShipperSettings) -> NodeConfig:
     if plain.scheme == "https":
         options["ssl_context"] = tls_context(settings)
     return plain.replace(**options)
+
+
+async def _speaks_tls(host: str, port: int) -> bool:
+    """Whether a TLS handshake is answered there; nothing is sent, nobody is trusted."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        async with asyncio.timeout(_HANDSHAKE_SECONDS):
+            _, writer = await asyncio.open_connection(host, port, ssl=context)
+            writer.close()
+    except ssl.SSLError as error:
+        return "ALERT" in str(error)  # it wants another version, or a certificate of ours
+    except (OSError, TimeoutError):
+        return False
+    return True
+
+
+def _shown(url: str) -> str:
+    """An address without what may be secret in it."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
 def _reason(error: TransportError) -> str:

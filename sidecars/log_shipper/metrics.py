@@ -14,6 +14,7 @@ from sidecars.runtime.stop import monotonic
 from .core.bulk import OUTCOMES, REJECT_TYPES, RETRY_REASONS, Judgement
 from .core.documents import printable
 from .core.notices import Notice
+from .core.trouble import TROUBLE_REASONS, Trouble
 from .read import Read
 from .tail import Tail
 
@@ -37,6 +38,10 @@ class ShipperMetrics:
         self.retries = counter("retried_records_total", "Records sent again, by reason.", {"reason": RETRY_REASONS})
         self.held = gauge("delivery_held", "1 while requests are refused as such and a person has to act.")
         self.held.set(0)  # after a crash within this process nothing has been refused yet
+        self._trouble = gauge(
+            "delivery_trouble", "1 while nothing can be delivered, by why.", {"reason": TROUBLE_REASONS}
+        )
+        self.troubled(None)
         self.request_seconds = metrics.histogram("request_seconds", "Duration of bulk requests.", buckets=_BUCKETS)
         self.dropped_letters = gauge(
             "dead_letter_dropped_bytes", "Bytes of old dead letters dropped to stay in bounds."
@@ -57,6 +62,12 @@ class ShipperMetrics:
         self.checkpoint_writable = gauge("checkpoint_writable", "0 while the state folder cannot be written.")
         self.checkpoint_writable.set(1)
         self.polling = gauge("watch_polling", "1 while inotify cannot be had and folders are polled.")
+
+    def troubled(self, trouble: Trouble | None) -> None:
+        """Nothing goes through for this reason, or all is well."""
+        self.held.set(trouble is not None and trouble.held)
+        for reason in TROUBLE_REASONS:
+            self._trouble.labels(reason).set(trouble is not None and trouble.reason == reason)
 
     def taken(self, read: Read) -> None:
         """Bytes entered the books."""

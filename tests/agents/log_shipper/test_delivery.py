@@ -22,6 +22,7 @@ from tests.support.context import condition, context, metric, passes, settings
 pytestmark = pytest.mark.looptime
 
 Script = Callable[[list[str]], Answer]
+URL = "http://elasticsearch.invalid:9200/logs/_bulk"
 DOWN = Answer(0, reason="connection", detail="refused")
 
 
@@ -35,9 +36,19 @@ def payload_of(*names: str) -> Payload:
     return Payload(body.encode(), len(names), array("Q", range(10, 10 + len(names))))
 
 
-def reply(statuses: Sequence[int]) -> Answer:
-    items = [{"create": {"status": status, "error": {"type": "t", "reason": "r"}}} for status in statuses]
-    return Answer(200, json.dumps({"items": items}).encode())
+def reply(statuses: Sequence[int], kind: str = "t", reason: str = "r") -> Answer:
+    items = [{"create": {"status": status, "error": {"type": kind, "reason": reason}}} for status in statuses]
+    return Answer(200, json.dumps({"items": items}).encode(), url=URL)
+
+
+def each(status: int, kind: str = "t", reason: str = "r") -> Script:
+    """Every record gets this."""
+    return lambda names: reply([status] * len(names), kind, reason)
+
+
+def spoilt(*bad: str) -> Script:
+    """These are refused for what may be their own fault, and all others are taken."""
+    return lambda names: reply([400 if name in bad else 201 for name in names])
 
 
 class Backend:
@@ -165,7 +176,27 @@ async def test_new_batches_wait_for_the_probe(tmp_path: Path) -> None:
     assert stage.ended() == {"indexed": 4}
 
 
-@pytest.mark.parametrize("refusal", [Answer(401), Answer(403), Answer(404), reply([403, 403]), reply([401, 401])])
+MEDIA_TYPE = b'{"error":{"type":"media_type_header_exception","reason":"Invalid media-type value"},"status":400}'
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        Answer(401),
+        Answer(403),
+        Answer(404),
+        Answer(302, location="https://sso.invalid/"),
+        Answer(400, MEDIA_TYPE),
+        reply([403, 403]),
+        reply([401, 401]),
+        reply([400, 400], "index_closed_exception"),
+        reply([404, 404], "index_not_found_exception"),
+        reply([400, 400], "validation_exception", "this action would add [2] shards"),
+        reply([400, 400], "illegal_argument_exception", "no write index is defined for alias [x]"),
+        reply([400, 400], "illegal_argument_exception", "pipeline with id [x] does not exist"),
+        reply([429, 429], "cluster_block_exception", "index [x] blocked by: [flood-stage]"),
+    ],
+)
 async def test_refused_as_such_everything_is_held_and_then_delivered(tmp_path: Path, refusal: Answer) -> None:
     stage = Stage(tmp_path, Backend(*[refusal] * 200))
     async with asyncio.TaskGroup() as tasks:
@@ -181,6 +212,123 @@ async def test_refused_as_such_everything_is_held_and_then_delivered(tmp_path: P
     assert metric(stage.ctx, "delivery_held") == 0
     assert condition(stage.ctx, "delivery").state is State.OK
     assert not stage.letters.exists()
+
+
+SAID = [
+    (each(400, "index_closed_exception", "closed"), "target", ["400 index_closed_exception: closed", "_open"]),
+    (each(403, "cluster_block_exception", "index [x] blocked"), "blocked", ["403", "index [x] blocked", "Lift"]),
+    (each(429, "es_rejected_execution_exception", "queue full"), "status_429", ["429", "queue full"]),
+    (each(503, "unavailable_shards_exception", "primary shard"), "status_5xx", ["503", "primary shard"]),
+    (Answer(403, b'{"error":{"type":"security_exception","reason":"no role"}}', url=URL), "forbidden", ["no role"]),
+    (Answer(404, b'{"error":"no such page"}', url=URL), "status_4xx", ["no such page"]),
+    (Answer(502, b"<title>no upstream</title>", url=URL), "status_5xx", ["502", "no upstream"]),
+    (Answer(301, url=URL, location="https://new.invalid"), "redirect", ["301", "https://new.invalid"]),
+    (Answer(200, b"<title>Log in</title>", url=URL), "unknown", ["Log in"]),
+]
+
+
+@pytest.mark.parametrize(("answer", "reason", "words"), SAID)
+async def test_what_the_server_says_is_shown_with_its_address(
+    tmp_path: Path, answer: Answer | Script, reason: str, words: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    stage = Stage(tmp_path, Backend(*[answer] * 500))
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(stage.deliver("a", "b"))
+        await passes(100)
+        shown = condition(stage.ctx, "delivery")
+        assert shown.state is State.DEGRADED
+        assert all(word in shown.reason for word in [URL, *words]), shown.reason
+        assert stage.delivery.status()["message"] == shown.reason
+        assert stage.delivery.status()["reason"] == reason
+        assert metric(stage.ctx, "delivery_trouble", reason=reason) == 1
+        assert [shown.reason] * 3 == [line.message for line in caplog.records], "at once, and after 30 and 90 s"
+        stage.backend.script = []
+    assert stage.delivery.status() == {"circuit": "closed", "held": False}
+    assert metric(stage.ctx, "delivery_trouble", reason=reason) == 0
+    assert stage.ended() == {"indexed": 2}
+
+
+async def test_trouble_that_comes_and_goes_fills_no_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    stage = Stage(tmp_path, Backend())
+    for number in range(100):
+        stage.backend.script = [DOWN]
+        await stage.deliver(f"{number}")
+        await passes(0.1)
+    assert 0 < len(caplog.records) < 5
+
+
+@pytest.mark.parametrize("whole", [Answer(400), Answer(400, b'{"message":"bad request"}'), Answer(413)])
+async def test_a_refusal_that_every_record_alone_gets_is_not_about_the_records(tmp_path: Path, whole: Answer) -> None:
+    names = [f"{number}" for number in range(200)]
+    stage = Stage(tmp_path, Backend(*[whole] * 5000))
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(stage.deliver(*names))
+        await passes(600)
+        assert stage.ended() == {}
+        assert metric(stage.ctx, "delivery_held") == 1
+        assert len(stage.backend.requests) < 400
+        stage.backend.script = []
+    assert stage.ended() == {"indexed": 200}
+    assert not stage.letters.exists()
+
+
+async def test_refusals_that_may_mean_both_are_held_while_nothing_is_taken(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, Backend(*[each(400)] * 5000))
+    async with asyncio.TaskGroup() as tasks:
+        for batch in ("abcd", "efgh"):
+            tasks.create_task(stage.deliver(*batch))
+        await passes(1)
+        assert metric(stage.ctx, "delivery_held") == 1
+        assert stage.delivery.status()["reason"] == "unclear"
+        await passes(3600)
+        assert stage.ended() == {}
+        stage.backend.script = []
+    assert stage.ended() == {"indexed": 8}
+
+
+async def test_a_record_that_is_refused_alone_is_at_fault_once_another_is_taken(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, Backend(*[spoilt("bad")] * 100))
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(stage.deliver("bad"))
+        await passes(30)
+        assert stage.ended() == {}
+        began = clock()
+        tasks.create_task(stage.deliver("good"))
+    assert clock() - began < 15
+    assert stage.ended() == {"indexed": 1, "rejected": 1}
+    assert [letter["id"] for letter in stage.dead()] == ["bad"]
+
+
+async def test_a_record_that_is_refused_alone_for_long_holds_nothing_up(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, Backend(*[spoilt("bad")] * 1000))
+    assert await stage.deliver("bad") == 10
+    assert 120 <= clock() < 140
+    assert stage.ended() == {"rejected": 1}
+
+
+async def test_spoilt_batches_do_not_keep_others_from_being_tried(tmp_path: Path) -> None:
+    """Whatever `requests` says: one under way at a time is not one tried at a time."""
+    bad = [f"bad {number}" for number in range(5)]
+    stage = Stage(tmp_path, Backend(*[spoilt(*bad)] * 1000, seconds=0.1), requests=1)
+    async with asyncio.TaskGroup() as tasks:
+        for name in bad:
+            tasks.create_task(stage.deliver(name))
+        await passes(20)
+        assert stage.ended() == {}
+        tasks.create_task(stage.deliver("good"))
+    assert stage.ended() == {"indexed": 1, "rejected": 5}
+    assert stage.backend.most_under_way == 1
+
+
+async def test_spoilt_records_of_a_batch_are_found_among_others(tmp_path: Path) -> None:
+    bad = {"3", "4", "90", "199"}
+    stage = Stage(
+        tmp_path, Backend(*[lambda names: Answer(400) if bad & {*names} else reply([201] * len(names))] * 999)
+    )
+    await stage.deliver(*[f"{number}" for number in range(200)])
+    assert stage.ended() == {"indexed": 196, "rejected": 4}
+    assert {letter["id"] for letter in stage.dead()} == bad
+    assert metric(stage.ctx, "delivery_held") == 0
 
 
 async def test_some_refused_items_hold_back_only_themselves(tmp_path: Path) -> None:
@@ -276,6 +424,8 @@ async def test_every_record_ends_exactly_once_whatever_the_backend_does(tmp_path
             status = rng.choice([201, 201, 429, 503, 403, 409, 400])
             if name in stored:
                 status = 409
+            elif name in refused:
+                status = 400
             elif status in (201, 409):
                 stored.add(name)
             elif status == 400:

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.support.books import assert_balanced, audit
 from tests.support.delivery_stage import Stage
 
@@ -93,16 +95,61 @@ def test_413_splits_a_batch_down_to_the_one_record_that_is_too_large(tmp_path: P
         assert stage.outcomes() == {"indexed": len(stage.lines) - 1, "rejected": 1}
 
 
-def test_a_request_that_one_record_spoils_is_split_until_that_record_is_found(tmp_path: Path) -> None:
-    """A 400 for the whole request says nothing about which record it was."""
+@pytest.mark.parametrize("status", [400, 413])
+def test_a_refusal_that_every_record_alone_gets_holds_them_all(tmp_path: Path, status: int) -> None:
     with Stage(tmp_path) as stage:
-        stage.backend.faults(request_status=400)
-        stage.write(3)
+        stage.backend.faults(request_status=status)
+        stage.write(200)
         stage.shipper.start()
-        stage.shipper.wait_until(lambda: len(stage.letters()) == 3, "three dead letters")
+        stage.shipper.wait_until(lambda: stage.shipper.metric("delivery_held") == 1, "it to hold")
+        assert stage.shipper.logged("delivery.held")
+        stage.backend.faults()
         stage.wait_until_delivered()
-        assert {letter["error"]["status"] for letter in stage.letters()} == {400}
-        assert stage.outcomes() == {"rejected": 3}
+        stage.assert_all_arrived()
+        assert stage.letters() == []
+
+
+def rule_for_all(status: int, kind: str, reason: str) -> dict[str, Any]:
+    return {"match": "line", "status": status, "type": kind, "reason": reason}
+
+
+TARGETS = [
+    rule_for_all(400, "index_closed_exception", "closed"),
+    rule_for_all(404, "index_not_found_exception", "no such index [logs]"),
+    rule_for_all(400, "validation_exception", "Validation Failed: 1: this action would add [2] shards"),
+    rule_for_all(400, "illegal_argument_exception", "no write index is defined for alias [logs]"),
+    rule_for_all(400, "illegal_argument_exception", "pipeline with id [enrich] does not exist"),
+    rule_for_all(403, "cluster_block_exception", "index [logs] blocked by: [FORBIDDEN/8/index write (api)];"),
+    rule_for_all(429, "cluster_block_exception", "index [logs] blocked by: [TOO_MANY_REQUESTS/12/flood-stage];"),
+    rule_for_all(400, "never_heard_of_exception", "nobody knows"),
+]
+
+
+@pytest.mark.parametrize("rule", TARGETS, ids=[rule["reason"] for rule in TARGETS])
+def test_trouble_of_the_target_holds_everything_and_is_shown_in_its_own_words(
+    tmp_path: Path, rule: dict[str, Any]
+) -> None:
+    with Stage(tmp_path) as stage:
+        stage.backend.faults(item_rules=[rule])
+        stage.shipper.start()
+        stage.write(100)
+        stage.shipper.wait_until(lambda: stage.shipper.metric("delivery_held") == 1, "it to hold")
+        (line,) = stage.shipper.logged("delivery.held")
+        told = f"{stage.backend.url}/logs-sidecar-default/_bulk answered HTTP {rule['status']} {rule['type']}"
+        status, page = stage.shipper.ask("/readyz")
+        assert status == 200, "an unready sidecar would take the app out of its Services"
+        for text in (line["message"], page, stage.shipper.status()["delivery"]["message"]):
+            assert f"{told}: {rule['reason']}" in text
+        assert stage.shipper.status()["delivery"]["held"] is True
+        assert stage.shipper.terminate() == 0
+        (end,) = stage.shipper.logged("stop.undelivered")
+        assert rule["reason"] in end["message"]
+        assert end["undelivered_bytes"] == stage.bytes_written
+        stage.backend.faults()
+        stage.shipper.start()
+        stage.wait_until_delivered()
+        stage.assert_all_arrived()
+        assert stage.letters() == []
 
 
 def test_a_reply_that_cannot_be_understood_is_asked_for_again(tmp_path: Path, seed: int) -> None:

@@ -1,0 +1,58 @@
+"""Whether a refusal that may mean the record or the target means the record.
+
+Elasticsearch has statuses and types that stand for both. What tells them apart is the company: when others are taken,
+it is the record; when nothing is taken, it is the target, and holding is the safer side, since nothing is lost by it.
+Only a few records that stay alone for long count as spoilt without a witness, so that they do not block the rest.
+"""
+
+import msgspec
+
+FEW_RECORDS = 3
+"""So few may become dead letters without a witness."""
+PATIENCE_SECONDS = 120.0
+"""After so long."""
+TRIES = 6
+"""Few records that are refused so often are called trouble, which is said; it takes a second or two."""
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """When records were refused for the first time: the number of the last request that had begun, and the time."""
+
+    request: int
+    at: float
+
+
+class Evidence:
+    """What is known of the target's willingness, over all requests. `now` is in seconds of any steady clock."""
+
+    def __init__(self) -> None:
+        self._begun = 0
+        self._witness = 0
+        self._refused = 0
+
+    def begin(self) -> int:
+        """A request goes out; its number."""
+        self._begun += 1
+        return self._begun
+
+    def was_taken(self, request: int) -> None:
+        """The target took a record of this request, or refused it for a fault that is clearly the record's."""
+        self._witness = max(self._witness, request)
+        self._refused = 0
+
+    def refused(self, records: int, now: float) -> Mark:
+        """So many more records were refused without a witness; the mark to remember with them."""
+        self._refused += records
+        return Mark(self._begun, now)
+
+    def is_about_record(self, mark: Mark, now: float) -> bool:
+        """Whether records that have been refused since `mark`, and are again, are themselves at fault. A request that
+        was under way already at the mark says nothing: the target may have changed since it was taken.
+        """
+        if self._witness > mark.request:
+            return True
+        return self._refused <= FEW_RECORDS and now - mark.at >= PATIENCE_SECONDS
+
+    def is_trouble(self, tries: int) -> bool:
+        """Whether it is time to call it trouble of the target: at once for many records, for few after some tries."""
+        return self._refused > FEW_RECORDS or tries >= TRIES
