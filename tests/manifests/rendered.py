@@ -16,10 +16,13 @@ ROOT = Path(__file__).resolve().parents[2]
 K8S = ROOT / "k8s"
 SETTINGS = {
     "log-shipper": {"LOG_SHIPPER_PATHS": "/var/log/app/*.log"},
-    "config-reloader": {"CONFIG_RELOADER_WEBHOOK_URL": "http://127.0.0.1:8080/reload"},
+    "config-reloader": {
+        "CONFIG_RELOADER_WATCH": "/config",
+        "CONFIG_RELOADER_WEBHOOK_URL": "http://127.0.0.1:8080/reload",
+    },
     "wait-for": {"WAIT_FOR_TARGETS": "tcp://db:5432"},
 }
-"""What the user of a component has to say at least."""
+"""What the user of a component has to say at least; in a ConfigMap that is named as the example app names it."""
 Object = dict[str, Any]
 
 
@@ -27,9 +30,13 @@ def kind_of(folder: Path) -> str:
     return str(yaml.safe_load((folder / "kustomization.yaml").read_text(encoding="utf-8"))["kind"])
 
 
-FOLDERS = sorted(path.parent for path in K8S.rglob("kustomization.yaml"))
+SNIPPETS = K8S / "snippets"
+"""What the documents show, in manifests that are whole but short."""
+FOLDERS = sorted(path.parent for path in K8S.rglob("kustomization.yaml") if SNIPPETS not in path.parents)
 COMPONENTS = [folder for folder in FOLDERS if kind_of(folder) == "Component"]
 EXAMPLES = sorted((K8S / "examples").glob("*.yaml"))
+GRACES = [folder for folder in COMPONENTS if folder.name == "grace"]
+"""Components that add to what another one has added."""
 KUSTOMIZE = next(
     (words for words in (("kubectl", "kustomize"), ("kustomize", "build")) if shutil.which(words[0])), None
 )
@@ -52,10 +59,9 @@ def overlay(components: list[Path], resources: list[Path], workload: str = "") -
         if workload:
             (folder / "own.yaml").write_text(workload, encoding="utf-8")
             where.append("own.yaml")
-        names = {component.parent.name for component in components}
         generated = [
-            {"name": name, "literals": [f"{key}={value}" for key, value in SETTINGS[name].items()]}
-            for name in sorted(names)
+            {"name": f"shop-{name}", "literals": [f"{key}={value}" for key, value in SETTINGS[name].items()]}
+            for name in sorted({component.relative_to(K8S).parts[0] for component in components})
         ]
         content = {
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
@@ -73,6 +79,8 @@ def manifest(path: Path) -> list[Object]:
     """The objects of an example, of a folder, or of the example app with a component."""
     if path.is_file():
         return list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+    if path in GRACES:
+        return overlay([path.parent, path], [K8S / "app"])
     return overlay([path], [K8S / "app"]) if path in COMPONENTS else kustomize(path)
 
 
@@ -84,7 +92,8 @@ def template(found: Object) -> Object:
     """The pod in an object, with its metadata; {} when there is none in it."""
     if found["kind"] == "Pod":
         return found
-    inner = found.get("spec", {}).get("template", {})
+    spec = found.get("spec", {})
+    inner = spec.get("jobTemplate", {"spec": spec})["spec"].get("template", {})
     return inner if isinstance(inner, dict) and "spec" in inner else {}
 
 

@@ -1,9 +1,9 @@
 """How the folders of k8s/ fit together: one for each sidecar; components that do to a workload what they promise."""
 
 import copy
+import json
 import os
-import re
-import textwrap
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +13,57 @@ import yaml
 from sidecars.__main__ import find
 from tests.rules.agents import sidecar_names
 
-from .rendered import COMPONENTS, EXAMPLES, FOLDERS, K8S, Object, kustomize, manifest, name_of, overlay, template
+from .rendered import (
+    COMPONENTS,
+    EXAMPLES,
+    FOLDERS,
+    GRACES,
+    K8S,
+    ROOT,
+    Object,
+    kustomize,
+    manifest,
+    name_of,
+    overlay,
+    template,
+)
 
 pytestmark = pytest.mark.usefixtures("kustomize")
 NATIVES = [K8S / "wait-for" / "init", K8S / "config-reloader" / "native", K8S / "log-shipper" / "native"]
 """As the README says: the order of stopping."""
+ORDINARY = [K8S / "wait-for" / "init", K8S / "config-reloader" / "ordinary", K8S / "log-shipper" / "ordinary"]
 
-FOREIGN = """
-apiVersion: {version}
-kind: {kind}
-metadata: {{name: mine, labels: {{{labels}}}}}
-spec:
-  template:
-    metadata: {{labels: {{app: mine}}}}
-    spec:
-      initContainers: [{{name: own, image: own}}]
-      containers: [{{name: app, image: app}}, {{name: other, image: other}}]
-      volumes:
-        - {{name: logs, emptyDir: {{}}}}
-        - {{name: config, configMap: {{name: mine}}}}
-"""
+ASKING = {f"sidecars/{name}": f"shop-{name}" for name in sidecar_names()}
+"""The labels of a workload that asks for all sidecars, with the settings of rendered.SETTINGS."""
+KINDS = {
+    "Deployment": "apps/v1",
+    "StatefulSet": "apps/v1",
+    "DaemonSet": "apps/v1",
+    "ReplicaSet": "apps/v1",
+    "Job": "batch/v1",
+    "CronJob": "batch/v1",
+    "Pod": "v1",
+}
+JOBS = {"Job", "CronJob"}
+POD: Object = {
+    "initContainers": [{"name": "own", "image": "own"}],
+    "containers": [{"name": "app", "image": "app"}, {"name": "other", "image": "other"}],
+    "volumes": [
+        {"name": "logs", "persistentVolumeClaim": {"claimName": "mine"}},
+        {"name": "config", "configMap": {"name": "mine"}},
+    ],
+}
+"""A pod of somebody else."""
+PLAIN: Object = {"containers": [{"name": "app", "image": "app"}]}
+"""One with nothing that need not be there."""
+
+
+def foreign(kind: str, labels: dict[str, str], pod: Object = POD, name: str = "mine") -> str:
+    """A workload that is not ours."""
+    spec = pod if kind == "Pod" else {"template": {"metadata": {"labels": {"app": "mine"}}, "spec": pod}}
+    spec = {"schedule": "@daily", "jobTemplate": {"spec": spec}} if kind == "CronJob" else spec
+    head = {"apiVersion": KINDS[kind], "kind": kind, "metadata": {"name": name, "labels": labels}}
+    return yaml.safe_dump(head | {"spec": spec}, sort_keys=False) + "---\n"
 
 
 def test_every_sidecar_has_its_folders() -> None:
@@ -41,6 +72,11 @@ def test_every_sidecar_has_its_folders() -> None:
         assert {path.name for path in COMPONENTS if path.parent == K8S / name} == variants
         assert K8S / name in FOLDERS
         assert name in (K8S / "examples" / "native" / "kustomization.yaml").read_text(encoding="utf-8")
+
+
+def test_every_shape_of_a_component_is_that_of_its_workload_yaml() -> None:
+    done = subprocess.run([ROOT / "scripts" / "shapes", "--check"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_readme_shows_every_folder_and_example() -> None:
@@ -74,31 +110,129 @@ def test_the_app_stays_the_first_container_in_ordinary_mode() -> None:
     assert names(shop, "initContainers") == ["wait-for"]
 
 
-@pytest.mark.parametrize(
-    ("version", "kind"),
-    [("apps/v1", "Deployment"), ("apps/v1", "StatefulSet"), ("apps/v1", "DaemonSet"), ("batch/v1", "Job")],
-)
-def test_a_workload_keeps_what_it_has(version: str, kind: str) -> None:
-    mine = workload(overlay(NATIVES, [], FOREIGN.format(version=version, kind=kind, labels="")), "mine")
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_workload_keeps_what_it_has(kind: str) -> None:
+    mine = workload(overlay(NATIVES, [], foreign(kind, ASKING)), "mine")
     assert names(mine, "initContainers") == ["log-shipper", "config-reloader", "wait-for", "own"]
     assert names(mine, "containers") == ["app", "other"]
+    kept = [one for one in template(mine)["spec"]["volumes"] if one["name"] in {"logs", "config"}]
+    assert sorted(kept, key=POD["volumes"].index) == POD["volumes"]
     volumes = {"logs", "config", "config-reloader-state", "log-shipper-credentials", "log-shipper-state"}
-    assert set(names(mine, "volumes")) == volumes
+    assert sorted(names(mine, "volumes")) == sorted(volumes)
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS.keys() - JOBS))
+def test_a_workload_keeps_what_it_has_in_ordinary_mode(kind: str) -> None:
+    mine = workload(overlay(ORDINARY, [], foreign(kind, ASKING)), "mine")
+    assert names(mine, "initContainers") == ["wait-for", "own"]
+    assert names(mine, "containers") == ["app", "other", "config-reloader", "log-shipper"]
+    assert [one for one in template(mine)["spec"]["volumes"] if one in POD["volumes"]]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_workload_without_volumes_and_init_containers_renders_whole(kind: str) -> None:
+    for components in (NATIVES, ORDINARY) if kind not in JOBS else (NATIVES,):
+        spec = template(workload(overlay(components, [], foreign(kind, ASKING, PLAIN)), "mine"))["spec"]
+        there = {volume["name"] for volume in spec["volumes"]}
+        assert {"logs", "config"} <= there
+        for container in [*spec["initContainers"], *spec["containers"]]:
+            assert {mount["name"] for mount in container.get("volumeMounts", [])} <= there, container["name"]
+
+
+def test_a_workload_in_braces_renders() -> None:
+    """Comments of a patch would come into the braces, and kustomize could not read on."""
+    spec = {"template": {"spec": PLAIN}}
+    head = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "mine", "labels": ASKING}}
+    text = "\n".join(f"{key}: {json.dumps(value)}" for key, value in (head | {"spec": spec}).items())
+    assert len(names(workload(overlay(NATIVES, [], text), "mine"), "initContainers")) == 3
 
 
 @pytest.mark.parametrize("component", COMPONENTS, ids=name_of)
-def test_a_workload_that_says_no_is_left_alone(component: Path) -> None:
-    text = FOREIGN.format(version="apps/v1", kind="Deployment", labels="sidecars: none")
-    assert names(workload(overlay([component], [], text), "mine"), "initContainers") == ["own"]
+def test_a_workload_that_does_not_ask_is_left_alone(component: Path) -> None:
+    text = "".join(foreign(kind, {"app": "mine"}, name=kind.lower()) for kind in KINDS)
+    assert sorted(overlay([component], [], text), key=str) == sorted(
+        [*yaml.safe_load_all(text.removesuffix("---\n")), *overlay([component], [])], key=str
+    )
+
+
+@pytest.mark.parametrize("component", COMPONENTS, ids=name_of)
+def test_one_workload_asks_for_one_sidecar_and_its_neighbour_for_none(component: Path) -> None:
+    name = component.relative_to(K8S).parts[0]
+    own = {key: value for key, value in ASKING.items() if key == f"sidecars/{name}"}
+    text = foreign("Deployment", own) + foreign("Deployment", {}, name="neighbour")
+    needed = [component.parent, component] if component.name == "grace" else [component]
+    objects = overlay(needed, [], text)
+    every = names(workload(objects, "mine"), "initContainers") + names(workload(objects, "mine"), "containers")
+    assert sorted(every) == sorted(["own", "app", "other", name])
+    assert template(workload(objects, "neighbour"))["spec"] == POD
+
+
+@pytest.mark.parametrize("kind", sorted(JOBS))
+@pytest.mark.parametrize("component", [K8S / "log-shipper/ordinary", K8S / "config-reloader/ordinary"], ids=name_of)
+def test_a_job_that_would_never_end_is_refused_with_the_remedy(component: Path, kind: str) -> None:
+    with pytest.raises(AssertionError, match=f"with an ordinary sidecar never ends. Use {component.parent.name} as a"):
+        overlay([component], [], foreign(kind, ASKING))
+
+
+def test_each_workload_has_its_own_settings_and_volumes_beside_what_all_share(tmp_path: Path) -> None:
+    labels = {"sidecars/log-shipper": "a-logs", "sidecars/config-reloader": "a-config"}
+    other = {"sidecars/log-shipper": "b-logs", "sidecars/log-shipper-volume": "data"}
+    text = foreign("Deployment", labels, name="a") + foreign("CronJob", other, PLAIN, name="b")
+    (tmp_path / "own.yaml").write_text(text, encoding="utf-8")
+    maps = ("a-logs", "b-logs", "a-config", "log-shipper")
+    content = {
+        "kind": "Kustomization",
+        "resources": ["own.yaml"],
+        "components": [os.path.relpath(path, tmp_path.resolve()) for path in NATIVES],
+        "configMapGenerator": [{"name": name, "literals": [f"OF={name}"]} for name in maps],
+    }
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    objects = kustomize(tmp_path)
+    data = {found["metadata"]["name"]: found["data"]["OF"] for found in objects if found["kind"] == "ConfigMap"}
+
+    def sources(name: str) -> dict[str, list[str]]:
+        containers = template(workload(objects, name))["spec"]["initContainers"]
+        used = {
+            one["name"]: [source["configMapRef"]["name"] for source in one.get("envFrom", [])] for one in containers
+        }
+        return {name: [data.get(found, found) for found in sources] for name, sources in used.items()}
+
+    assert sources("a") == {
+        "log-shipper": ["log-shipper", "a-logs"],
+        "config-reloader": ["config-reloader", "a-config"],
+        "own": [],
+    }
+    assert sources("b") == {"log-shipper": ["log-shipper", "b-logs"]}
+    shipper = template(workload(objects, "b"))["spec"]["initContainers"][0]
+    assert shipper["volumeMounts"][0] == {"name": "data", "mountPath": "/var/log/app", "readOnly": True}
+    assert "logs" not in names(workload(objects, "b"), "volumes")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("grace", GRACES, ids=name_of)
+def test_the_grace_of_the_pod_and_that_of_log_shipper_are_set_together(grace: Path, kind: str) -> None:
+    if kind in JOBS and grace.parent.name == "ordinary":
+        return  # refused: see above
+    labels = {"sidecars/log-shipper": "shop-log-shipper"}
+    own = foreign(kind, labels | {"sidecars/grace": "own"}, {**PLAIN, "terminationGracePeriodSeconds": 300}, "own")
+    objects = overlay([grace.parent, grace], [], foreign(kind, labels, PLAIN) + own)
+    spec = template(workload(objects, "mine"))["spec"]
+    (shipper,) = [
+        one for key in ("initContainers", "containers") for one in spec.get(key, []) if one["name"] == "log-shipper"
+    ]
+    seconds = next(int(one["value"]) for one in shipper["env"] if one["name"] == "LOG_SHIPPER_GRACE_SECONDS")
+    assert spec["terminationGracePeriodSeconds"] == 45
+    assert seconds == {"native": 30, "ordinary": 40}[grace.parent.name]
+    assert template(workload(objects, "own"))["spec"]["terminationGracePeriodSeconds"] == 300
 
 
 def test_new_settings_are_new_pods_and_new_configuration_is_not() -> None:
     objects = manifest(K8S / "examples" / "native")
     maps = {found["metadata"]["name"] for found in objects if found["kind"] == "ConfigMap"}
     assert "shop" in maps, "config-reloader could do nothing if a change were another ConfigMap"
-    assert {"log-shipper", "config-reloader", "wait-for"} & maps == set()
+    assert set(ASKING.values()) & maps == set()
     for container in template(workload(objects, "shop"))["spec"]["initContainers"]:
-        assert container["envFrom"][0]["configMapRef"]["name"] in maps
+        assert container["envFrom"][1]["configMapRef"]["name"] in maps
 
 
 def containers_of(folder: Path) -> dict[str, Object]:
@@ -161,31 +295,3 @@ def test_the_stand_in_of_the_example_is_the_stand_in() -> None:
         found for found in manifest(K8S / "examples" / "pod.yaml") if found["metadata"]["name"] == "elasticsearch"
     ]
     assert sorted(copied, key=lambda found: found["kind"]) == sorted(stand_in, key=lambda found: found["kind"])
-
-
-def test_what_the_readme_says_to_write_works(tmp_path: Path) -> None:
-    text = (K8S / "README.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    snippet = next(block for block in blocks if "components:" in block)
-    there = os.path.relpath(K8S, tmp_path.resolve())
-    (tmp_path / "kustomization.yaml").write_text(snippet.replace("../sidecars/k8s", there), encoding="utf-8")
-    own = FOREIGN.format(version="apps/v1", kind="Deployment", labels="")
-    (tmp_path / "deployment.yaml").write_text(own, encoding="utf-8")
-    mine = workload(kustomize(tmp_path), "mine")
-    assert names(mine, "initContainers") == ["log-shipper", "config-reloader", "wait-for", "own"]
-    images = [one["image"] for one in template(mine)["spec"]["initContainers"]]
-    assert [image.startswith("registry.example/sidecars/") for image in images] == [True, True, True, False]
-
-
-def test_the_patch_of_the_readme_leaves_the_choice_of_the_user_to_the_cluster(tmp_path: Path) -> None:
-    text = (K8S / "README.md").read_text(encoding="utf-8")
-    patch = textwrap.dedent("  patches:" + text.partition("  ```yaml\n  patches:")[2].partition("  ```")[0])
-    resources = [os.path.relpath(K8S / "examples" / "native", tmp_path.resolve())]
-    head = yaml.safe_dump({"kind": "Kustomization", "resources": resources})
-    (tmp_path / "kustomization.yaml").write_text(head + patch, encoding="utf-8")
-    (shop,) = [found for found in kustomize(tmp_path) if found["metadata"]["name"] == "shop" and template(found)]
-    pod = template(shop)["spec"]
-    assert pod["securityContext"].keys() == {"runAsNonRoot", "seccompProfile"}
-    for container in pod["initContainers"]:
-        assert container["securityContext"].keys().isdisjoint({"runAsUser", "runAsGroup"}), container["name"]
-        assert container["securityContext"]["runAsNonRoot"], container["name"]

@@ -20,7 +20,9 @@ def environment(one: Container, known: dict[str, Object]) -> dict[str, str]:
     """Its variables; what the kubelet fills in is an example of it."""
     found: dict[str, str] = {}
     for source in one.body.get("envFrom", []):
-        found |= known[source["configMapRef"]["name"]]
+        wanted = source["configMapRef"]
+        assert wanted["name"] in known or wanted.get("optional"), f"{one.name} has no ConfigMap {wanted['name']}"
+        found |= known.get(wanted["name"], {})
     return found | {entry["name"]: entry.get("value", "from the pod") for entry in one.body.get("env", [])}
 
 
@@ -56,11 +58,10 @@ def test_the_grace_of_the_pod_is_enough_for_all_that_happens_in_it(manifest: Pat
         inits = [Container(body, pod, init=True) for body in pod.get("initContainers", [])]
         natives = [one for one in inits if one.native]
         others = [one for one in (Container(body, pod, init=False) for body in pod["containers"]) if one.sidecars]
-        one_by_one = [grace(one, known) for one in natives]
-        at_once = [grace(one, known) for one in others]
-        needed = sum(one_by_one) + max(at_once, default=0.0)
-        if needed:
-            assert pod["terminationGracePeriodSeconds"] >= needed + 10, "10 s are for the app"
+        one_by_one = sum(grace(one, known) for one in natives)
+        together_with_the_app = max([10.0, *(grace(one, known) for one in others)])
+        if natives or others:
+            assert pod["terminationGracePeriodSeconds"] >= one_by_one + together_with_the_app, "10 s are for the app"
 
 
 def grace(one: Container, known: dict[str, Object]) -> float:
