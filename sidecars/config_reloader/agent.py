@@ -213,5 +213,16 @@ SIDECAR = Sidecar(
     flags=(Flag("once", "render and validate once, tell nobody, and exit: 0 good, 1 not (for an init container)"),),
     oneshots={"once": once},
     check=findings,
-    aliases={"web.listen-address": "listen_address", "web.telemetry-path": "telemetry_path"},
+    aliases={
+        # configmap-reload's; its other flags have the names of settings
+        "web.listen-address": "listen_address",
+        "web.telemetry-path": "telemetry_path",
+        # prometheus-config-reloader's
+        "config-file": "watch",
+        "watched-dir": "watch",
+        "reload-url": "webhook_url",
+        "process-executable-name": "process",
+        "delay-interval": "quiet_seconds",
+        "watch-interval": "resync_seconds",
+    },
 )

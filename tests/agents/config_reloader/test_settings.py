@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
+from sidecars.config_reloader.agent import SIDECAR
 from sidecars.config_reloader.core.steps import OnFailure
 from sidecars.config_reloader.settings import ConfigReloaderSettings
 from sidecars.runtime import SettingsError
+from sidecars.runtime.commandline import parse_arguments
 from sidecars.runtime.settings import load
 
 PREFIX = "CONFIG_RELOADER_"
@@ -110,3 +112,25 @@ def test_webhook_retries_are_attempts_as_in_configmap_reload(given: str, retries
 def test_the_listen_address_wins(text: str, host: str, port: int) -> None:
     settings = loaded(HOOK, listen_address=text, admin_port="4", admin_host="127.0.0.9")
     assert (settings.admin_host, settings.admin_port) == (host, port)
+
+
+def test_the_flags_of_prometheus_config_reloader_are_understood() -> None:
+    """Those of another shape are errors: the page that says how to move names what they are here."""
+    flags = [
+        "--config-file=/config/prometheus.yaml",
+        "--watched-dir=/rules",
+        "--watched-dir=/more",
+        "--reload-url=http://127.0.0.1:9090/-/reload",
+        "--delay-interval=2s",
+        "--watch-interval=3m",
+        "--listen-address=:8080",
+        "--log-level=info",
+    ]
+    line = parse_arguments(SIDECAR, flags)
+    assert not line.problems
+    settings = load(ConfigReloaderSettings, SIDECAR.prefix, {}, line.flags)
+    assert list(settings.watch) == ["/config/prometheus.yaml", "/rules", "/more"]
+    assert list(settings.webhook_url) == ["http://127.0.0.1:9090/-/reload"]
+    assert (settings.quiet_seconds, settings.resync_seconds) == (2, 180)
+    assert settings.admin_port == 8080
+    assert len(parse_arguments(SIDECAR, ["--config-envsubst-file=/out/x", "--reload-method=signal"]).problems) == 2
