@@ -2,15 +2,13 @@
 
 import copy
 import json
-import re
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from .rendered import EXAMPLES, FOLDERS, ROOT, Object, is_native, manifest
+from .rendered import EXAMPLES, FOLDERS, Object, is_native, manifest
 
 ALL = [f"1.{minor}" for minor in range(27, 38)]
 NATIVE = [version for version in ALL if version != "1.27"]
@@ -58,24 +56,3 @@ def test_a_misspelt_field_and_a_wrong_type_are_seen(tools: Path) -> None:
     misspelt["metadata"]["lables"] = {}
     mistyped["metadata"]["labels"] = {"replicas": 1}
     assert [index for _, index, _ in judge(tools, NATIVE, [good, misspelt, mistyped])] == [1, 2] * len(NATIVE)
-
-
-def snippets() -> list[Object]:
-    """What is part of a pod in the YAML of the READMEs, each as a whole pod."""
-    found: list[Object] = []
-    for name in ("README.md", "k8s/README.md"):
-        for block in re.findall(
-            r"^```yaml\n(.*?)^```", (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
-        ):
-            content = yaml.safe_load(block)
-            spec = content.get("spec", content) if isinstance(content, dict) else {}
-            if spec.keys() & {"initContainers", "containers"}:
-                pod = {"containers": [{"name": "app", "image": "app"}], **spec}
-                found.append({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "spec": pod})
-    return found
-
-
-def test_the_snippets_of_the_readme_are_valid(tools: Path) -> None:
-    objects = snippets()
-    assert len(objects) >= 4, "the examples of README.md are not found any more"
-    assert judge(tools, [NATIVE[1], NATIVE[-1]], objects) == []
