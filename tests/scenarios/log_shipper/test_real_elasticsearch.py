@@ -6,7 +6,7 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -122,14 +122,108 @@ def test_a_real_mapping_conflict_goes_to_the_dead_letters(tmp_path: Path, elasti
         client.indices.delete(index=index)
 
 
-def test_a_real_404_for_an_index_that_must_not_be_made_is_one_outcome(tmp_path: Path, narrow: Server) -> None:
-    with Stage(tmp_path, elasticsearch_url=narrow.url, index="not-allowed") as stage:
-        stage.shipper.start()
-        stage.write(10)
-        stage.wait_until_delivered()
-        assert stage.outcomes() == {"rejected": 10}
-        assert {letter["error"]["status"] for letter in stage.letters()} == {404}
-        assert stage.shipper.metric('rejected_records_total{type="index_not_found_exception"}') == 10
+class Target:
+    """An index on a real server, to be spoilt and mended."""
+
+    def __init__(self, client: Elasticsearch, name: str) -> None:
+        self.client = client
+        self.name = name
+
+    def limit_shards(self, number: int | None) -> None:
+        self.client.cluster.put_settings(persistent={"cluster.max_shards_per_node": number})
+
+    def close(self) -> None:
+        self.client.indices.create(index=self.name)
+        self.client.indices.close(index=self.name)
+
+    def open(self) -> None:
+        self.client.indices.open(index=self.name)
+
+    def make_aliases(self) -> None:
+        for number in (1, 2):
+            self.client.indices.create(index=f"{self.name}-{number}", aliases={self.name: {}})
+
+    def choose_a_write_index(self) -> None:
+        to = {"index": f"{self.name}-1", "alias": self.name, "is_write_index": True}
+        self.client.indices.update_aliases(actions=[{"add": to}])
+
+    def name_a_pipeline(self, pipeline: str) -> None:
+        settings = {"index.default_pipeline": pipeline}
+        if self.client.indices.exists(index=self.name):
+            self.client.indices.put_settings(index=self.name, settings=settings)
+        else:
+            self.client.indices.create(index=self.name, settings=settings)
+
+    def block(self, kind: str, *, wanted: bool) -> None:
+        if not self.client.indices.exists(index=self.name):
+            self.client.indices.create(index=self.name)
+        self.client.indices.put_settings(index=self.name, settings={f"index.blocks.{kind}": wanted})
+
+    def make(self) -> None:
+        self.client.indices.create(index=self.name)
+
+
+Spoil = Callable[[Target], None]
+FLOOD = "read_only_allow_delete"
+TROUBLES: dict[str, tuple[Spoil, Spoil, str, str]] = {
+    "closed": (Target.close, Target.open, "target", "400 index_closed_exception: closed"),
+    "an alias without a write index": (
+        Target.make_aliases,
+        Target.choose_a_write_index,
+        "target",
+        "400 illegal_argument_exception: no write index is defined for alias",
+    ),
+    "a missing pipeline": (
+        lambda target: target.name_a_pipeline("nowhere"),
+        lambda target: target.name_a_pipeline("_none"),
+        "target",
+        "400 illegal_argument_exception: pipeline with id [nowhere] does not exist",
+    ),
+    "missing, and not to be made": (lambda _: None, Target.make, "target", "404 index_not_found_exception: no such"),
+    "no room for shards": (
+        lambda target: target.limit_shards(1),
+        lambda target: target.limit_shards(None),
+        "target",
+        "400 validation_exception: Validation Failed",
+    ),
+    "blocked": (
+        lambda target: target.block("write", wanted=True),
+        lambda target: target.block("write", wanted=False),
+        "blocked",
+        "403 cluster_block_exception: index",
+    ),
+    "the disk is full": (
+        lambda target: target.block(FLOOD, wanted=True),
+        lambda target: target.block(FLOOD, wanted=False),
+        "blocked",
+        "429 cluster_block_exception: index",
+    ),
+}
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_real_trouble_of_the_target_holds_everything_with_the_servers_own_reason(
+    tmp_path: Path, narrow: Server, stream: str, trouble: str
+) -> None:
+    spoil, mend, reason, said = TROUBLES[trouble]
+    with Elasticsearch(narrow.url) as client:
+        if trouble != "no room for shards":
+            client.indices.put_index_template(name=stream, index_patterns=[f"{stream}*"], priority=999)
+        name = f"not-to-be-made-{stream}" if trouble.startswith("missing") else stream
+        target = Target(client, name)
+        spoil(target)
+        with Stage(tmp_path, elasticsearch_url=narrow.url, index=name) as stage:
+            stage.write(100)
+            stage.shipper.start()
+            stage.shipper.wait_until(lambda: stage.shipper.metric("delivery_held") == 1, "it to hold")
+            assert stage.shipper.metric(f'delivery_trouble{{reason="{reason}"}}') == 1
+            (line,) = stage.shipper.logged("delivery.held")
+            assert f"{narrow.url}/{name}/_bulk answered HTTP {said}" in line["message"]
+            assert said in stage.shipper.ask("/readyz")[1]
+            mend(target)
+            stage.wait_until_delivered()
+            assert stage.letters() == []
+            assert_balanced(stage.lines, witnessed(narrow.url, name))
 
 
 def test_a_real_413_is_split_and_a_record_that_is_too_large_alone_is_a_dead_letter(
