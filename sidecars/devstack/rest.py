@@ -35,6 +35,8 @@ class Rest:
         return [
             ("GET HEAD", "/", self._info),
             ("GET", "/_cluster/health", self._health),
+            ("PUT", "/_cluster/settings", self._put_cluster_settings),
+            ("POST", "/_aliases", self._change_aliases),
             ("GET POST", "/_search", self._search),
             ("GET POST", "/_count", self._count),
             ("GET POST", "/_refresh", self._refresh),
@@ -56,6 +58,9 @@ class Rest:
             ("GET POST", "/{target}/_count", self._count),
             ("GET POST", "/{target}/_refresh", self._refresh),
             ("GET", "/{target}/_mapping", self._get_mapping),
+            ("PUT", "/{target}/_settings", self._put_settings),
+            ("POST", "/{target}/_close", self._close),
+            ("POST", "/{target}/_open", self._open),
             ("GET HEAD", "/{target}/_doc/{id}", self._get_document),
             ("GET HEAD", "/{target}", self._get_index),
             ("PUT", "/{target}", self._put_index),
@@ -150,6 +155,39 @@ class Rest:
     async def _get_mapping(self, request: web.Request) -> web.Response:
         indices = self._store.matching(_target(request))
         return answer(request, {index.name: {"mappings": index.mapping.properties()} for index in indices})
+
+    async def _put_cluster_settings(self, request: web.Request) -> web.Response:
+        body = await _object(request)
+        self._store.cluster.set(body)
+        return answer(request, {"acknowledged": True, "persistent": {}, "transient": {}})
+
+    async def _change_aliases(self, request: web.Request) -> web.Response:
+        for action in (await _object(request)).get("actions", []):
+            ((kind, about),) = action.items()
+            for index in self._store.matching(about["index"]):
+                if kind == "add":
+                    said = about.get("is_write_index")
+                    self._store.aliases.add(about["alias"], index.name, is_write_index=said)
+                else:
+                    self._store.aliases.remove(about["alias"], index.name)
+        return answer(request, _ACKNOWLEDGED | {"errors": False})
+
+    async def _put_settings(self, request: web.Request) -> web.Response:
+        settings = await _object(request)
+        for index in self._store.matching(_target(request)):
+            index.obstacles.set(settings)
+        return answer(request, _ACKNOWLEDGED)
+
+    async def _close(self, request: web.Request) -> web.Response:
+        return self._closed(request, closed=True)
+
+    async def _open(self, request: web.Request) -> web.Response:
+        return self._closed(request, closed=False)
+
+    def _closed(self, request: web.Request, *, closed: bool) -> web.Response:
+        for index in self._store.matching(_target(request)):
+            index.obstacles.closed = closed
+        return answer(request, {"acknowledged": True, "shards_acknowledged": True})
 
     async def _get_document(self, request: web.Request) -> web.Response:
         index = self._store.existing(_target(request))

@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 
 from sidecars.devstack.documents import Document, Documents
 from sidecars.devstack.mapping import FieldMapping
+from sidecars.devstack.obstacles import Aliases, Cluster, Obstacles
 from sidecars.devstack.problem import JsonObject, Problem, bad_request, no_such_index
 from sidecars.devstack.templates import Templates, merge
 
@@ -23,6 +24,7 @@ class Index:
         self.name = name
         self.mapping = FieldMapping(declared.get("mappings", {}))
         self.settings: JsonObject = declared.get("settings", {})
+        self.obstacles = Obstacles(self.settings)
         self.documents = Documents(name)
         self.data_stream = data_stream
 
@@ -58,12 +60,22 @@ class Store:
         self.indices: dict[str, Index] = {}
         self.data_streams: dict[str, DataStream] = {}
         self.templates = Templates()
+        self.cluster = Cluster()
+        self.aliases = Aliases()
 
     def for_writing(self, name: str, *, create: bool, require_data_stream: bool = False) -> Index:
         """The index a document for `name` goes to, made when it is missing.
 
-        Raises: Problem 400 for a bad name or an `index` into a data stream; 404 when a data stream is required.
+        Raises: Problem 400 for a bad name or an `index` into a data stream; 404 when a data stream is required; and for
+        whatever stands in the way of that index.
         """
+        if self.aliases.indices(name):
+            name = self.aliases.write_index(name)
+        index = self._for_writing(name, create=create, require_data_stream=require_data_stream)
+        index.obstacles.check(index.name)
+        return index
+
+    def _for_writing(self, name: str, *, create: bool, require_data_stream: bool) -> Index:
         stream = self.data_streams.get(name)
         if stream is None:
             if (index := self.indices.get(name)) is not None:
@@ -77,6 +89,7 @@ class Store:
                 )
                 reason = f"no such index [{name}] and {flag} template was found for it"
                 raise Problem(404, "index_not_found_exception", reason)
+            self.cluster.check_creation(name, len(self.indices), by_write=True)
             if not makes_stream:
                 return self.create_index(name, {})
         if not create:
@@ -89,8 +102,11 @@ class Store:
         if name in self.indices or name in self.data_streams:
             raise bad_request(f"index [{name}/devstack] already exists", "resource_already_exists_exception")
         template = self.templates.applying_to(name)
+        self.cluster.check_creation(name, len(self.indices), by_write=False)
         composed = merge(self.templates.composed(template) if template else {}, declared)
         index = self.indices[name] = Index(name, composed)
+        for alias, about in declared.get("aliases", {}).items():
+            self.aliases.add(alias, name, is_write_index=about.get("is_write_index"))
         return index
 
     def create_data_stream(self, name: str) -> DataStream:
@@ -116,8 +132,9 @@ class Store:
         found: dict[str, Index] = {}
         for name in target.split(","):
             if "*" not in name and name != "_all":
-                index = self.existing(name)
-                found[index.name] = index
+                for each in self.aliases.indices(name) or [name]:
+                    index = self.existing(each)
+                    found[index.name] = index
                 continue
             pattern = "*" if name == "_all" else name
             for index in self.indices.values():
