@@ -49,4 +49,4 @@ def unknown(name: str, what: str, known: Iterable[str], source: str, path: str =
 
     nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     remedy = f"did you mean {nearest[0]}?" if nearest else "remove it (--help lists all)"
-    return Problem(path + name, f"there is no such {what}", remedy, source)
+    return Problem(path + (f"{name[:80]}..." if len(name) > 80 else name), f"there is no such {what}", remedy, source)

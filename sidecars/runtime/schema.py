@@ -9,6 +9,9 @@ from sidecars.runtime.fields import Field, Kind, Secret, fields_of
 from sidecars.runtime.reference import reached
 from sidecars.runtime.sidecar import Sidecar
 
+_TEXT = ["string", "number", "boolean"]
+"""What YAML may take a text for; it is read as it is written."""
+
 
 def schema(sidecar: Sidecar) -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of the YAML file."""
@@ -29,7 +32,7 @@ def schema(sidecar: Sidecar) -> dict[str, Any]:
 
 def _schema_of(kind: type) -> dict[str, Any]:
     if kind is Secret:
-        return {"type": "string", "writeOnly": True}
+        return {"type": _TEXT, "writeOnly": True}
     raise NotImplementedError(f"cannot describe {kind}")
 
 
@@ -39,11 +42,17 @@ def _complete(properties: dict[str, Any], fields: Iterable[Field]) -> None:
 
 
 def _with_texts(field: Field, declared: dict[str, Any]) -> dict[str, Any]:
-    """Allow what the loader takes as well: texts such as `1MiB` for a size, numbers as items of a list."""
+    """Allow what the loader takes as well: texts such as `1MiB` for a size, and for a text what YAML takes for a number
+    or a boolean.
+    """
+    if field.kind is Kind.TEXT and declared.get("type") == "string":
+        return {**field.about, **declared, "type": _TEXT}
     if field.kind not in {Kind.SIZE, Kind.DURATION, Kind.LIST, Kind.MAPPING}:
         return {**field.about, **declared}
     about: dict[str, Any] = dict(field.about)
     about |= {key: declared.pop(key) for key in ("description", "examples", "default") if key in declared}
-    if declared.get("items") == {"type": "string"}:
-        declared = {**declared, "items": {"type": ["string", "number"]}}
-    return {**about, "anyOf": [declared, {"type": "string"}]}
+    for inner in ("items", "additionalProperties"):
+        if declared.get(inner) == {"type": "string"}:
+            declared = {**declared, inner: {"type": _TEXT}}
+    also = [{"type": "string"}, {"type": "number"}] if field.kind is Kind.LIST else [{"type": "string"}]
+    return {**about, "anyOf": [declared, *also]}

@@ -15,7 +15,8 @@ from msgspec import Meta
 from sidecars.runtime.environment import process_environment
 from sidecars.runtime.errors import Problem, SettingsError, unknown
 from sidecars.runtime.fields import Field, Secret, fields_of
-from sidecars.runtime.structures import missing, read_setting
+from sidecars.runtime.structures import Place, missing, read_setting
+from sidecars.runtime.written import line_of
 
 __all__ = ["Basics", "Problem", "Secret", "Settings", "SettingsError", "load", "process_environment"]
 
@@ -85,6 +86,12 @@ class _Given:
 
     raw: object
     source: str
+    line: int = 0
+
+    @property
+    def told(self) -> str:
+        """The source for people."""
+        return Place("", self.source, self.line).told
 
 
 def load(
@@ -102,6 +109,7 @@ def load(
     """
     fields = {field.name: field for field in fields_of(settings)}
     problems: list[Problem] = []
+    environ = {name: text.strip("\r\n") for name, text in environ.items()}  # as many a Secret ends
     variables = {
         name: text
         for name, text in environ.items()
@@ -110,10 +118,15 @@ def load(
     path = str(flags.get("config") or variables.get(f"{prefix}CONFIG", ""))
     given = _from_fallbacks(settings, environ)
     given |= _from_file(path, fields, problems) if path else {}
+    unread = bool(problems) and problems[0].field == "config"
     given |= _from_environment(variables, prefix, fields, problems)
     given |= {name: _Given(raw, _source(name, raw)) for name, raw in flags.items() if name != "config"}
     values = dict(_parsed(fields, given, problems))
-    wrong = {_setting(problem) for problem in problems}
+    if unread:  # what it says is not known, so nothing is missing and nothing contradicts
+        raise SettingsError(problems)
+    meant = set(_meant(fields, prefix, problems))
+    problems += [missing(field, name) for name, field in fields.items() if _is_missing(field, {*given, *meant})]
+    wrong = {_setting(problem) for problem in problems} | meant
     if not any(field.default is msgspec.NODEFAULT and name not in values for name, field in fields.items()):
         made = settings(**values)  # what is wrong has its default here, and its own problem already
         between = [problem for problem in made.problems() if _setting(problem) not in wrong]
@@ -121,6 +134,18 @@ def load(
         if not problems:
             return made
     raise SettingsError(problems)
+
+
+def _meant(fields: Iterable[str], prefix: str, problems: Iterable[Problem]) -> Iterator[str]:
+    """Yield the settings that were most likely meant by unknown names: that they are missing need not be said."""
+    hints = {problem.remedy for problem in problems}
+    for name in fields:
+        if hints & {f"did you mean {name}?", f"did you mean {prefix}{name.upper()}?"}:
+            yield name
+
+
+def _is_missing(field: Field, given: Container[str]) -> bool:
+    return field.default is msgspec.NODEFAULT and field.name not in given
 
 
 def _source(name: str, raw: object) -> str:
@@ -140,12 +165,13 @@ def _from_file(path: str, fields: Mapping[str, Field], problems: list[Problem]) 
     from sidecars.runtime.yaml_file import read_mapping  # only when there is a file
 
     try:
-        content = read_mapping(path)
+        content = read_mapping(path, fields)
     except SettingsError as error:
         problems.extend(error.problems)
         return {}
-    problems += [unknown(str(name), "key", fields, f"{path}:{name}") for name in content if name not in fields]
-    return {name: _Given(raw, f"{path}:{name}") for name, raw in content.items() if name in fields and raw is not None}
+    found = {name: _Given(raw, f"{path}:{name[:80]}", line_of(content, name)) for name, raw in content.items()}
+    problems += [unknown(name, "key", fields, found[name].told) for name in content if name not in fields]
+    return {name: given for name, given in found.items() if name in fields and given.raw is not None}
 
 
 def _from_environment(
@@ -163,11 +189,9 @@ def _parsed(
     for name, field in fields.items():
         if name in given:
             try:
-                yield name, read_setting(field, given[name].raw, given[name].source)
+                yield name, read_setting(field, given[name].raw, given[name].source, given[name].line)
             except SettingsError as error:
                 problems += error.problems
-        elif field.default is msgspec.NODEFAULT:
-            problems.append(missing(field, name))
 
 
 def _setting(problem: Problem) -> str:
@@ -177,4 +201,4 @@ def _setting(problem: Problem) -> str:
 
 def _sourced(problem: Problem, given: Mapping[str, _Given]) -> Problem:
     found = given.get(_setting(problem))
-    return replace(problem, source=found.source) if found and not problem.source else problem
+    return replace(problem, source=found.told) if found and not problem.source else problem

@@ -6,6 +6,7 @@ problem is told at once with its place (`steps[1].webhook.url`), what was expect
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -13,41 +14,67 @@ import msgspec
 from sidecars.runtime.errors import Problem, SettingsError, unknown
 from sidecars.runtime.fields import Field, Kind, Secret, fields_of
 from sidecars.runtime.values import parse
+from sidecars.runtime.written import Items, Pairs, Written, WrongPart, line_of
 
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*")
+_NAMES = {Pairs: "mapping", Items: "list"}
 _SHOWN_BITS = 256  # a whole number that is longer is not shown (and from 4300 digits on, Python would refuse to)
 
 
-def read_setting(field: Field, raw: object, source: str) -> object:
+@dataclass(frozen=True)
+class Place:
+    """Where a value stands: the path of its setting, and where it was given; `line` 0 when that is not known."""
+
+    path: str
+    source: str
+    line: int = 0
+
+    def below(self, part: str, line: int) -> "Place":
+        """Return the place of a part."""
+        return Place(self.path + part, self.source, line or self.line)
+
+    @property
+    def told(self) -> str:
+        """The source for people."""
+        return f"{self.source}, line {self.line}" if self.line else self.source
+
+
+def read_setting(field: Field, raw: object, source: str, line: int = 0) -> object:
     """Return the value of a setting. What has parts may be given as a YAML text. Raise SettingsError with every problem
     in it.
     """
+    at = Place(field.name, source, line)
     if field.struct and isinstance(raw, str):
         from sidecars.runtime.yaml_file import read_yaml  # PyYAML costs 1 MiB and more, only for those who need it
 
         raw = read_yaml(raw, field.name, source)
-    return _read(field, raw, field.name, source)
+    elif isinstance(raw, str):
+        raw = raw.strip("\r\n")  # with which many a value from a Secret ends
+    return _read(field, raw, at)
 
 
-def _read(field: Field, raw: object, path: str, source: str) -> object:
+def _read(field: Field, raw: object, at: Place) -> object:
     if field.kind is Kind.STRUCTURES and isinstance(raw, list):
-        return _list(field.item, raw, path, source)
+        return _list(field.item, raw, at)
     if field.kind is Kind.STRUCTURE and isinstance(raw, dict) and field.struct:
-        return _structure(field.struct, raw, path, source)
+        return _structure(field.struct, raw, at)
     try:
         if not field.struct:
-            return _without_nul(parse(field, raw), path, source)
+            return _without_nul(parse(field, raw), at)
+    except WrongPart as error:
+        part = at.below(error.place, line_of(raw, error.part))
+        raise SettingsError([Problem(part.path, error.message, error.remedy, part.told)]) from None
     except ValueError:
         pass  # told below, as a value of the wrong shape is
-    raise SettingsError([Problem(path, field.expected, field.remedy, source, _shown(field, raw))])
+    raise SettingsError([Problem(at.path, field.expected, field.remedy, at.told, _shown(field, raw))])
 
 
-def _list(item: Field, raw: list[Any], path: str, source: str) -> tuple[object, ...]:
+def _list(item: Field, raw: list[Any], at: Place) -> tuple[object, ...]:
     values: list[object] = []
     problems: list[Problem] = []
     for number, part in enumerate(raw):
         try:
-            values.append(_read(item, part, f"{path}[{number}]", source))
+            values.append(_read(item, part, at.below(f"[{number}]", line_of(raw, number))))
         except SettingsError as error:
             problems += error.problems
     if problems:
@@ -55,20 +82,24 @@ def _list(item: Field, raw: list[Any], path: str, source: str) -> tuple[object, 
     return tuple(values)
 
 
-def _structure(struct: type[msgspec.Struct], raw: dict[Any, Any], path: str, source: str) -> msgspec.Struct:
+def _structure(struct: type[msgspec.Struct], raw: dict[Any, Any], at: Place) -> msgspec.Struct:
     fields = fields_of(struct)
     known = [field.name for field in fields]
-    problems = [unknown(str(key), "key", known, source, f"{path}.") for key in raw if key not in known]
+    problems = [
+        unknown(str(key), "key", known, at.below("", line_of(raw, key)).told, f"{at.path}.")
+        for key in raw
+        if key not in known
+    ]
     values: dict[str, object] = {}
     for field in fields:
-        place = f"{path}.{field.name}"
+        place = at.below(f".{field.name}", line_of(raw, field.name))
         if raw.get(field.name) is not None:
             try:
-                values[field.name] = _read(field, raw[field.name], place, source)
+                values[field.name] = _read(field, raw[field.name], place)
             except SettingsError as error:
                 problems += error.problems
         elif field.default is msgspec.NODEFAULT:
-            problems.append(missing(field, place, source))
+            problems.append(missing(field, place.path, place.told))
     if problems:
         raise SettingsError(problems)
     return struct(**values)
@@ -83,10 +114,12 @@ def _shown(field: Field, raw: object) -> str:
     """Return a value for an error message: quoted, short, without secrets and without the user part of a URL."""
     if field.kind is Kind.SECRET:
         return "***"
+    written = isinstance(raw, Written)  # a number or the like, so no pairs with a token in them
+    raw = raw.text if isinstance(raw, Written) else raw
     if isinstance(raw, dict | list | tuple | set | bytes):
-        return f"a {type(raw).__name__}"  # somebody may have put anything below the wrong key
+        return f"a {_NAMES.get(type(raw), type(raw).__name__)}"  # somebody may have put anything below the wrong key
     # Pairs and structures: headers written as one text would show a token.
-    if isinstance(raw, str) and (field.struct or field.kind is Kind.MAPPING):
+    if isinstance(raw, str) and not written and (field.struct or field.kind is Kind.MAPPING):
         return "a text"
     if isinstance(raw, int) and raw.bit_length() > _SHOWN_BITS:
         return "a huge number"
@@ -104,10 +137,10 @@ def _without_user(text: str) -> str:
     return f"{kept}***@{rest}" if at else text
 
 
-def _without_nul(value: object, path: str, source: str) -> object:
+def _without_nul(value: object, at: Place) -> object:
     """Return the value. Raise SettingsError when a text in it holds a NUL: no path, argument or header can."""
     if any("\0" in text for text in _texts(value)):
-        raise SettingsError([Problem(path, "it holds a NUL", "remove it", source)])
+        raise SettingsError([Problem(at.path, "it holds a NUL", "remove it", at.told)])
     return value
 
 

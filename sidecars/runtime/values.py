@@ -8,24 +8,38 @@ an error has to say what was expected in the reader's words and not in a library
 import math
 import re
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 import msgspec.inspect as inspected
 
 from sidecars.runtime.fields import Field, Kind, Secret
+from sidecars.runtime.written import Written, WrongPart
 
 T = TypeVar("T")
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(?:([kKMGT])(i?))?B?", re.ASCII)
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)\s*(ms|s|m|h|d)?", re.ASCII)
+_DURATIONS = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:ms|s|m|h|d)\s*){2,}", re.ASCII)  # 1m30s
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
 
 def parse(field: Field, raw: object) -> object:
     """Turn a text, or a value from YAML, into the setting's value. Raise ValueError when it is not one (the text says
-    nothing about `raw`). A tuple holds the texts of a flag that was given several times.
+    nothing about `raw`), WrongPart when only a part is not. A tuple holds the texts of a flag that was given several
+    times.
     """
+    if not isinstance(raw, Written):
+        return _parse(field, raw)
+    try:
+        return _parse(field, raw.text)  # as in a variable
+    except ValueError:
+        if field.kind not in _NUMBERS or ":" in raw.text:  # 12:30 would be 750
+            raise
+    return _parse(field, raw.value)  # 0x10, 1_000
+
+
+def _parse(field: Field, raw: object) -> object:
     value = _TEXTS[field.kind](raw) if isinstance(raw, str) else _plain(field.kind, raw)
     if isinstance(field.core, inspected.IntType) and isinstance(value, float):
         value = _whole(value)
@@ -42,38 +56,35 @@ def _plain(kind: Kind, raw: object) -> object:
     if kind is Kind.LIST and isinstance(raw, tuple):
         return tuple(item for text in raw for item in _list(text))
     if kind is Kind.LIST and isinstance(raw, list):
-        return tuple(_item(item) for item in raw)
+        return tuple(_item(item, index) for index, item in enumerate(raw))
     if kind is Kind.MAPPING and isinstance(raw, tuple):
         return {key: value for text in raw for key, value in _mapping(text).items()}
     if kind is Kind.MAPPING and isinstance(raw, dict):
-        return _pairs(raw)
+        return {str(key): _item(value, str(key)) for key, value in raw.items()}
     if kind is Kind.BOOLEAN and isinstance(raw, bool):
         return raw
-    numeric = kind in {Kind.INTEGER, Kind.FLOAT, Kind.SIZE, Kind.DURATION}
-    if numeric and _is_number(raw):
+    if kind in _NUMBERS and _is_number(raw):
         return raw
     raise ValueError("not this kind of value")
 
 
-def _item(raw: object) -> str:
-    """Turn an item of a list into text; a number is one (`[200, 204]`), a boolean is not: `yes` and `on` are two of
-    those in YAML, and were meant as words.
-    """
+def _item(raw: object, part: str | int) -> str:
+    """Turn a value in a list or in pairs into text, as it stands in the file."""
     if isinstance(raw, str):
         return raw
-    if not _is_number(raw):
-        raise ValueError("not a text or a number")
-    return str(raw)
+    if isinstance(raw, Written):
+        return raw.text
+    if isinstance(raw, bool) or _is_number(raw):
+        return str(raw).lower()
+    if raw is None:
+        raise WrongPart(part, "it has no value", 'give it one, "" for an empty text')
+    raise WrongPart(part, "it is not a text", "write a text there, in quotes if need be")
 
 
 def _is_number(raw: object) -> bool:
     if isinstance(raw, float):
         return math.isfinite(raw)
     return isinstance(raw, int) and not isinstance(raw, bool)
-
-
-def _pairs(raw: dict[Any, Any]) -> dict[str, str]:
-    return {str(key): str(value).lower() if isinstance(value, bool) else _item(value) for key, value in raw.items()}
 
 
 def _whole(value: float) -> int:
@@ -112,10 +123,13 @@ def _size(text: str) -> int:
 
 
 def _duration(text: str) -> float:
-    match = _DURATION.fullmatch(text.strip())
-    if not match:
+    """Read `90`, `1.5s`, `2m`, `1m30s`."""
+    text = text.strip()
+    one = _DURATION.fullmatch(text)
+    if not one and not _DURATIONS.fullmatch(text):
         raise ValueError("not a time")
-    return _finite(float(match[1]) * _SECONDS[match[2] or "s"])
+    parts = [one] if one else _DURATION.finditer(text)
+    return _finite(sum(float(part[1]) * _SECONDS[part[2] or "s"] for part in parts))
 
 
 def is_boolean(text: str) -> bool:
@@ -130,20 +144,79 @@ def _boolean(text: str) -> bool:
         raise ValueError("not a yes or no") from None
 
 
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}\s*$", re.ASCII)
+_OPEN_QUERY = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*://[^?#]*[?#]", re.ASCII)
+_KEY = re.compile(r"""\s*[^\s=;:"'?&<>(){}\[\]]+\s*=""")
+
+
 def _list(text: str) -> tuple[str, ...]:
-    if re.match(r"\s*\[\s*[\"\]]", text):  # a glob may begin with a bracket too: [0-9]*.log
-        return tuple(_item(item) for item in _json(text, list))
-    return tuple(item for part in text.split(",") if (item := part.strip()))
+    """Read JSON, or items between commas and newlines. A comma in the query of an address belongs to it, unless an
+    address follows (`http://a/?status=200,204,tcp://b:1` are two).
+    """
+    if text.lstrip().startswith("["):
+        try:
+            return tuple(_item(_decoded(raw), index) for index, raw in enumerate(_json(text, list[msgspec.Raw])))
+        except ValueError:
+            if re.match(r"\s*\[\s*[\"\]]", text):  # a glob may begin with a bracket too: [0-9]*.log
+                raise
+    lines, whole = _lines(text)
+    parts = lines if whole else [part for line in lines for part in _split(line, _goes_on)]
+    return tuple(item for part in parts if (item := part.strip()))
 
 
 def _mapping(text: str) -> dict[str, str]:
+    """Read JSON, or `key=value` between commas and newlines. A comma that no `key=` follows belongs to the value
+    (`Accept=a,b`).
+    """
     if text.lstrip().startswith("{"):
-        return _pairs(_json(text, dict))
-    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
-    found = {key.strip(): value.strip() for key, equals, value in pairs if equals and key.strip()}
-    if len(found) != len(pairs):
-        raise ValueError("not pairs")
+        return {key: _item(_decoded(raw), key) for key, raw in _json(text, dict[str, msgspec.Raw]).items()}
+    lines, whole = _lines(text)
+    found: dict[str, str] = {}
+    parts = (
+        lines if whole else [part for line in lines for part in _split(line, lambda _, next_: not _KEY.match(next_))]
+    )
+    for part in parts:
+        key, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals or not key:
+            raise ValueError("not pairs")
+        if key in found:
+            raise WrongPart(key, "it is given twice", "keep one of them")
+        found[key] = value
     return found
+
+
+def _lines(text: str) -> tuple[list[str], bool]:
+    """Return the lines that are not empty; with True when they are the items of a YAML list, which are whole."""
+    lines = [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()]
+    if not lines or not all(line.startswith("- ") for line in lines):
+        return lines, False
+    items = [line[2:].strip() for line in lines]
+    return [item[1:-1] if item[0] in "\"'" and item[0] == item[-1] and len(item) > 1 else item for item in items], True
+
+
+def _split(line: str, goes_on: Callable[[str, str], bool]) -> list[str]:
+    """Split at commas, but where what follows goes on with the item before. Empty parts are left out."""
+    parts: list[str] = []
+    for piece in line.split(","):
+        if not piece.strip():
+            continue
+        if parts and goes_on(parts[-1], piece):
+            parts[-1] += f",{piece}"
+        else:
+            parts.append(piece)
+    return parts
+
+
+def _goes_on(item: str, following: str) -> bool:
+    return bool(_OPEN_QUERY.match(item)) and not following[0].isspace() and not _ADDRESS.match(following)
+
+
+def _decoded(raw: msgspec.Raw) -> object:
+    """Return a JSON value; a number or a boolean as it stands there."""
+    text = bytes(raw).decode()
+    if text[:1] in {'"', "[", "{", "n"}:
+        return _json(text, object)
+    return Written(text, None)
 
 
 def _json(text: str, kind: type[T]) -> T:
@@ -153,6 +226,7 @@ def _json(text: str, kind: type[T]) -> T:
         raise ValueError("not JSON") from None
 
 
+_NUMBERS = {Kind.INTEGER, Kind.FLOAT, Kind.SIZE, Kind.DURATION}
 _TEXTS: dict[Kind, Callable[[str], object]] = {
     Kind.INTEGER: _integer,
     Kind.FLOAT: _float,

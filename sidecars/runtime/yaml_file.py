@@ -1,35 +1,41 @@
 """The settings file, and settings that are YAML texts: imported only when there is one (PyYAML costs memory that most
 sidecars never need).
 
-Exists apart because of two rules: an error may name line and column but never show the line (it can hold a secret),
-and a key given twice is a mistake, not a choice.
+Exists apart because of three rules: an error may name line and column but never show the line (it can hold a secret);
+a key given twice is a mistake, not a choice; and what YAML takes for a number or a boolean keeps its text (written.py).
 """
 
 import os
+import re
 import select
+from collections.abc import Container
 from dataclasses import replace
 from typing import Any
 
 from sidecars.runtime.errors import Problem, SettingsError
 from sidecars.runtime.stop import monotonic
+from sidecars.runtime.written import Items, Pairs, Written
 
 FILE_BYTES = 4 * 1024 * 1024  # a settings file that is longer is none: a ConfigMap ends at 1 MiB
 PIPE_SECONDS = 10.0  # how long a pipe may take, as in `--config <(sops -d settings.yaml)`
+_SHOWN_REASON = re.compile(r"""(?:[^'"]|(['"])(?:\\?.|<[a-z ]+>)\1)*""")
 _NUMBER_CHARACTERS = 1000  # a whole number that is longer is none, and text from 4300 digits on is a ValueError
 
 
-def read_mapping(path: str) -> dict[str, Any]:
-    """Return the file's top-level mapping. Raise SettingsError when it cannot be read or is no mapping."""
+def read_mapping(path: str, known: Container[str] = ()) -> Pairs:
+    """Return the file's top-level mapping. Raise SettingsError when it cannot be read or is no mapping; an error in it
+    names the key, when it is a `known` one.
+    """
     at = Problem("config", "", "", value=path)
     try:
-        content = _load(_read(path, at).decode(), at)
+        content = _load(_read(path, at).decode(), at, known, lines=True)
     except OSError as error:
         raise _wrong(at, error.strerror or "it cannot be read", "check the path and the permissions") from None
     except UnicodeDecodeError as error:
         raise _wrong(at, f"byte {error.start} is not UTF-8", "save the file as UTF-8") from None
     if content is None:
-        return {}
-    if not isinstance(content, dict):
+        return Pairs()
+    if not isinstance(content, Pairs):
         raise _wrong(at, "it is not a mapping of settings", "write one `name: value` per line")
     return content
 
@@ -61,16 +67,23 @@ def _pieces(descriptor: int, at: Problem) -> bytes:
 
 def read_yaml(text: str, field: str, source: str) -> Any:
     """Return what a YAML text (or JSON, which is YAML) holds. Raise SettingsError naming field and source."""
-    return _load(text, Problem(field, "", "", source))
+    return _load(text, Problem(field, "", "", source), (), lines="\n" in text.strip())
 
 
-def _load(text: str, at: Problem) -> Any:
+def _load(text: str, at: Problem, known: Container[str], *, lines: bool) -> Any:
     import yaml  # 1 MiB and more, only for those who use a file
 
     try:
-        return yaml.load(text, _loader())  # noqa: S506 (it is a SafeLoader)
+        return yaml.load(text, _loader(lines=lines))  # noqa: S506 (it is a SafeLoader)
     except yaml.MarkedYAMLError as error:
-        raise _wrong(at, f"it is not valid YAML{_where(error.problem_mark)}", "check that place") from None
+        reason = _reason(error.problem or "")
+        # An open quote is found at the end of the file, and to be looked for where it begins.
+        mark = (error.context_mark if "end of stream" in reason else None) or error.problem_mark
+        place = f": line {mark.line + 1}, column {mark.column + 1}{_key(text, mark.line, known)}" if mark else ""
+        raise _wrong(at, f"it is not valid YAML{place}{reason}", "check that place") from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise _wrong(at, f"it is not valid YAML: line {line}: {error.reason}", "check that place") from None
     except yaml.YAMLError:
         raise _wrong(at, "it is not valid YAML", "check it with a YAML linter") from None
     # What PyYAML's constructors let through: dates that are none, `!!bool foo`, `!!int ""`, `!!timestamp x`.
@@ -78,31 +91,71 @@ def _load(text: str, at: Problem) -> Any:
         raise _wrong(at, "it is not valid YAML: a value is not what its tag says", "put it in quotes") from None
 
 
-def _loader() -> Any:
+def _reason(problem: str) -> str:
+    """Return the parser's own reason, without what it repeats of the text: an alias or a tag may be a password that
+    begins with * or !. Single characters and the names of its tokens stay.
+    """
+    kept = _SHOWN_REASON.match(problem)
+    return f": {kept.group().rstrip()}" if kept and kept.group() else ""
+
+
+def _key(text: str, line: int, known: Container[str]) -> str:
+    """Return the setting that a line belongs to, for a message. Nothing else that stands there is shown."""
+    for before in reversed(text.split("\n")[: line + 1]):
+        name, colon, _ = before.partition(":")
+        if colon and name.rstrip() in known:
+            return f", in {name.rstrip()}"
+    return ""
+
+
+def _loader(*, lines: bool) -> Any:
     import yaml  # 1 MiB and more, only for those who use a file
 
     class Loader(yaml.SafeLoader):
-        """SafeLoader that refuses a key given twice (YAML 1.2, 3.2.1.3: keys are unique)."""
+        """SafeLoader that refuses a key given twice (YAML 1.2, 3.2.1.3: keys are unique), and keeps texts and lines."""
 
-        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 (its signature)
-            seen: set[object] = set()
+        def compose_mapping_node(self, anchor: Any) -> Any:
+            node = super().compose_mapping_node(anchor)
+            seen: dict[str, Any] = {}
             for key, _ in node.value:
-                if key.value in seen if isinstance(key, yaml.ScalarNode) else False:
-                    raise yaml.constructor.ConstructorError(None, None, "a key given twice", key.start_mark)
-                seen.add(getattr(key, "value", None) if isinstance(key, yaml.ScalarNode) else key)
-            return super().construct_mapping(node, deep)
+                if not isinstance(key, yaml.ScalarNode):
+                    raise yaml.constructor.ConstructorError(None, None, "a key that is not a text", key.start_mark)
+                if key.value in seen:
+                    first = seen[key.value].line + 1
+                    raise GivenTwice(key, first)
+                seen[key.value] = key.start_mark
+            return node
 
-        def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        def construct_pairs_of_texts(self, node: Any) -> Pairs:
+            self.flatten_mapping(node)
+            found = Pairs((key.value, self.construct_object(value, deep=True)) for key, value in node.value)
+            found.lines = {key.value: key.start_mark.line + 1 for key, _ in node.value if lines}
+            return found
+
+        def construct_items(self, node: Any) -> Items:
+            found = Items(self.construct_object(value, deep=True) for value in node.value)
+            found.lines = {index: value.start_mark.line + 1 for index, value in enumerate(node.value) if lines}
+            return found
+
+        def construct_written(self, node: Any) -> Written:
             if len(node.value) > _NUMBER_CHARACTERS:
                 raise yaml.constructor.ConstructorError(None, None, "a number too long", node.start_mark)
-            return int(super().construct_yaml_int(node))
+            construct = yaml.SafeLoader.yaml_constructors[node.tag]
+            return Written(node.value, construct(self, node))
 
-    Loader.add_constructor("tag:yaml.org,2002:int", Loader.construct_yaml_int)
+    class GivenTwice(yaml.MarkedYAMLError):
+        """A key that was there before; its name is no secret, unlike what the parser repeats."""
+
+        def __init__(self, key: Any, first: int) -> None:
+            super().__init__(
+                None, None, f"the key {key.value[:80]} is given twice, first in line {first}", key.start_mark
+            )
+
+    for kind in ("int", "float", "bool", "timestamp"):
+        Loader.add_constructor(f"tag:yaml.org,2002:{kind}", Loader.construct_written)
+    Loader.add_constructor("tag:yaml.org,2002:map", Loader.construct_pairs_of_texts)
+    Loader.add_constructor("tag:yaml.org,2002:seq", Loader.construct_items)
     return Loader
-
-
-def _where(mark: Any) -> str:
-    return f": line {mark.line + 1}, column {mark.column + 1}" if mark else ""
 
 
 def _wrong(at: Problem, message: str, remedy: str) -> SettingsError:

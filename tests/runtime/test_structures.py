@@ -123,10 +123,18 @@ def test_a_variable_may_hold_json() -> None:
     assert from_variable(text).tasks == (Task(call=Call(url="u", statuses=("200", "204"))),)
 
 
+def test_a_text_or_a_list_may_be_written_as_a_number() -> None:
+    found = from_variable("[{call: {url: 1.10, statuses: 200}}]").tasks
+    assert found == (Task(call=Call(url="1.10", statuses=("200",))),)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("[{call: {url: 5}}]", 'cannot use tasks[0].call.url="5" (from DEEP_TASKS): expected a text'),
+        ("[{call: {url: [5]}}]", "cannot use tasks[0].call.url=a list (from DEEP_TASKS): expected a text"),
+        ("- call:\n    url: u\n    tries: x", 'tasks[0].call.tries="x" (from DEEP_TASKS, line 3): expected a whole'),
+        ("- call:\n    url: u\n    headers: {A: [x]}", "tasks[0].call.headers.A (from DEEP_TASKS, line 3): it is not"),
+        ("- call:\n    url: u\n    uri: u", "tasks[0].call.uri (from DEEP_TASKS, line 3): there is no such key"),
         ("[{}, {call: {}}]", "cannot use tasks[1].call.url (from DEEP_TASKS): it is not set: expected a text"),
         ("[{call: {url: u, uri: x}}]", "cannot use tasks[0].call.uri (from DEEP_TASKS): there is no such key; did you"),
         ("[{cal: {url: u}}]", "cannot use tasks[0].cal (from DEEP_TASKS): there is no such key; did you mean call?"),
@@ -134,7 +142,7 @@ def test_a_variable_may_hold_json() -> None:
         ("[{call: {url: u, timeout_seconds: 61}}]", 'tasks[0].call.timeout_seconds="61" (from DEEP_TASKS): expected'),
         ("[{tell: {tries: -1}}]", 'tasks[0].tell.tries="-1" (from DEEP_TASKS): expected a whole number, at least 0'),
         ("[{tell: {colour: green}}]", "expected one of red, blue; write red or blue"),
-        ("[{call: {url: u, statuses: [on]}}]", "tasks[0].call.statuses=a list (from DEEP_TASKS): expected a comma"),
+        ("[{call: {url: u, statuses: [on, []]}}]", "tasks[0].call.statuses[1] (from DEEP_TASKS): it is not a text"),
         (
             "[{call: http://x}]",
             "cannot use tasks[0].call=a text (from DEEP_TASKS): expected a mapping; write a mapping",
@@ -144,12 +152,12 @@ def test_a_variable_may_hold_json() -> None:
         ("[null]", "cannot use tasks[0]="),
         (
             "{call: {url: u}}",
-            "cannot use tasks=a dict (from DEEP_TASKS): expected a list of mappings; write a list, each",
+            "cannot use tasks=a mapping (from DEEP_TASKS): expected a list of mappings; write a list, each",
         ),
         ("call", "cannot use tasks=a text (from DEEP_TASKS): expected a list of mappings"),
         (
             "[{tell: {name: a}, tell: {name: b}}]",
-            "cannot use tasks (from DEEP_TASKS): it is not valid YAML: line 1, col",
+            "it is not valid YAML: line 1, column 20: the key tell is given twice, first in line 1; check that place",
         ),
         ("[{tell: ", "cannot use tasks (from DEEP_TASKS): it is not valid YAML"),
         ("[{tell: {sure: true}}]", "cannot use tasks[0].tell.name (from DEEP_TASKS): nobody is named; name somebody"),
@@ -171,7 +179,7 @@ def test_every_wrong_part_is_told_at_once_and_nothing_that_only_follows_from_it(
         "tasks[1].call.url",
         "tasks[2]",
     ]
-    assert f"(from {tmp_path}/deep.yaml:tasks)" in lines[1]
+    assert f"(from {tmp_path}/deep.yaml:tasks, line 2)" in lines[1]
 
 
 SECRET = "hunter2"
@@ -234,6 +242,9 @@ def test_the_schema_allows_what_the_loader_takes_within_structures_too() -> None
     call = found["$defs"]["Call"]["properties"]
     assert {"type": "string"} in call["timeout_seconds"]["anyOf"]
     assert {"type": "string"} in call["body_bytes"]["anyOf"]
-    assert {"type": "array", "items": {"type": ["string", "number"]}} in call["statuses"]["anyOf"]
+    assert {"type": "array", "items": {"type": ["string", "number", "boolean"]}} in call["statuses"]["anyOf"]
+    assert {"type": "number"} in call["statuses"]["anyOf"]
+    assert call["headers"]["anyOf"][0]["additionalProperties"] == {"type": ["string", "number", "boolean"]}
+    assert call["url"]["type"] == ["string", "number", "boolean"]
     assert call["timeout_seconds"]["description"] == "Longest time."
     assert found["properties"]["tasks"]["items"] == {"$ref": "#/$defs/Task"}
