@@ -37,7 +37,7 @@ class Shipper:
         self._settings = settings
         self._ctx = ctx
         self._metrics = ShipperMetrics(ctx.metrics)
-        self._transport = _transport(settings)
+        self._transport = _transport(settings, ctx, self._metrics)
         self._delivery = Delivery(settings, ctx, self._metrics, self._transport)
         self._tailing = Tailing(settings, ctx, self._metrics, self._hand_on)
         self._state = StateFolder(settings.state_dir, ctx, self._metrics)
@@ -227,10 +227,10 @@ async def setup(settings: LogShipperSettings, _ctx: Context) -> int:
     return await set_up(settings)
 
 
-def _transport(settings: LogShipperSettings) -> Transport:
+def _transport(settings: LogShipperSettings, ctx: Context, metrics: ShipperMetrics) -> Transport:
     match settings.destination:
         case Output.ELASTICSEARCH:
-            return Elastic(settings)
+            return Elastic(settings, ctx.stop, metrics.hedged)
         case Output.FILE:
             return NdjsonFile(settings.output_path)
         case _:

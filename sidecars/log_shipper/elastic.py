@@ -1,23 +1,30 @@
 """Send one bulk request to one of the Elasticsearch nodes.
 
-The official client's transport layer does the HTTP: its nodes and its pool, which takes a failed node out of turn
-and tries it again later. Its serializers are left out, because a reply that is no JSON has a status too. Retrying
-is not done here: `delivery` decides, with the data in hand.
+The official client's transport layer knows the nodes: its pool takes a failed one out of turn and tries it again
+later. Its serializers are left out, because a reply that is no JSON has a status too. A request that has no answer for
+a while may be sent once more beside the first (`core.schedule` says when). Whether it is sent again when all of that
+failed is not decided here: `delivery` does, with the data in hand.
 """
 
 import asyncio
 import logging
 import ssl
 import sys
+from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 from urllib.parse import urljoin, urlsplit
 
-import msgspec
+import aiohttp
 
 from sidecars import __version__
+from sidecars.runtime import Stop
 
+from .attempt import Attempt
+from .connection import CONNECT_SECONDS, LINE, Addresses, Connector, Line
 from .core.batch import Payload
-from .core.bulk import FILTER_PATH, Answer, reason_of, whole_refusal
+from .core.bulk import FILTER_PATH, Answer
+from .core.schedule import Hedge, Latency
 from .credentials import WatchedFiles, authorization, tls_context
 from .settings import LogShipperSettings
 
@@ -29,6 +36,8 @@ sys.modules.update(dict.fromkeys(_HIDDEN))  # type: ignore[arg-type]  # None mak
 # isort: split
 from elastic_transport import (  # noqa: E402
     AiohttpHttpNode,
+    ApiResponseMeta,
+    BinaryApiResponse,
     ConnectionTimeout,
     HttpHeaders,
     NodeConfig,
@@ -44,97 +53,131 @@ for _name in _HIDDEN:
 
 logging.getLogger("elastic_transport").setLevel(logging.ERROR)  # it warns at every attempt; `delivery` says it once
 
-_NODE_FAILURES = (502, 503, 504)
-"""Another node may do better."""
 _NOT_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG")
 """What OpenSSL calls a reply to its greeting that is no TLS."""
 _NOT_HTTP = ("ServerDisconnectedError", "BadStatusLine", "BadHttpMessage", "ClientOSError", "Invalid")
 """What a TLS port does with a plain request: it hangs up, or answers with an alert."""
 _HANDSHAKE_SECONDS = 2.0
 _DEAD_NODE_CAP_SECONDS = 30.0
-_CHANCE_SECONDS = 10.0
-_SECOND_CHANCE_SECONDS = 3.0
+
+
+class Node(AiohttpHttpNode):
+    """One node over connections of ours: made within a time limit, to each address of its name, and cut when a request
+    is given up. A redirect is an answer: following it would make a GET of a POST.
+    """
+
+    def __init__(self, config: NodeConfig, addresses: Addresses) -> None:
+        super().__init__(config)
+        self._addresses = addresses
+
+    def twin(self) -> "Node":
+        """The same node with connections of its own, none as yet."""
+        return type(self)(self.config, self._addresses)
+
+    @property
+    def routes(self) -> int:
+        """How many addresses its name has."""
+        return self._addresses.count(self.host)
+
+    async def perform_request(  # type: ignore[override]  # every async node does that
+        self, method: str, target: str, body: bytes | None = None, headers: Any = None, request_timeout: Any = None
+    ) -> Any:
+        """The answer, whatever its status. Raises TransportError."""
+        session = self.session or self._open()
+        timeout = aiohttp.ClientTimeout(total=request_timeout, sock_connect=CONNECT_SECONDS)
+        line = LINE.get(Line())
+        LINE.set(line)
+        done = False
+        try:
+            async with session.request(
+                method, self.base_url + target, data=body, headers=headers, timeout=timeout, allow_redirects=False
+            ) as response:
+                data = await response.read()
+                done = True
+        except TimeoutError as error:
+            raise ConnectionTimeout("Connection timed out during request", errors=(error,)) from None
+        except (ssl.SSLError, aiohttp.ClientSSLError) as error:
+            raise TlsError(str(error), errors=(error,)) from None
+        except (OSError, aiohttp.ClientError) as error:
+            raise CannotConnect(str(error), errors=(error,)) from None
+        finally:
+            if not done:
+                line.cut()
+        meta = ApiResponseMeta(response.status, "1.1", HttpHeaders(response.headers), 0.0, self.config)
+        return BinaryApiResponse(body=data, meta=meta)
+
+    def _open(self) -> aiohttp.ClientSession:
+        self.session = aiohttp.ClientSession(
+            headers=self.headers,
+            skip_auto_headers=("accept", "accept-encoding", "user-agent"),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            connector=Connector(
+                limit_per_host=self.config.connections_per_node,
+                ssl=self.config.ssl_context or False,
+                resolver=self._addresses,
+                use_dns_cache=False,  # `Addresses` has it
+            ),
+        )
+        return self.session
 
 
 class Elastic:
-    """The nodes, and credentials and certificates that may change while running."""
+    """The nodes, and credentials and certificates that may change while running. `hedged` counts copies of requests
+    that went out beside one without an answer.
+    """
 
-    def __init__(self, settings: LogShipperSettings) -> None:
-        self._settings = settings
+    def __init__(
+        self, settings: LogShipperSettings, stop: Stop | None = None, hedged: Callable[[Hedge], None] | None = None
+    ) -> None:
+        self.settings = settings
+        self.stop = stop or Stop()
+        self.hedged = hedged or (lambda _: None)
+        self.latency = Latency()
+        self.addresses = Addresses()
+        self.failed: set[Node] = set()
         self._target = f"/{settings.target}/_bulk?filter_path={FILTER_PATH}"
         self._secrets = WatchedFiles(settings.api_key_file, settings.password_file)
         self._certificates = WatchedFiles(settings.ca_file, settings.client_certificate_file, settings.client_key_file)
         self._pool: NodePool | None = None
-        self._failed: set[AiohttpHttpNode] = set()
-        self._spoke_tls: dict[AiohttpHttpNode, bool] = {}
+        self._spoke_tls: dict[NodeConfig, bool] = {}
         """What came of it when a node that was asked by http had hung up, until it answers."""
         self._authorization = ""
 
     async def send(self, payload: Payload) -> Answer:
-        """POST the payload to one node after the other, to each once, until one answers; never raises for what the
-        network or the server does.
-        """
+        """POST the payload until one node answers; never raises for what the network or the server does."""
         try:
             headers = self._headers(payload)
             pool = await self._nodes()
         except OSError as error:  # ssl.SSLError is one
             what = error.filename or "the TLS files (ca_file, client_certificate_file, client_key_file)"
             return Answer(0, reason="credentials", detail=f"cannot read {what}: {error.strerror}")
-        failed: list[str] = []
-        asked: set[AiohttpHttpNode] = set()
-        while True:
-            node = self._next(pool, asked)
-            asked.add(node)
-            answer = await self._ask(pool, node, payload, headers)
-            if answer.status not in (0, *_NODE_FAILURES) or len(asked) == len(pool):
-                return msgspec.structs.replace(answer, failovers=tuple(failed))
-            failed.append(answer.reason or reason_of(whole_refusal(answer)))
 
-    def _next(self, pool: NodePool, asked: set[AiohttpHttpNode]) -> AiohttpHttpNode:
-        """The node whose turn it is. One that was asked in this attempt already can be back in turn (a second after it
-        failed, while the next one is waited for): then one that was not, and rather one that answered the last time.
-        """
-        node = cast("AiohttpHttpNode", pool.get())
-        if node not in asked:
-            return node
-        others = [other for other in cast("list[AiohttpHttpNode]", pool.all()) if other not in asked]
-        return min(others, key=self._failed.__contains__)
+        async def ask(node: Node, limit_seconds: float) -> Answer:
+            return await self._ask(node, payload.body, headers, limit_seconds)
 
-    async def _ask(self, pool: NodePool, node: AiohttpHttpNode, payload: Payload, headers: HttpHeaders) -> Answer:
-        """One node. Where there are others it has less time to answer, and little when it failed the last time: a node
-        that accepts and never answers must not hold up what the others could take.
-        """
-        timeout_seconds = self._settings.request_timeout_seconds
-        if len(pool) > 1:
-            timeout_seconds = min(timeout_seconds, _SECOND_CHANCE_SECONDS if node in self._failed else _CHANCE_SECONDS)
+        return await Attempt(self, pool, ask).run()
+
+    async def _ask(self, node: Node, body: bytes, headers: HttpHeaders, limit_seconds: float) -> Answer:
+        """One request to one node."""
         try:
-            answer = await node.perform_request(
-                "POST", self._target, payload.body, headers, request_timeout=timeout_seconds
-            )
+            answer = await node.perform_request("POST", self._target, body, headers, request_timeout=limit_seconds)
         except TransportError as error:
-            pool.mark_dead(node)
-            self._failed.add(node)
             return await self._failure(node, error)
-        self._failed.discard(node)
-        self._spoke_tls.pop(node, None)
-        if answer.meta.status in _NODE_FAILURES:
-            pool.mark_dead(node)
-        else:
-            pool.mark_live(node)
+        self._spoke_tls.pop(node.config, None)
         url = f"{node.base_url}{self._target.partition('?')[0]}"
         location = _shown(urljoin(url, answer.meta.headers.get("location", "")))
         return Answer(answer.meta.status, self._without_credentials(answer.body), url=url, location=location)
 
-    async def _failure(self, node: AiohttpHttpNode, error: TransportError) -> Answer:
+    async def _failure(self, node: Node, error: TransportError) -> Answer:
         """Why there is no answer. A port that speaks the other of http and https is called that."""
         text = f"{error.message} {error.errors}"
         if node.scheme == "https" and any(sign in text for sign in _NOT_TLS):
             what = "this port speaks http and not https"
             return Answer(0, reason="tls", detail=f"{node.base_url}: {what}")
         if node.scheme == "http" and isinstance(error, CannotConnect) and any(sign in text for sign in _NOT_HTTP):
-            if node not in self._spoke_tls:
-                self._spoke_tls[node] = await _speaks_tls(node.host, node.port)
-            if self._spoke_tls[node]:
+            if node.config not in self._spoke_tls:
+                self._spoke_tls[node.config] = await _speaks_tls(node.host, node.port)
+            if self._spoke_tls[node.config]:
                 what = "this port speaks https and not http"
                 return Answer(0, reason="tls", detail=f"{node.base_url}: {what}")
         return Answer(0, reason=_reason(error), detail=f"{node.base_url}: {error.message}")
@@ -155,7 +198,7 @@ class Elastic:
         if payload.packed:
             headers["content-encoding"] = "gzip"
         if self._secrets.changed():
-            self._authorization = authorization(self._settings)
+            self._authorization = authorization(self.settings)
             self._secrets.taken()
         if self._authorization:
             headers["authorization"] = self._authorization
@@ -167,37 +210,16 @@ class Elastic:
         """
         try:
             if self._certificates.changed() or self._pool is None:
-                configs = node_configs(self._settings)
+                configs = node_configs(self.settings)
                 self._certificates.taken()
-                pool = NodePool(configs, node_class=_Node, max_dead_node_backoff=_DEAD_NODE_CAP_SECONDS)
+                node_class = partial(Node, addresses=self.addresses)
+                pool = NodePool(configs, node_class=node_class, max_dead_node_backoff=_DEAD_NODE_CAP_SECONDS)  # type: ignore[arg-type]  # it is only called
                 former, self._pool = self._pool, pool  # before any await: another request may come here meanwhile
                 await _close(former)
         except OSError:
             if self._pool is None:
                 raise
         return self._pool
-
-
-class _Node(AiohttpHttpNode):
-    """A node whose redirects are answers. The one of the library follows them, and on 301 and 302 makes the POST a GET
-    without a body: what comes back then says nothing of the records.
-    """
-
-    def _create_aiohttp_session(self) -> None:
-        super()._create_aiohttp_session()
-        self.session = cast("Any", _WithoutRedirects(self.session))
-
-
-class _WithoutRedirects:
-    """What a node uses of a session."""
-
-    def __init__(self, session: Any) -> None:
-        self._session = session
-        self.close = session.close
-
-    def request(self, *args: Any, **options: Any) -> Any:
-        """As the session's; a redirect is an answer."""
-        return self._session.request(*args, allow_redirects=False, **options)
 
 
 async def _close(pool: NodePool | None) -> None:

@@ -14,6 +14,7 @@ from sidecars.runtime.stop import monotonic
 from .core.bulk import OUTCOMES, REJECT_TYPES, RETRY_REASONS, Judgement
 from .core.documents import printable
 from .core.notices import Notice
+from .core.schedule import Hedge
 from .core.trouble import TROUBLE_REASONS, Trouble
 from .read import Read
 from .tail import Tail
@@ -36,6 +37,11 @@ class ShipperMetrics:
             "rejected_records_total", "Records refused for good, by error type.", {"type": REJECT_TYPES}
         )
         self.retries = counter("retried_records_total", "Records sent again, by reason.", {"reason": RETRY_REASONS})
+        self._hedges = counter(
+            "hedged_requests_total",
+            "Requests sent once more beside one without an answer, by why that was allowed.",
+            {"reason": list(Hedge)},
+        )
         self.held = gauge("delivery_held", "1 while requests are refused as such and a person has to act.")
         self.held.set(0)  # after a crash within this process nothing has been refused yet
         self._trouble = gauge(
@@ -53,6 +59,10 @@ class ShipperMetrics:
         self.file_events = counter(
             "file_events_total", "What happened to files.", {"event": [item.value for item in Notice]}
         )
+        self._begin_checkpoint(metrics)
+
+    def _begin_checkpoint(self, metrics: Metrics) -> None:
+        counter, gauge = metrics.counter, metrics.gauge
         self.checkpoints = counter("checkpoint_writes_total", "Checkpoint writes.", {"result": ("ok", "failed")})
         self.checkpoint_resets = counter(
             "checkpoint_resets_total",
@@ -99,6 +109,10 @@ class ShipperMetrics:
             self.rejected.labels(refusal.type if refusal.type in REJECT_TYPES else "other").inc()
         for reason in judgement.retry.values():
             self.retries.labels(reason).inc()
+
+    def hedged(self, why: Hedge) -> None:
+        """A copy of a request went out beside one without an answer."""
+        self._hedges.labels(why.value).inc()
 
     def watch(self, tails: Callable[[], Iterable[Tail]], checkpoint_age: Callable[[], float]) -> None:
         """Look the per-file values up at each scrape."""

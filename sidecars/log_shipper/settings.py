@@ -86,7 +86,9 @@ class LogShipperSettings(Settings, frozen=True, kw_only=True):
         Meta(
             gt=0,
             le=600,
-            description="A request without an answer for so long is sent again (of several nodes: 10 s).",
+            description="A request without an answer for so long has failed (of several nodes: 10 s). With "
+            "derived ids it is sent once more beside that after about a second while stopping, and where there are "
+            "more nodes.",
         ),
     ] = 30.0
     max_line_bytes: Annotated[

@@ -61,13 +61,13 @@ def answering(status: int, body: bytes = b"", *headers: str) -> Script:
 
 
 class Listener:
-    """Bound to a free port of 127.0.0.1, or to `path`; accepts once `listen` was called. `requests` is what each
-    connection sent first, `accepted` how many there were.
+    """Bound to a free port of 127.0.0.1, to the place `at`, or to `path`; accepts once `listen` was called.
+    `accepted` is how many connections there were.
     """
 
-    def __init__(self, path: str = "") -> None:
+    def __init__(self, path: str = "", at: tuple[str, int] = ("127.0.0.1", 0)) -> None:
         self._listener = socket.socket(socket.AF_UNIX if path else socket.AF_INET)
-        self._listener.bind(path or ("127.0.0.1", 0))
+        self._listener.bind(path or at)
         self._path = path
         self._open: list[socket.socket] = []
         self.accepted = 0
@@ -95,7 +95,7 @@ class Listener:
             filler = socket.socket()
             filler.setblocking(False)
             with contextlib.suppress(BlockingIOError):
-                filler.connect(("127.0.0.1", self.port))
+                filler.connect(self._listener.getsockname())
             self._open.append(filler)
         return self
 

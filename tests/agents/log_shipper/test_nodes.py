@@ -1,38 +1,75 @@
-"""Which nodes an attempt asks when several are silent: each once, so that the one that lives is never left out."""
+"""Which nodes an attempt asks, and how often: each once, so that the one that lives is never left out; and beside one
+that has no answer, others or the same again.
+"""
 
+import asyncio
 from array import array
+from functools import partial
 from typing import Any
 
 import pytest
-from elastic_transport import (
-    AiohttpHttpNode,
-    ApiResponseMeta,
-    BinaryApiResponse,
-    ConnectionTimeout,
-    HttpHeaders,
-    NodeConfig,
-    NodePool,
-)
+from elastic_transport import ApiResponseMeta, BinaryApiResponse, ConnectionTimeout, HttpHeaders, NodeConfig, NodePool
+from elastic_transport import ConnectionError as CannotConnect
 
+from sidecars.log_shipper.connection import Addresses
 from sidecars.log_shipper.core.batch import Payload
-from sidecars.log_shipper.elastic import Elastic
+from sidecars.log_shipper.core.schedule import Hedge
+from sidecars.log_shipper.elastic import Elastic, Node
+from sidecars.runtime import Stop
 from tests.support.context import passes, settings
 
 pytestmark = pytest.mark.looptime
 
 PAYLOAD = Payload(b'{"create":{}}\n{}\n', 1, array("Q", [10]))
 LIVE = 9200
+DOWN = 1000
+"""From this port on, and below `LIVE`, nodes refuse connections."""
 ATTEMPTS = 20
 """The nodes take turns, in an order drawn by lot."""
 
 
-class Node(AiohttpHttpNode):
-    """A node without a network, which answers on the port `LIVE` only."""
+def clock() -> float:
+    return asyncio.get_running_loop().time()
 
-    async def perform_request(self, *_: Any, request_timeout: Any = None, **__: Any) -> Any:  # type: ignore[override]  # every async node does that
-        if self.port != LIVE:
-            await passes(float(request_timeout))
-            raise ConnectionTimeout("nobody answered")
+
+class Script:
+    """How the nodes behave. `answer_seconds` is how long one takes that lives; until `well_at` nobody answers what was
+    sent before that. `sent` is when requests went out, `new` those over a new connection.
+    """
+
+    def __init__(self) -> None:
+        self.answer_seconds = 0.0
+        self.well_at = 0.0
+        self.sent: list[float] = []
+        self.new: list[float] = []
+        self.under_way = 0
+
+
+class Played(Node):
+    """A node without a network."""
+
+    def __init__(self, config: NodeConfig, addresses: Addresses, script: Script, *, twin: bool = False) -> None:
+        super().__init__(config, addresses)
+        self.script, self.is_twin = script, twin
+
+    def twin(self) -> Node:
+        return Played(self.config, Addresses(), self.script, twin=True)
+
+    async def perform_request(self, *_: Any, request_timeout: Any = None, **__: Any) -> Any:  # type: ignore[override]  # it is shorter so
+        script = self.script
+        script.sent.append(clock())
+        if self.is_twin:
+            script.new.append(clock())
+        if DOWN <= self.port < LIVE:
+            raise CannotConnect("refused")
+        script.under_way += 1
+        try:
+            if self.port != LIVE or clock() < script.well_at:
+                await passes(float(request_timeout))
+                raise ConnectionTimeout("nobody answered")
+            await passes(script.answer_seconds)
+        finally:
+            script.under_way -= 1
         meta = ApiResponseMeta(status=200, http_version="1.1", headers=HttpHeaders(), duration=0.0, node=self.config)
         return BinaryApiResponse(body=b"{}", meta=meta)
 
@@ -42,13 +79,23 @@ class Nodes(Elastic):
     waiting for the next silent node takes longer than the second for which the first is left out.
     """
 
-    def __init__(self, *ports: int) -> None:
-        super().__init__(settings())
+    def __init__(self, *ports: int, backoff_seconds: float = 0, **given: object) -> None:
+        self.hedges: list[Hedge] = []
+        super().__init__(settings(**given), Stop(), self.hedges.append)
+        self.script = Script()
         configs = [NodeConfig("http", "node.invalid", port) for port in ports]
-        self.pool = NodePool(configs, node_class=Node, dead_node_backoff_factor=0)
+        node_class = partial(Played, addresses=self.addresses, script=self.script)
+        self.pool = NodePool(configs, node_class=node_class, dead_node_backoff_factor=backoff_seconds)  # type: ignore[arg-type]
 
     async def _nodes(self) -> NodePool:
         return self.pool
+
+    async def timed(self) -> tuple[float, int, tuple[str, ...]]:
+        """One attempt: seconds that it took, the status, why it was sent more than once."""
+        began = clock()
+        answer = await self.send(PAYLOAD)
+        assert self.script.under_way == 0, "who was beaten is given up"
+        return round(clock() - began, 2), answer.status, answer.failovers
 
 
 async def test_the_live_one_of_several_nodes_is_asked_in_every_attempt() -> None:
@@ -65,8 +112,104 @@ async def test_each_of_several_silent_nodes_is_asked_once_in_an_attempt() -> Non
         nodes = Nodes(1, 2, 3)
         for _ in range(3):
             answer = await nodes.send(PAYLOAD)
-            assert (answer.status, answer.failovers) == (0, ("timeout", "timeout"))
+            assert (answer.status, answer.failovers[:2]) == (0, ("timeout", "timeout"))
         assert set(nodes.pool._dead_consecutive_failures.values()) == {3}
+        assert len(nodes.script.sent) == 9
+
+
+async def next_failover(nodes: Nodes) -> tuple[float, tuple[str, ...]]:
+    """The next attempt that meets a node other than the live one first. Everything arrives meanwhile."""
+    for _ in range(ATTEMPTS):
+        seconds, status, failovers = await nodes.timed()
+        assert status == 200
+        if failovers:
+            return seconds, failovers
+    raise AssertionError("the silent node did not have its turn")
+
+
+async def test_beside_a_silent_node_another_one_is_asked_after_a_second() -> None:
+    nodes = Nodes(1, LIVE)
+    for _ in range(3):
+        assert await next_failover(nodes) == (1.0, ("timeout",))
+    assert nodes.hedges == [Hedge.NODES] * 3
+
+
+async def test_a_silent_node_that_was_beaten_is_out_of_turn_for_a_while() -> None:
+    nodes = Nodes(1, LIVE, backoff_seconds=1000)
+    await next_failover(nodes)
+    for _ in range(ATTEMPTS):
+        assert await nodes.timed() == (0, 200, ())
+
+
+async def test_a_node_that_refuses_costs_nothing_and_is_no_reason_to_send_twice() -> None:
+    nodes = Nodes(DOWN, LIVE)
+    assert await next_failover(nodes) == (0.0, ("connection",))
+    assert nodes.hedges == []
+
+
+async def test_slow_answers_are_waited_for_when_they_are_usual() -> None:
+    nodes = Nodes(LIVE)
+    nodes.script.answer_seconds = 0.9
+    nodes.stop.request("SIGTERM")
+    for _ in range(5):
+        assert await nodes.timed() == (0.9, 200, ())
+    nodes.script.answer_seconds = 2.5
+    assert await nodes.timed() == (2.5, 200, ()), "thrice the usual is 2.7 s"
+
+
+async def test_an_only_node_has_the_whole_time_to_answer() -> None:
+    nodes = Nodes(1)
+    assert await nodes.timed() == (30, 0, ())
+    assert nodes.hedges == []
+
+
+async def test_while_stopping_an_only_node_is_asked_again_over_new_connections() -> None:
+    nodes = Nodes(LIVE)
+    nodes.script.well_at = 3.0
+    nodes.stop.request("SIGTERM")
+    assert await nodes.timed() == (4.75, 200, ("timeout",) * 3)
+    assert nodes.script.sent == pytest.approx([0, 1, 2.5, 4.75])
+    assert nodes.script.new == nodes.script.sent[1:]
+    assert nodes.hedges == [Hedge.STOPPING] * 3
+
+
+@pytest.mark.parametrize(("sigterm_at", "arrives_at"), [(0.5, 1.0), (2.0, 2.0), (20.0, 20.0)])
+async def test_a_request_that_hangs_already_when_sigterm_comes_is_sent_again_at_once(
+    sigterm_at: float, arrives_at: float
+) -> None:
+    """... though not within its first second."""
+    nodes = Nodes(LIVE)
+    nodes.script.well_at = 0.1
+    async with asyncio.TaskGroup() as tasks:
+        attempt = tasks.create_task(nodes.timed())
+        await passes(sigterm_at)
+        nodes.stop.request("SIGTERM")
+    assert attempt.result() == (arrives_at, 200, ("timeout",))
+
+
+@pytest.mark.parametrize("stopping", [True, False])
+async def test_ids_of_the_servers_making_forbid_to_send_twice(stopping: bool) -> None:
+    nodes = Nodes(LIVE, id_mode="auto")
+    nodes.script.well_at = 3.0
+    if stopping:
+        nodes.stop.request("SIGTERM")
+    assert await nodes.timed() == (30, 0, ())
+    assert len(nodes.script.sent) == 1
+
+
+@pytest.mark.parametrize(("request_timeout_seconds", "first", "later"), [(30, 10, 3), (5, 5, 3), (2, 2, 2)])
+async def test_without_ids_of_our_own_a_silent_node_costs_10_seconds_the_first_time_and_3_as_long_as_it_fails(
+    request_timeout_seconds: float, first: float, later: float
+) -> None:
+    nodes = Nodes(1, LIVE, id_mode="auto", request_timeout_seconds=request_timeout_seconds)
+    for seconds in (first, later, later):
+        assert await next_failover(nodes) == (seconds, ("timeout",))
+
+
+async def test_while_stopping_a_silent_node_beside_a_good_one_costs_a_second() -> None:
+    nodes = Nodes(1, LIVE)
+    nodes.stop.request("SIGTERM")
+    assert await next_failover(nodes) == (1.0, ("timeout",))
 
 
 async def test_an_address_that_is_given_twice_is_one_node() -> None:
