@@ -10,6 +10,7 @@ Scenario = Callable[[Stage], None]
 NATIVE: tuple[Scenario, ...] = (
     starting.an_app_starts_only_after_the_sidecars_have_started,
     starting.sidecars_with_the_limits_of_tutorials_start_and_do_their_job,
+    starting.the_sidecar_of_the_readme_starts_with_the_cpu_of_a_busy_node,
     starting.an_app_starts_when_what_it_waits_for_is_there,
     reloading.a_changed_configmap_reloads_the_app_and_a_broken_one_does_not,
     reloading.a_changed_configmap_is_told_by_signal_across_containers,

@@ -1,5 +1,10 @@
 """Scenarios of the start: order, gating, probes; wait-for as the init container that it is."""
 
+import re
+from pathlib import Path
+
+import yaml
+
 from tests.support.podlab.building import (
     LOGS,
     RELOADER_PORT,
@@ -15,9 +20,10 @@ from tests.support.podlab.building import (
     pod,
     writer,
 )
-from tests.support.podlab.lab import until_seen
+from tests.support.podlab.lab import Manifest, image, until_seen
 from tests.support.podlab.stage import Stage, assert_exits
 
+SNIPPETS = Path(__file__).resolve().parents[4] / "k8s" / "snippets"
 TUTORIAL = {"cpu": "100m", "memory": "100Mi"}
 """The limits that everybody copies."""
 
@@ -63,6 +69,28 @@ def sidecars_with_the_limits_of_tutorials_start_and_do_their_job(stage: Stage) -
     assert_exits(end, app=0, configured=0, config_reloader=0, log_shipper=0)
     assert [c.restarts for c in end.containers] == [0, 0, 0, 0], end
     stage.assert_all_arrived(end, stage.name())
+
+
+def shown(file: str, url: str, index: str) -> Manifest:
+    """The sidecar that the documents show, as it stands there: only its image and its Elasticsearch are those of the lab."""
+    text = (SNIPPETS / file).read_text(encoding="utf-8")
+    sidecar: Manifest = next(yaml.safe_load_all(text))["spec"]["initContainers"][0]
+    sidecar["image"] = re.sub(r"sidecars/([a-z-]+):.*", lambda match: image(match[1]), sidecar["image"])
+    own = {"LOG_SHIPPER_ELASTICSEARCH_URL": url, "LOG_SHIPPER_INDEX": index}
+    kept = [one for one in sidecar["env"] if one["name"] not in own]
+    return sidecar | {"env": kept + [{"name": name, "value": value} for name, value in own.items()]}
+
+
+def the_sidecar_of_the_readme_starts_with_the_cpu_of_a_busy_node(stage: Stage) -> None:
+    """20m of CPU make its start take 20 s: no restart, and the app waits for it."""
+    slow = {"limits": {"cpu": "20m", "memory": "100Mi"}}
+    sidecar = shown("log-shipper.yaml", stage.url, stage.name()) | {"resources": slow}
+    name = stage.start(pod(stage.name(), [writer(LINES=10)], [sidecar], volumes=[LOGS, STATE]))
+    seen = stage.until(name, "the app runs", lambda seen: seen["app"].started_at)
+    assert seen["log-shipper"].restarts == 0, seen
+    took = (seen["app"].started_at or 0.0) - (seen["log-shipper"].started_at or 0.0)
+    stage.figure(f"20m CPU: the app started {took:.1f} s after the sidecar of the README")
+    stage.until_arrived(stage.name(), 10)
 
 
 def an_app_starts_when_what_it_waits_for_is_there(stage: Stage) -> None:
