@@ -51,7 +51,11 @@ def step_text(step: Step) -> str:
 def _watch(settings: ConfigReloaderSettings) -> Iterator[Finding]:
     look = volume.take(settings.watched)
     for root in look.roots:
-        if root.state is State.OK:
+        if root.state is State.OK and not root.files:
+            yield Finding(
+                "warning", f"would watch {root.path} ({root.kind}), where no file is; mount there what the app reads"
+            )
+        elif root.state is State.OK:
             yield Finding("ok", f"would watch {root.path} ({root.kind}, {root.files} files)")
         elif root.state is State.MISSING:
             yield Finding("warning", f"{root.path} is not there yet; it is watched when it appears")

@@ -157,6 +157,11 @@ class Detection:
         self._metrics.unreadable.set(len(look.problems))
         self._metrics.files.set(sum(root.files for root in look.roots))
         reasons = [f"{path} is not there" for path in missing]
+        reasons += [
+            f"{root.path} {_empty(root.kind)}; in a pod, mount there what the app reads"
+            for root in look.roots
+            if root.state is digests.State.OK and not root.files
+        ]
         reasons += [f"{path} holds too much to be watched: name the files that matter" for path in too_large]
         reasons += [f"cannot read {problem.path}: {problem.reason}" for problem in look.problems[:_NAMED]]
         if self._say("watch", reasons):
@@ -182,3 +187,7 @@ class Detection:
         reason = "; ".join(reasons)
         self._ctx.health.set(condition, State.DEGRADED if reasons else State.OK, reason)
         return bool(reasons) and reason != before
+
+
+def _empty(kind: digests.Kind) -> str:
+    return "matches no file" if kind is digests.Kind.GLOB else "holds no file"

@@ -352,6 +352,24 @@ MAKE: dict[str, Callable[[Path], object]] = {
 }
 
 
+@pytest.mark.parametrize(
+    ("watch", "said"), [("plain", "plain holds no file"), ("plain/*.yaml", "*.yaml matches no file")]
+)
+def test_what_is_empty_is_named_until_something_is_there(stage: Stage, watch: str, said: str) -> None:
+    """In a pod it is the sign of a volume that is not mounted, or is another one."""
+    plain = stage.folder / "plain"
+    plain.mkdir()
+    reloader = stage.reloader(stage.folder / watch)
+    stage.begin(reloader)
+    reloader.wait_until(lambda: reloader.logged("watch.incomplete"), "the empty folder to be named")
+    assert said in reloader.logged("watch.incomplete")[0]["message"]
+    status, conditions = reloader.ask("/readyz")
+    assert (status, said in conditions) == (200, True), "the app may well start with nothing"
+    stage.tells(reloader, write(plain / "app.yaml", "1"))
+    assert said not in reloader.ask("/readyz")[1]
+    stage.ends(reloader, told=1)
+
+
 DROP = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
 
 

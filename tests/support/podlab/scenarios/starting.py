@@ -72,7 +72,7 @@ def sidecars_with_the_limits_of_tutorials_start_and_do_their_job(stage: Stage) -
 
 
 def shown(file: str, url: str, index: str) -> Manifest:
-    """The sidecar that the documents show, as it stands there: only its image and its Elasticsearch are those of the lab."""
+    """The sidecar that the documents show; only its image and its Elasticsearch are those of the lab."""
     text = (SNIPPETS / file).read_text(encoding="utf-8")
     sidecar: Manifest = next(yaml.safe_load_all(text))["spec"]["initContainers"][0]
     sidecar["image"] = re.sub(r"sidecars/([a-z-]+):.*", lambda match: image(match[1]), sidecar["image"])
