@@ -104,10 +104,10 @@ class Shipper:
         the file be copied and truncated meanwhile, its lines are recognised in the copy.
         """
         async with self._naming:
-            named = self._reader.named
-            if named > self._known:
+            decisions = self._reader.decisions
+            if decisions > self._known:
                 await self._state.save(self._checkpoint())
-                self._known = named
+                self._known = decisions
 
     def _settle(self, batch: Batch, dead_bytes: int) -> None:
         """Every record of the batch has its outcome: move the low watermarks."""

@@ -5,14 +5,16 @@ generations that came and went between two scans. Content and inode decide; name
 """
 
 import os
+from itertools import pairwise
 
 from .copies import Suspects
 from .core.checkpoint import Checkpoint, Position
 from .core.ended import EndedFiles
 from .core.identity import FileKey, first_line_digest
+from .core.joining import Joining
 from .core.names import Names
 from .core.notices import Notice
-from .core.rotation import is_generation
+from .core.rotation import is_generation, logs_of
 from .discovery import Folders, Found, Globs, is_hidden
 from .opening import Opening
 from .positions import apply, moved_device, position_of, resume
@@ -81,8 +83,31 @@ class Following:
         if tail.fd is not None:
             fresh.hold(os.dup(tail.fd))
             fresh.know_head()
-        self._follow_copy(tail, now)
+        fresh.encoding_before = tail.encoding or tail.encoding_before
+        fresh.former = self._follow_copy(tail, now)
+        if tail.joining is not None and tail.has_open_record:  # what was read of it is in no file any more
+            fresh.ledger.continues(tail.ledger)
+            fresh.joining = Joining()
+            fresh.joining.adopt(tail.joining, tail)
         self.tails[fresh.key] = fresh
+
+    def link_generations(self) -> None:
+        """Find the generation before each file of which nothing was read yet: where lines can be parts of a record, one
+        may begin there and end here.
+        """
+        fresh = [tail for tail in self.tails.values() if not tail.ledger.read.offset and tail.size_bytes]
+        if not fresh:
+            return
+        known = {tail.path for tail in self.tails.values()}
+        by_log: dict[str, list[Tail]] = {}
+        for tail in self.tails.values():
+            log = min((name for name in logs_of(tail.path) if name in known), key=len, default=tail.path)
+            by_log.setdefault(log, []).append(tail)
+        for log, generations in by_log.items():
+            generations.sort(key=lambda tail: (tail.listed and tail.place == log, tail.modified_ns))
+            for former, tail in pairwise(generations):
+                if not tail.ledger.read.offset:
+                    tail.former = former
 
     @property
     def postponed(self) -> int:
@@ -156,13 +181,13 @@ class Following:
         self._end(former)
         self._follow_copy(former, now)
 
-    def _follow_copy(self, tail: Tail, now: float) -> None:
+    def _follow_copy(self, tail: Tail, now: float) -> Tail | None:
         """Let `tail` go on in the copy of its former content, if there is one; there may be later copies too."""
         self._names.search(tail.path, tail.intact_ns, now)
         copy = self._opening.opened_copy(tail, {key for key, other in self.tails.items() if other.first_line}, now)
         if copy is None:
             tail.close()
-            return
+            return None
         heir, mark = copy
         heir.path, heir.head, heir.prefix, heir.template = tail.path, tail.head, tail.prefix, tail.template
         heir.first_line, heir.generation, heir.listed = tail.first_line, tail.generation, heir.key in self.found
@@ -173,6 +198,7 @@ class Following:
         self.tails[heir.key] = heir
         self._suspects.clear(heir.key)
         self._opening.notice(Notice.COPY, heir.place)
+        return heir
 
     def _recover(self, position: Position, now: float) -> None:
         """A file of the checkpoint that no name led to: renamed out of the globs, or copied, or gone. One that may be

@@ -53,6 +53,10 @@ class ShipperMetrics:
             "dead_letter_dropped_bytes", "Bytes of old dead letters dropped to stay in bounds."
         )
         self.cut_lines = counter("cut_lines_total", "Lines over max_line_bytes, shipped cut.")
+        self.partial_records = counter(
+            "partial_records_total",
+            "Records of several parts (CRI, Docker) shipped without their end, or their beginning.",
+        )
         self.invalid_utf8 = counter("invalid_utf8_lines_total", "Lines with bytes that are not UTF-8, replaced.")
         self.unparsed = counter("unparsed_lines_total", "Lines that `parse` could not take apart, shipped whole.")
         self.nul_bytes = counter("skipped_nul_bytes_total", "NUL bytes of holes, skipped.")
@@ -87,6 +91,7 @@ class ShipperMetrics:
         self.in_flight_bytes.inc(read.file_bytes - again_bytes)
         for count, metric in (
             (read.cut_lines, self.cut_lines),
+            (read.partial_records, self.partial_records),
             (read.invalid_utf8_lines, self.invalid_utf8),
             (read.unparsed_lines, self.unparsed),
             (read.skipped_nul_bytes, self.nul_bytes),

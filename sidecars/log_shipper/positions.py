@@ -2,6 +2,7 @@
 
 from .core.checkpoint import Position
 from .core.identity import FileKey
+from .core.joining import Cut, Joining
 from .discovery import look
 from .tail import Tail
 
@@ -17,6 +18,8 @@ def position_of(tail: Tail) -> Position:
         first_line=tail.first_line,
         generation=tail.generation,
         modified_ns=tail.intact_ns,
+        encoding=tail.encoding_before if tail.encoding is None else tail.encoding,
+        cuts=_cuts(tail),
     )
 
 
@@ -26,6 +29,18 @@ def apply(tail: Tail, position: Position) -> None:
     tail.first_line, tail.generation = position.first_line, position.generation
     tail.intact_ns = position.modified_ns
     tail.start_at(position.mark)
+    if position.mark.offset:
+        tail.encoding = position.encoding or None
+    else:
+        tail.encoding_before = position.encoding
+    tail.joining = Joining(position.cuts) if position.cuts else None
+
+
+def _cuts(tail: Tail) -> list[Cut]:
+    if tail.joining is None:
+        return []
+    tail.joining.forget(tail.ledger.committed.offset)
+    return tail.joining.cuts.copy()
 
 
 def moved_device(tail: Tail, positions: dict[FileKey, Position]) -> Position | None:
@@ -52,4 +67,5 @@ def resume(tail: Tail, position: Position) -> bool:
     tail.path, tail.head, tail.prefix = path, opened.head, opened.prefix
     tail.first_line, tail.generation = opened.first_line, opened.generation
     tail.start_at(opened.ledger.read)
+    tail.encoding, tail.encoding_before = None, ""
     return False

@@ -10,10 +10,11 @@ from sidecars.runtime import Context
 from sidecars.runtime.stop import monotonic, now, rfc3339
 
 from .core.batch import Batch
+from .core.joining import Joining
 from .core.notices import SAID, WORTH_A_WARNING, Notice
 from .follow import Following
 from .metrics import ShipperMetrics
-from .read import Reader
+from .read import Read, Reader
 from .settings import LogShipperSettings
 from .tail import Tail, Truncated
 
@@ -21,6 +22,8 @@ _POLL_SECONDS = 0.1
 """How often a file that is being written is looked at; inotify would tell of every single write."""
 _HOT_SECONDS = 1.0
 """A file that did not grow for so long is left to inotify."""
+_SLACK_BYTES = 256 << 10
+"""Beside records that are not over yet, what one more read may bring."""
 _RECORD_BYTES = 12
 """What a record costs in memory at least while it is under way, however short its line."""
 _SLICE_SECONDS = 0.2
@@ -91,6 +94,7 @@ class Tailing:
         due = [self._scan_due, at + at_most_seconds]
         if self._batch.parts:
             due.append(self._batch_due)
+        due += [joining.deadline(at) for joining in self._waiting()]
         if hot and self.has_room:
             due.append(at + _POLL_SECONDS)
         if self._watch.names_changed:
@@ -117,8 +121,27 @@ class Tailing:
     @property
     def has_room(self) -> bool:
         """Whether more may be read."""
-        held_bytes = max(self.in_flight_bytes, _RECORD_BYTES * self.in_flight_records)
-        return held_bytes < self._settings.in_flight_bytes
+        return self._held_bytes() < self._settings.in_flight_bytes
+
+    def _held_bytes(self) -> int:
+        return max(self.in_flight_bytes, _RECORD_BYTES * self.in_flight_records)
+
+    def _has_room_for(self, tail: Tail) -> bool:
+        """Whether more may be read of this file. Where records that are not over yet take all the room, the first file
+        that has one is read on, or none of them would ever be over.
+        """
+        if self.has_room:
+            return True
+        more_bytes = 2 * (self._settings.max_line_bytes + _SLACK_BYTES)
+        if not tail.has_open_record or self._held_bytes() >= self._settings.in_flight_bytes + more_bytes:
+            return False
+        tails = self.following.tails.values()
+        return next((each for each in tails if each.has_open_record and each.readable), None) is tail
+
+    def _waiting(self) -> list[Joining]:
+        """The open records of files that are read to their end."""
+        tails = [tail for tail in self.following.tails.values() if tail.has_open_record and not tail.readable]
+        return [tail.joining for tail in tails if tail.joining is not None]
 
     def _is_hot(self, at: float) -> bool:
         return any(at - tail.grown_at < _HOT_SECONDS for tail in self.following.tails.values() if tail.fd is not None)
@@ -126,6 +149,8 @@ class Tailing:
     def _scan(self, at: float) -> None:
         self._watch.names_changed = False
         self.following.scan(at)
+        if self._reader.joins_records:
+            self.following.link_generations()
         self._report()
         took = monotonic() - at
         busy = self._watch.polling or self._is_hot(at)
@@ -151,9 +176,10 @@ class Tailing:
             for tail in list(self.following.tails.values()):
                 last = final or tail.is_finished(monotonic())
                 if not (tail.readable or (last and tail.unread_bytes)):
+                    progress = (tail.has_open_record and self._release(tail, final=last)) or progress
                     continue
-                if not self.has_room:
-                    return any_read
+                if not self._has_room_for(tail) or self._waits_for_former(tail, final=last):
+                    continue
                 progress = self._read_one(tail, final=last) or progress
                 await self._ctx.stop.pause(0)  # let replies in
             any_read = any_read or progress
@@ -162,8 +188,17 @@ class Tailing:
                 break
         return any_read
 
+    def _waits_for_former(self, tail: Tail, *, final: bool) -> bool:
+        """Whether the generation before this file has to be read to its end first."""
+        former = tail.former
+        if former is None or tail.ledger.read.offset or not self._reader.joins(former):
+            return False
+        self.following.refresh(former, monotonic())
+        return former.readable or (final and former.unread_bytes > 0)
+
     def _read_one(self, tail: Tail, *, final: bool) -> bool:
         """One block of one file; whether anything was taken."""
+        had_parts = bool(self._batch.parts)
         try:
             read = self._reader.read(tail, self._batch, rfc3339(now()), final=final)
         except Truncated:
@@ -178,15 +213,32 @@ class Tailing:
         if not read.file_bytes:
             tail.stuck_at = (tail.size_bytes, tail.modified_ns)
             return False
+        self.last_growth = monotonic()
+        self._taken(read, had_parts=had_parts)
+        return True
+
+    def _release(self, tail: Tail, *, final: bool) -> bool:
+        """Let records leave that waited long enough for their end; whether there were any."""
+        joining, at = tail.joining, monotonic()
+        if joining is None or (joining.deadline(at) > at and not final):
+            return False
+        later = [each for each in self.following.tails.values() if each.former is tail]
+        if any(each.readable or (final and each.unread_bytes) for each in later):
+            return False  # it goes on there
+        had_parts = bool(self._batch.parts)
+        read = self._reader.release(tail, self._batch, rfc3339(now()), math.inf if final else at)
+        self._taken(read, had_parts=had_parts)
+        return read.records > 0
+
+    def _taken(self, read: Read, *, had_parts: bool) -> None:
+        """Enter what was read in the books; the batch goes when it is full."""
         self.in_flight_bytes += read.file_bytes
         self.in_flight_records += read.records
         self._metrics.taken(read)
-        self.last_growth = monotonic()
-        if len(self._batch.parts) == 1:
-            self._batch_due = self.last_growth + self._settings.batch_seconds
+        if not had_parts:
+            self._batch_due = monotonic() + self._settings.batch_seconds
         if self._batch.body_bytes >= self._settings.batch_bytes * 7 // 8:
             self.flush()
-        return True
 
     def _report(self) -> None:
         """Count and log what the scan came across."""

@@ -11,6 +11,7 @@ from sidecars.runtime.stop import monotonic
 
 from .core.documents import Template
 from .core.identity import HEAD_BYTES, FileKey, Head, Mark, digest, first_line_digest, marker_length
+from .core.joining import Joining
 from .core.lag import Lag
 from .core.position import Ledger
 from .opened import end_of_hole, name_of
@@ -47,6 +48,14 @@ class Tail:
         self.start_line = ""
         """The same, as it was when the first bytes were read."""
         self.generation = 0
+        self.encoding: str | None = None
+        """Of its text; empty for UTF-8, None until its first bytes were looked at."""
+        self.encoding_before = ""
+        """What it was before a truncation: the writer goes on without a byte order mark."""
+        self.joining: Joining | None = None
+        """The records of it that are open, where lines can be parts of records."""
+        self.former: Tail | None = None
+        """The generation before it, as long as nothing was read of this one: a record may go on from there to here."""
         self.template: Template | None = None
         self.size_bytes = 0
         self.modified_ns = 0
@@ -82,6 +91,7 @@ class Tail:
         """Read on from `mark`, whatever was read before."""
         self.ledger = Ledger(mark)
         self.history.clear()
+        self.joining = None
         self._marker = b""
 
     def inherit(self, former: "Tail", mark: Mark) -> None:
@@ -90,7 +100,8 @@ class Tail:
         The ledger moves over, so what is still in flight of the former file is committed here. A copy that ends
         before the former's read offset holds nothing new: nothing is read of it until all of that is committed.
         """
-        self.ledger = former.ledger
+        self.ledger, self.joining, former.joining = former.ledger, former.joining, None
+        self.encoding = former.encoding
         if mark.offset == former.ledger.read.offset:
             self.resumes()
             return
@@ -211,6 +222,11 @@ class Tail:
         """The mark after a hole that ends at `offset`."""
         self._marker = self._before(offset)
         return Mark(offset, digest(self._marker))
+
+    @property
+    def has_open_record(self) -> bool:
+        """Whether something was read of which the end is not there yet."""
+        return self.joining is not None and self.joining.is_open
 
     @property
     def readable(self) -> bool:

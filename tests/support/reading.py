@@ -1,6 +1,7 @@
 """The reading half of the log shipper without a process: real files, a clock that tests set, a memory for a backend."""
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable
@@ -27,6 +28,7 @@ class Reading:
         self.now = 1000.0
         self.stored: dict[str, str] = {}
         self.sent: list[str] = []
+        self.flags: dict[str, list[str] | None] = {}
         self.notices: list[tuple[Notice, str]] = []
         self._settings = settings(**{"paths": paths, "exclude": exclude, **given})
         self._descriptors = descriptors
@@ -42,6 +44,8 @@ class Reading:
         """Let time pass, then scan."""
         self.now += seconds
         self.following.scan(self.now)
+        if self.reader.joins_records:
+            self.following.link_generations()
         self._take_notices()
 
     def take(self, *, final: bool = False, settle: bool = True, blocks: int = 1 << 30) -> list[str]:
@@ -56,6 +60,7 @@ class Reading:
             identity = json.loads(action)["create"]["_id"]
             assert self.stored.setdefault(identity, message) == message, "two lines have one id: one of them is lost"
             messages.append(message)
+            self.flags[message] = json.loads(document)["log"].get("flags")
         self.sent += messages
         self.unsettled.append(batch)
         if settle:
@@ -64,14 +69,26 @@ class Reading:
         return messages
 
     def _read(self, tail: Tail, batch: Batch, *, final: bool) -> bool:
+        former = tail.former
+        if former is not None and not tail.ledger.read.offset and self.reader.joins(former) and former.readable:
+            return False
         try:
             self.following.refresh(tail, self.now)
+            if tail.has_open_record and not tail.unread_bytes:
+                return self._release(tail, batch, final=final)
             return self.following.tails.get(tail.key) is tail and bool(
                 self.reader.read(tail, batch, TIME, final=final).file_bytes
             )
         except Truncated:
             self.following.truncated(tail, self.now)
             return False
+
+    def _release(self, tail: Tail, batch: Batch, *, final: bool) -> bool:
+        """Records without an end leave when their time has come, unless they go on in the next generation."""
+        if tail.joining is None or any(each.former is tail and each.readable for each in self.following.tails.values()):
+            return False
+        tail.joining.deadline(self.now)
+        return self.reader.release(tail, batch, TIME, math.inf if final else self.now).records > 0
 
     def go(self, seconds: float = 0.0) -> list[str]:
         """Look and take until there is nothing more."""

@@ -37,15 +37,17 @@ class Batch(msgspec.Struct):
     body_bytes: int = 0
     file_bytes: int = 0
 
-    def add(self, texts: Sequence[str], spans: Sequence[int], part: Part) -> None:
-        """Append a stretch; a stretch without records (holes, the rest of a cut line) rides along."""
+    def add(self, texts: Sequence[str], spans: Sequence[int], parts: Sequence[Part], file_bytes: int) -> None:
+        """Append documents, and the stretches that were read for them. `file_bytes` are those of the spans, and of what
+        holds no record (holes, the rest of a cut line); parts of a record that is not over yet count when it is.
+        """
         if texts:
             joined = "".join(texts).encode()
             self.texts.append(joined)
             self.body_bytes += len(joined)
         self.spans.extend(spans)
-        self.parts.append(part)
-        self.file_bytes += part.segment.size_bytes
+        self.parts.extend(parts)
+        self.file_bytes += file_bytes
 
     def payload(self) -> Payload:
         """The whole body, not yet compressed."""

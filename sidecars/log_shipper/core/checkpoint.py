@@ -10,6 +10,7 @@ from hashlib import blake2b
 import msgspec
 
 from .identity import FileKey, Head, Mark
+from .joining import Cut
 
 SCHEMA = 1
 
@@ -30,6 +31,10 @@ class Position(msgspec.Struct, frozen=True):
     generation: int
     modified_ns: int = 0
     """Modification time when it was last looked at; tells generations missed meanwhile from older ones."""
+    encoding: str = ""
+    """Of a file that is not UTF-8: after a truncation its byte order mark is gone."""
+    cuts: list[Cut] = []
+    """Where records were ended that had no end: before they are sent, so that they end there when read again."""
 
 
 class Ended(msgspec.Struct, frozen=True):

@@ -16,7 +16,7 @@ from .lines import Taken
 _JSON = msgspec.json.Encoder()
 _AMBIGUOUS = '\\","'
 """An escaped quote, a comma and a quote: where splitting the encoded list of lines at `","` could go wrong."""
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class Encoded(msgspec.Struct):
@@ -104,8 +104,8 @@ def texts_of(taken: Taken) -> tuple[list[str], int]:
     lines = taken.lines
     if not lines:
         return [], 0
-    if taken.starts[0] == 0 and lines[0].startswith(_BYTE_ORDER_MARK):
-        lines = [lines[0][len(_BYTE_ORDER_MARK) :], *lines[1:]]
+    if taken.starts[0] == 0 and lines[0].startswith(BYTE_ORDER_MARK):
+        lines = [lines[0][len(BYTE_ORDER_MARK) :], *lines[1:]]
     invalid = 0
     try:
         texts = b"\n".join(lines).decode().split("\n")
@@ -161,7 +161,7 @@ def _escaped_texts_of(taken: Taken) -> tuple[list[str], int]:
     escaped as one string, in which a backslash before an `n` can only be a newline: no text is made for each line.
     """
     whole = b"\n".join(taken.lines)
-    if whole and b"\\" not in whole and b"\r" not in whole and _BYTE_ORDER_MARK not in whole:
+    if whole and b"\\" not in whole and b"\r" not in whole and BYTE_ORDER_MARK not in whole:
         try:
             return encode(whole.decode())[1:-1].split("\\n"), 0
         except UnicodeDecodeError:

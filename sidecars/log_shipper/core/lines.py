@@ -25,7 +25,8 @@ class Taken(msgspec.Struct):
 
     `lines` without their newline; `starts` are their offsets in the file; `spans` say how many bytes of the file
     each stands for; `consumed` is how far into the block the taking went (lines, holes and skipped rests);
-    `cut` are the indices of lines that were cut.
+    `cut` are the indices of lines that were cut, `partial` those of records that left without their end, or are what
+    came of one later.
     """
 
     lines: list[bytes]
@@ -34,7 +35,13 @@ class Taken(msgspec.Struct):
     consumed: int
     in_cut_line: bool = False
     cut: frozenset[int] = frozenset()
+    partial: frozenset[int] = frozenset()
     skipped_nul_bytes: int = 0
+
+
+def flags_of(taken: Taken, index: int) -> list[str]:
+    """`log.flags` of a line: what it lacks."""
+    return ["truncated"] * (index in taken.cut) + ["partial"] * (index in taken.partial)
 
 
 def take(block: bytes, offset: int, limits: Limits, *, in_cut_line: bool = False, final: bool = False) -> Taken:

@@ -1,7 +1,8 @@
 """What rotation does to names: which file of a folder may be an earlier or later generation of a log.
 
 logrotate numbers (`app.log.1`) or dates (`app.log-20261122`, `app-20261122.log`); writers that rotate themselves
-do much the same. Used only to look for generations that came and went between two looks.
+do much the same. Used to look for generations that came and went between two looks, and for the file in which a record
+goes on that was being written while the log was rotated.
 """
 
 import re
@@ -15,6 +16,18 @@ COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".zip")
 def is_archive(name: str) -> bool:
     """Whether the name is that of a compressed file."""
     return name.lower().endswith(COMPRESSED)
+
+
+def logs_of(path: str) -> list[str]:
+    """The logs that `path` can be a rotated generation of: every one for which `is_generation` says so."""
+    folder, slash, name = path.rpartition("/")
+    if is_archive(name):
+        return []
+    stem, dot, extension = name.rpartition(".")
+    found = [name[:at] for at in range(1, len(name)) if _TAIL.fullmatch(name, at)]
+    if dot and stem:
+        found += [stem[:at] + dot + extension for at in range(1, len(stem)) if _TAIL.fullmatch(stem, at)]
+    return [folder + slash + log for log in found]
 
 
 def is_generation(name: str, log: str) -> bool:

@@ -28,7 +28,7 @@ def records(documents: Sequence[str]) -> list[str]:
 def batch_of(documents: Sequence[str]) -> Batch:
     batch = Batch()
     for number, text in enumerate(records(documents)):
-        batch.add([text], [number + 100], part(number + 100))
+        batch.add([text], [number + 100], [part(number + 100)], number + 100)
     return batch
 
 
@@ -74,8 +74,8 @@ def test_halves_are_the_whole_and_each_smaller(documents: list[str]) -> None:
 
 def test_a_stretch_without_records_rides_along() -> None:
     batch = Batch()
-    batch.add((), (), part(70))
-    batch.add(["x\n"], [30], part(30))
+    batch.add((), (), [part(70)], 70)
+    batch.add(["x\n"], [30], [part(30)], 30)
     assert batch.file_bytes == 100
     assert [item.segment.size_bytes for item in batch.parts] == [70, 30]
     assert (batch.payload().body, batch.payload().count) == (b"x\n", 1)
@@ -88,5 +88,5 @@ def test_an_empty_body_has_no_records(lines_each: int) -> None:
 
 def test_two_batches_share_nothing() -> None:
     one, other = Batch(), Batch()
-    one.add(["x\n"], [2], part(2))
+    one.add(["x\n"], [2], [part(2)], 2)
     assert (other.texts, list(other.spans), other.parts) == ([], [], [])

@@ -51,3 +51,41 @@ def test_a_segment_knows_its_bytes() -> None:
     ledger = Ledger(Mark(3))
     assert ledger.take(Mark(10)).size_bytes == 7
     assert ledger.take(Mark(10)).size_bytes == 0
+
+
+def test_the_watermark_rests_at_clean_places_only() -> None:
+    ledger = Ledger(Mark())
+    first, amid, last = ledger.take(Mark(5)), ledger.take(Mark(9), clean=False), ledger.take(Mark(12))
+    ledger.settle(amid)
+    ledger.settle(first)
+    assert ledger.committed.offset == 5
+    ledger.settle(last)
+    assert ledger.committed.offset == 12
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_two_generations_that_share_a_record_move_over_it_together(order: tuple[int, int]) -> None:
+    former, later = Ledger(Mark()), Ledger(Mark())
+    before = former.take(Mark(5))
+    former.settle(former.take(Mark(9), clean=False))
+    later.continues(former)
+    tasks = [(former, before), (later, later.take(Mark(7)))]
+    ledger, segment = tasks[order[0]]
+    ledger.settle(segment)
+    assert later.committed.offset == 0
+    assert former.committed.offset == (5 if order[0] == 0 else 0)
+    ledger, segment = tasks[order[1]]
+    ledger.settle(segment)
+    assert (former.committed.offset, later.committed.offset) == (9, 7)
+
+
+def test_what_is_written_late_to_the_former_generation_waits_with_it() -> None:
+    former, later = Ledger(Mark()), Ledger(Mark())
+    former.settle(former.take(Mark(9), clean=False))
+    later.continues(former)
+    former.settle(former.take(Mark(11)))
+    assert former.committed.offset == 0
+    later.settle(later.take(Mark(7)))
+    assert (former.committed.offset, later.committed.offset) == (11, 7)
+    former.settle(former.take(Mark(12)))
+    assert former.committed.offset == 12

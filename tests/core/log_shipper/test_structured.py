@@ -1,6 +1,7 @@
 """JSON and CRI lines: what they carry arrives, what they cannot carry does no harm."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from sidecars.log_shipper.core.documents import Encoded, Shape, Template
 from sidecars.log_shipper.core.lines import Taken
-from sidecars.log_shipper.core.structured import cri_documents, json_documents, whole_records
+from sidecars.log_shipper.core.structured import cri_documents, json_documents
 
 TIME = "2026-11-22T13:45:00.000Z"
 SHAPE = Shape({"kubernetes": {"pod": {"name": "p"}}, "labels": {"team": "t"}})
@@ -171,100 +172,49 @@ def cri(text: str, tag: str = "F", stream: str = "stdout") -> bytes:
     return f"{AT} {stream} {tag} {text}".encode()
 
 
-CRI: dict[str, tuple[list[bytes], list[tuple[str, str | None]]]] = {
-    "whole records": ([cri("a"), cri("b", "F", "stderr")], [("a", "stdout"), ("b", "stderr")]),
-    "partial lines are joined": ([cri("a", "P"), cri("b", "P"), cri("c")], [("abc", "stdout")]),
-    "streams are joined each for itself, in the order of their beginnings": (
-        [cri("a", "P"), cri("x", "P", "stderr"), cri("b"), cri("y", "F", "stderr")],
-        [("ab", "stdout"), ("xy", "stderr")],
-    ),
-    "a whole record of one stream amid a partial one": (
-        [cri("a", "P"), cri("x", "F", "stderr"), cri("b")],
-        [("ab", "stdout"), ("x", "stderr")],
-    ),
-    "partial without an end": ([cri("a", "P"), cri("x", "F", "stderr")], [("a", "stdout"), ("x", "stderr")]),
-    "garbage amid a partial one": ([cri("a", "P"), b"garbage", cri("b")], [("ab", "stdout"), ("garbage", None)]),
-    "an empty text": ([cri("")], [("", "stdout")]),
-    "an empty text without the space": ([cri("").rstrip()], [("", "stdout")]),
-    "spaces belong to the text": ([cri("  a ")], [("  a ", "stdout")]),
-    "more tags": ([cri("a", "P:x"), cri("b", "F:x:y")], [("ab", "stdout")]),
-    "another stream is garbage": ([cri("a", "F", "other")], [(cri("a", "F", "other").decode(), None)]),
-    "another tag is garbage": ([cri("a", "X")], [(cri("a", "X").decode(), None)]),
-    "a character across two partial lines": (
-        [cri("", "P") + b"\xe2\x82", cri("") + b"\xac"],
-        [("\u20ac", "stdout")],
-    ),
-    "a record that looks like another within": ([cri(cri("a").decode())], [(cri("a").decode(), "stdout")]),
-    "an offset of hours": ([b"2026-11-22T13:45:00+02:00 stdout F a"], [("a", "stdout")]),
+CRI: dict[str, tuple[bytes, tuple[str, str | None]]] = {
+    "a record": (cri("a"), ("a", "stdout")),
+    "of the other stream": (cri("b", "F", "stderr"), ("b", "stderr")),
+    "a joined one keeps the tag of its first part": (cri("ab", "P"), ("ab", "stdout")),
+    "an empty text": (cri(""), ("", "stdout")),
+    "an empty text without the space": (cri("").rstrip(), ("", "stdout")),
+    "spaces belong to the text": (cri("  a "), ("  a ", "stdout")),
+    "more tags": (cri("b", "F:x:y"), ("b", "stdout")),
+    "another stream is garbage": (cri("a", "F", "other"), (cri("a", "F", "other").decode(), None)),
+    "another tag is garbage": (cri("a", "X"), (cri("a", "X").decode(), None)),
+    "a word is no tag": (cri("", "FATAL").rstrip(), (cri("", "FATAL").decode().rstrip(), None)),
+    "garbage": (b"garbage", ("garbage", None)),
+    "a record that looks like another within": (cri(cri("a").decode()), (cri("a").decode(), "stdout")),
+    "an offset of hours": (b"2026-11-22T13:45:00+02:00 stdout F a", ("a", "stdout")),
 }
 
 
-@pytest.mark.parametrize(("lines", "expected"), CRI.values(), ids=CRI.keys())
-def test_cri_lines_become_records(lines: list[bytes], expected: list[tuple[str, str | None]]) -> None:
-    taken = taken_of(lines, 7)
+@pytest.mark.parametrize(("line", "expected"), CRI.values(), ids=CRI.keys())
+def test_a_cri_line_becomes_a_document(line: bytes, expected: tuple[str, str | None]) -> None:
+    taken = taken_of([line], 7)
     encoded = cri_documents(TEMPLATE, taken, TIME)
-    found = documents(encoded)
-    assert [(document["message"], document.get("stream")) for document in found] == expected
-    assert sum(encoded.spans) == sum(taken.spans)
-    assert encoded.unparsed_lines == sum(stream is None for _, stream in expected)
-    assert [document["log"]["offset"] for document in found] == sorted({d["log"]["offset"] for d in found})
+    (document,) = documents(encoded)
+    assert (document["message"], document.get("stream")) == expected
+    assert encoded.spans == taken.spans
+    assert encoded.unparsed_lines == (expected[1] is None)
 
 
-CRI_LINES = st.lists(
-    st.one_of(
-        st.builds(cri, st.text("ab", max_size=2), st.sampled_from("FP"), st.sampled_from(["stdout", "stderr"])),
-        st.just(b"garbage"),
-        st.binary(max_size=10).filter(lambda line: b"\n" not in line),
-    ),
-    max_size=12,
-)
-
-
-@given(CRI_LINES)
-def test_records_account_for_every_line_and_byte(lines: list[bytes]) -> None:
-    taken = taken_of(lines)
+@given(st.lists(st.one_of(st.builds(cri, st.text("ab")), st.binary(max_size=10)), max_size=12))
+def test_every_cri_line_is_a_document(lines: list[bytes]) -> None:
+    taken = taken_of([line.replace(b"\n", b"") for line in lines])
     encoded = cri_documents(TEMPLATE, taken, TIME)
-    assert sum(encoded.spans) == sum(taken.spans)
-    assert len(documents(encoded)) <= len(lines)
+    assert encoded.spans == taken.spans
+    assert len(documents(encoded)) == len(lines)
 
 
-@given(CRI_LINES)
-def test_taking_whole_records_first_changes_none(lines: list[bytes]) -> None:
-    """What a read leaves for the next one must not change what comes out, nor its ids."""
-    at_once = cri_documents(TEMPLATE, taken_of(lines), TIME).texts
-    count = whole_records(lines)
-    assert 0 <= count <= len(lines)
-    first = taken_of(lines[:count])
-    rest = taken_of(lines[count:], first.consumed)
-    assert whole_records(lines[:count]) == count
-    in_parts = [*cri_documents(TEMPLATE, first, TIME).texts, *cri_documents(TEMPLATE, rest, TIME).texts]
-    assert in_parts == at_once
-
-
-WHOLE: list[tuple[list[bytes], int]] = [
-    ([], 0),
-    ([cri("a")], 1),
-    ([cri("a", "P")], 0),
-    ([cri("a"), cri("b", "P")], 1),
-    ([cri("a", "P"), b"garbage", cri("x", "F", "stderr")], 0),
-    ([cri("a", "P"), cri("x", "P", "stderr"), cri("b")], 0),
-    ([cri("a"), cri("a", "P"), cri("x", "P", "stderr"), cri("b"), cri("y", "F", "stderr")], 5),
-    ([b"garbage", b"garbage"], 2),
-]
-
-
-@pytest.mark.parametrize(("lines", "count"), WHOLE)
-def test_unfinished_records_wait(lines: list[bytes], count: int) -> None:
-    assert whole_records(lines) == count
-
-
-def test_the_first_time_of_a_joined_record_is_its_time() -> None:
-    lines = [b"2026-01-01T00:00:00Z stdout P a", b"2026-01-01T00:00:09Z stdout F b"]
-    (document,) = documents(cri_documents(TEMPLATE, taken_of(lines), TIME))
+def test_the_time_of_a_cri_record_is_its_own() -> None:
+    (document,) = documents(cri_documents(TEMPLATE, taken_of([b"2026-01-01T00:00:00Z stdout F a"]), TIME))
     assert document["@timestamp"] == "2026-01-01T00:00:00Z"
 
 
-def test_a_record_with_a_cut_part_is_marked() -> None:
-    taken = taken_of([cri("a", "P"), cri("b"), cri("c")], cut=frozenset({1}))
-    found = documents(cri_documents(TEMPLATE, taken, TIME))
-    assert [document["log"].get("flags") for document in found] == [["truncated"], None]
+@pytest.mark.parametrize("of", [cri_documents, json_documents])
+def test_what_a_record_lacks_stands_in_its_flags(of: Callable[[Template, Taken, str], Encoded]) -> None:
+    taken = taken_of([b'{"a":1}'] * 4, cut=frozenset({1, 3}))
+    taken.partial = frozenset({2, 3})
+    found = [document["log"].get("flags") for document in documents(of(TEMPLATE, taken, TIME))]
+    assert found == [None, ["truncated"], ["partial"], ["truncated", "partial"]]
