@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from .core.identity import FileKey
+from .core.reach import Identity, Owned, Reach, Unmatched
 from .core.rotation import is_archive
 
 _LOOKS = 5
@@ -34,21 +35,40 @@ class Globs:
         """`own`: files that this process writes; shipping them would feed itself without end."""
         self._own = {os.path.realpath(path) for path in own}
         self._paths = paths
+        self.unmatched: tuple[str, ...] = ()
+        """The patterns for which `find` found no file the last time."""
+        self.closed: tuple[str, ...] = ()
+        """The folders that it could not enter."""
         self._excluded = re.compile("|".join(map(fnmatch.translate, exclude))) if exclude else None
 
     def find(self) -> dict[FileKey, Found]:
         """Every matching regular file once, under the first of its names. Folders that cannot be read are skipped:
-        they are looked at again at the next scan.
+        they are looked at again at the next scan. `unmatched` and `closed` say what was not found.
         """
         found: dict[FileKey, Found] = {}
+        closed: set[str] = set()
+        unmatched: list[str] = []
         for pattern in self._paths:
-            for path in sorted(expand(pattern)):
+            matched = False
+            for path in sorted(expand(pattern, closed)):
                 if not self.wants(path):
                     continue
-                item = look(path)
+                item = look(path, closed)
                 if item is not None:
+                    matched = True
                     found.setdefault(item.key, item)
+            if not matched:
+                unmatched.append(pattern)
+        self.closed, self.unmatched = tuple(sorted(closed)), tuple(unmatched)
         return found
+
+    def reach(self) -> Reach:
+        """What the last `find` did not find, and why."""
+        return Reach(
+            tuple(Unmatched(pattern, *_nearest(pattern)) for pattern in self.unmatched),
+            tuple(there for folder in self.closed if (there := owned(folder)) is not None),
+            Identity(os.geteuid(), os.getegid()),
+        )
 
     def folders(self, found: dict[FileKey, Found]) -> set[str]:
         """Folders in which something that concerns us can appear: those of the files (and of the targets of links),
@@ -70,54 +90,92 @@ class Globs:
         return excluded is None or not (excluded.match(path) or excluded.match(os.path.basename(path)))
 
 
-def expand(pattern: str) -> Iterator[str]:
-    """The names that match an absolute pattern. Below `**` links to folders are not followed: two that lead back up
-    would never end (the standard library's `glob` follows them).
+def expand(pattern: str, closed: set[str] | None = None) -> Iterator[str]:
+    """The names that match an absolute pattern; folders that cannot be entered are added to `closed`. Below `**` links
+    to folders are not followed: two that lead back up would never end.
     """
-    if "**" in pattern:
-        yield from _below("/", [part for part in pattern.split("/") if part])
-    else:
-        yield from glob.iglob(pattern, include_hidden=True)
+    parts = [part for part in pattern.split("/") if part]
+    return _below("/", parts, set() if closed is None else closed) if parts else iter(["/"])
 
 
-def _below(folder: str, parts: list[str]) -> Iterator[str]:
+def _below(folder: str, parts: list[str], closed: set[str]) -> Iterator[str]:
     """The names below `folder` that match the parts of a pattern."""
     part, rest = parts[0], parts[1:]
     if not glob.has_magic(part):
         path = os.path.join(folder, part)
-        if not rest and os.path.lexists(path):
+        if rest:
+            yield from _below(path, rest, closed)
+        elif _exists(path, closed):
             yield path
-        elif rest:
-            yield from _below(path, rest)
         return
     if part == "**" and rest:
-        yield from _below(folder, rest)
-    for entry in _entries(folder):
+        yield from _below(folder, rest, closed)
+    entries = _entries(folder, closed)
+    if part != "**" and not rest:
+        yield from (os.path.join(folder, name) for name in fnmatch.filter([entry.name for entry in entries], part))
+        return
+    for entry in entries:
         if part == "**":
             if not rest:
                 yield entry.path
             if entry.is_dir(follow_symlinks=False):
-                yield from _below(entry.path, parts)
-        elif fnmatch.fnmatchcase(entry.name, part):
-            if not rest:
-                yield entry.path
-            elif entry.is_dir():
-                yield from _below(entry.path, rest)
+                yield from _below(entry.path, parts, closed)
+        elif fnmatch.fnmatchcase(entry.name, part) and _is_folder(entry, closed):
+            yield from _below(entry.path, rest, closed)
 
 
-def _entries(folder: str) -> list[os.DirEntry[str]]:
+def _entries(folder: str, closed: set[str] | None = None) -> list[os.DirEntry[str]]:
     """What is in a folder; nothing where it cannot be read now."""
     try:
         with os.scandir(folder) as entries:
             return list(entries)
+    except PermissionError:
+        if closed is not None:
+            closed.add(barrier(folder))
     except OSError:
-        return []
+        pass
+    return []
 
 
-def look(path: str) -> Found | None:
+def _is_folder(entry: os.DirEntry[str], closed: set[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except PermissionError:
+        closed.add(barrier(entry.path))
+    except OSError:
+        pass
+    return False
+
+
+def _exists(path: str, closed: set[str]) -> bool:
+    try:
+        os.lstat(path)
+    except PermissionError:
+        closed.add(barrier(path))
+        return False
+    except OSError:
+        return False
+    return True
+
+
+def barrier(path: str) -> str:
+    """The first folder on the way to `path` that this process may not enter, or `path` itself."""
+    folder = "/"
+    for part in path.split("/")[1:]:
+        if not os.access(folder, os.X_OK, effective_ids=True):
+            return folder
+        folder = os.path.join(folder, part)
+    return path
+
+
+def look(path: str, closed: set[str] | None = None) -> Found | None:
     """The regular file at `path` (links followed), or None when there is none that can be looked at."""
     try:
         status = os.stat(path)
+    except PermissionError:
+        if closed is not None:
+            closed.add(barrier(os.path.realpath(path)))
+        return None
     except OSError:
         return None
     if not stat.S_ISREG(status.st_mode):
@@ -182,6 +240,21 @@ class Folders:
         if folder not in self._read:
             self._read[folder] = siblings(path)
         return self._read[folder]
+
+
+def owned(path: str) -> Owned | None:
+    """Who may do what with a file or folder, or None when it cannot be asked."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return Owned(path, stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
+
+
+def _nearest(pattern: str) -> tuple[str, bool]:
+    """The folder in which files of the pattern should be, as far as it names one, and whether that is there."""
+    folder = _fixed_part(os.path.dirname(pattern))
+    return folder, os.path.isdir(folder)
 
 
 def _fixed_part(pattern: str) -> str:

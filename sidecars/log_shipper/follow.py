@@ -7,6 +7,8 @@ generations that came and went between two scans. Content and inode decide; name
 import os
 from itertools import pairwise
 
+import msgspec
+
 from .copies import Suspects
 from .core.checkpoint import Checkpoint, Position
 from .core.ended import EndedFiles
@@ -14,8 +16,9 @@ from .core.identity import FileKey, first_line_digest
 from .core.joining import Joining
 from .core.names import Names
 from .core.notices import Notice
+from .core.reach import Reach
 from .core.rotation import is_generation, logs_of
-from .discovery import Folders, Found, Globs, is_hidden
+from .discovery import Folders, Found, Globs, is_hidden, owned
 from .opening import Opening
 from .positions import apply, moved_device, position_of, resume
 from .tail import LINGER_SECONDS, Tail, Truncated
@@ -90,6 +93,12 @@ class Following:
             fresh.joining = Joining()
             fresh.joining.adopt(tail.joining, tail)
         self.tails[fresh.key] = fresh
+
+    def reach(self) -> Reach:
+        """What the last scan did not find, or may not read."""
+        forbidden = self._opening.forbidden(item.path for item in self.found.values())
+        unreadable = tuple(there for path in forbidden if (there := owned(path)) is not None)
+        return msgspec.structs.replace(self._globs.reach(), unreadable=unreadable)
 
     def link_generations(self) -> None:
         """Find the generation before each file of which nothing was read yet: where lines can be parts of a record, one

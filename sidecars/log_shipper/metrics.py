@@ -14,6 +14,7 @@ from sidecars.runtime.stop import monotonic
 from .core.bulk import OUTCOMES, REJECT_TYPES, RETRY_REASONS, Judgement
 from .core.documents import printable
 from .core.notices import Notice
+from .core.reach import Reach
 from .core.schedule import Hedge
 from .core.trouble import TROUBLE_REASONS, Trouble
 from .read import Read
@@ -52,14 +53,7 @@ class ShipperMetrics:
         self.dropped_letters = gauge(
             "dead_letter_dropped_bytes", "Bytes of old dead letters dropped to stay in bounds."
         )
-        self.cut_lines = counter("cut_lines_total", "Lines over max_line_bytes, shipped cut.")
-        self.partial_records = counter(
-            "partial_records_total",
-            "Records of several parts (CRI, Docker) shipped without their end, or their beginning.",
-        )
-        self.invalid_utf8 = counter("invalid_utf8_lines_total", "Lines with bytes that are not UTF-8, replaced.")
-        self.unparsed = counter("unparsed_lines_total", "Lines that `parse` could not take apart, shipped whole.")
-        self.nul_bytes = counter("skipped_nul_bytes_total", "NUL bytes of holes, skipped.")
+        self._repairs = {field: counter(name, text) for field, (name, text) in _REPAIRS.items()}
         self.file_events = counter(
             "file_events_total", "What happened to files.", {"event": [item.value for item in Notice]}
         )
@@ -75,6 +69,7 @@ class ShipperMetrics:
         )
         self.checkpoint_writable = gauge("checkpoint_writable", "0 while the state folder cannot be written.")
         self.checkpoint_writable.set(1)
+        self._reach = {field: gauge(name, text) for field, (name, text) in _REACH.items()}
         self.polling = gauge("watch_polling", "1 while inotify cannot be had and folders are polled.")
 
     def troubled(self, trouble: Trouble | None) -> None:
@@ -89,15 +84,14 @@ class ShipperMetrics:
         self._read_before_bytes -= again_bytes
         self.read_bytes.inc(read.file_bytes - again_bytes)
         self.in_flight_bytes.inc(read.file_bytes - again_bytes)
-        for count, metric in (
-            (read.cut_lines, self.cut_lines),
-            (read.partial_records, self.partial_records),
-            (read.invalid_utf8_lines, self.invalid_utf8),
-            (read.unparsed_lines, self.unparsed),
-            (read.skipped_nul_bytes, self.nul_bytes),
-        ):
-            if count:
+        for field, metric in self._repairs.items():
+            if count := getattr(read, field):
                 metric.inc(count)
+
+    def reached(self, reach: Reach) -> None:
+        """What the last scan did not reach."""
+        for field, metric in self._reach.items():
+            metric.set(len(getattr(reach, field)))
 
     def settled(self, file_bytes: int, dead_bytes: int) -> None:
         """A batch is done."""
@@ -157,4 +151,19 @@ def _by_file(name: str, doc: str, values: Mapping[str, float]) -> GaugeMetricFam
     return family
 
 
+_REPAIRS = {  # by the field of Read
+    "cut_lines": ("cut_lines_total", "Lines over max_line_bytes, shipped cut."),
+    "partial_records": (
+        "partial_records_total",
+        "Records of several parts (CRI, Docker) shipped without their end, or their beginning.",
+    ),
+    "invalid_utf8_lines": ("invalid_utf8_lines_total", "Lines with bytes that are not UTF-8, replaced."),
+    "unparsed_lines": ("unparsed_lines_total", "Lines that `parse` could not take apart, shipped whole."),
+    "skipped_nul_bytes": ("skipped_nul_bytes_total", "NUL bytes of holes, skipped."),
+}
+_REACH = {  # by the field of Reach
+    "unmatched": ("unmatched_paths", "Globs of `paths` that match no file."),
+    "closed": ("closed_folders", "Folders that the globs lead into and this process may not enter."),
+    "unreadable": ("unreadable_files", "Files that this process may not read."),
+}
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)

@@ -21,13 +21,19 @@ class Opening:
         self.postponed = 0
         """Files of the present scan that have to wait for the next one."""
         self._descriptors = Descriptors(descriptors)
-        self._unreadable: set[str] = set()
+        self._unreadable: dict[str, int] = {}
+        """Files that could not be opened, by why."""
         self._notices: list[tuple[Notice, str]] = []
 
     def begin(self, tails: Iterable[Tail]) -> None:
         """A scan begins; these are open."""
         self.postponed = 0
         self._descriptors.count(tails)
+
+    def forbidden(self, found: Iterable[str]) -> list[str]:
+        """Those of the files found that this process may not read."""
+        self._unreadable = {path: self._unreadable[path] for path in found if path in self._unreadable}
+        return [path for path, reason in self._unreadable.items() if reason in (errno.EACCES, errno.EPERM)]
 
     def opened(self, tail: Tail, now: float) -> Tail | None:
         """`tail` with its file open, or None (noted once) when it cannot be opened now; the next scan tries again."""
@@ -41,10 +47,10 @@ class Opening:
             self._descriptors.give_back()
             self.postponed += error.errno in (errno.EMFILE, errno.ENFILE)
             if tail.place not in self._unreadable:
-                self._unreadable.add(tail.place)
+                self._unreadable[tail.place] = error.errno or 0
                 self.notice(Notice.UNREADABLE, f"{tail.place}: {error.strerror}")
             return None
-        self._unreadable.discard(tail.place)
+        self._unreadable.pop(tail.place, None)
         if tail.listed:
             tail.listed_as(tail.place)
         tail.grown_at = now

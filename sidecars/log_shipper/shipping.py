@@ -5,13 +5,16 @@ import math
 import os
 from collections.abc import Callable
 
+import msgspec
+
 from sidecars.kit.watch import FolderWatch
-from sidecars.runtime import Context
+from sidecars.runtime import Context, State
 from sidecars.runtime.stop import monotonic, now, rfc3339
 
 from .core.batch import Batch
 from .core.joining import Joining
 from .core.notices import SAID, WORTH_A_WARNING, Notice
+from .core.reach import said
 from .follow import Following
 from .metrics import ShipperMetrics
 from .read import Read, Reader
@@ -28,6 +31,8 @@ _RECORD_BYTES = 12
 """What a record costs in memory at least while it is under way, however short its line."""
 _SLICE_SECONDS = 0.2
 """So long at a time a backlog is read before names, new files and a request to stop are looked at."""
+_ABSENT_SECONDS = 5.0
+"""For so long a glob may have no file without a word: the app starts after a native sidecar, and rotation has gaps."""
 _SCAN_SECONDS = 2.0
 _BUSY_SCAN_SECONDS = 0.5
 _SCAN_SHARE = 10
@@ -56,6 +61,8 @@ class Tailing:
         self._has_more = False
         self._contents_watched = True
         self.last_growth = monotonic()
+        self._absent_since: dict[str, float] = {}
+        self._reach_said = ""
 
     def begin(self, following: Following, reader: Reader) -> None:
         """Start with what the checkpoint knows."""
@@ -152,6 +159,7 @@ class Tailing:
         if self._reader.joins_records:
             self.following.link_generations()
         self._report()
+        self._say_reach(at)
         took = monotonic() - at
         busy = self._watch.polling or self._is_hot(at)
         self._scan_due = at + max(_BUSY_SCAN_SECONDS if busy else _SCAN_SECONDS, took * _SCAN_SHARE)
@@ -239,6 +247,21 @@ class Tailing:
             self._batch_due = monotonic() + self._settings.batch_seconds
         if self._batch.body_bytes >= self._settings.batch_bytes * 7 // 8:
             self.flush()
+
+    def _say_reach(self, at: float) -> None:
+        """Say which globs have no file, and what may not be entered or read: in the health, metrics and log."""
+        reach = self.following.reach()
+        self._metrics.reached(reach)
+        absent = {each.pattern: self._absent_since.get(each.pattern, at) for each in reach.unmatched}
+        self._absent_since = absent
+        lasting = tuple(each for each in reach.unmatched if at - absent[each.pattern] >= _ABSENT_SECONDS)
+        text = said(msgspec.structs.replace(reach, unmatched=lasting))
+        if text and text != self._reach_said:
+            self._ctx.log.warning(text, action="paths.unreached")
+        elif self._reach_said and not text:
+            self._ctx.log.info("every glob of paths has files, and all can be read", action="paths.reached")
+        self._reach_said = text
+        self._ctx.health.set("files", State.DEGRADED if text else State.OK, text)
 
     def _report(self) -> None:
         """Count and log what the scan came across."""

@@ -1,10 +1,15 @@
 """What the globs find: never the shipper's own files, and never without end."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from sidecars.log_shipper.copies import find_copy
 from sidecars.log_shipper.core.identity import Head, Mark, digest
+from sidecars.log_shipper.core.reach import said
 from sidecars.log_shipper.discovery import Globs
 from sidecars.log_shipper.tail import Tail
 
@@ -38,3 +43,73 @@ def test_a_copy_may_be_older_than_the_last_write_to_its_original(tmp_path: Path)
     found = find_copy(original, ())
     assert found is not None
     assert found[0].path == str(copy)
+
+
+@pytest.fixture
+def nobody(tmp_path: Path) -> Iterator[None]:
+    """An ordinary user: root may enter everything. The folders above the test's may be entered by all."""
+    if os.geteuid():
+        yield
+        return
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.is_relative_to("/tmp") and folder != Path("/tmp"):
+            folder.chmod(folder.stat().st_mode | 0o055)
+    os.seteuid(65534)
+    yield
+    os.seteuid(0)
+
+
+def tree(folder: Path) -> Path:
+    for name in ("one/a.log", "one/b.txt", "two/c.log", "two/deep/d.log"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("pattern", "unmatched"),
+    [
+        ("one/*.log", False),
+        ("*/c.log", False),
+        ("**/d.log", False),
+        ("one/a.log", False),
+        ("one/*.json", True),
+        ("none/*.log", True),
+        ("on/a.log", True),
+        ("**/*.json", True),
+        ("*", True),
+    ],
+)
+def test_a_pattern_without_a_file_is_known(tmp_path: Path, pattern: str, unmatched: bool) -> None:
+    globs = Globs((f"{tree(tmp_path)}/{pattern}", f"{tmp_path}/one/a.log"), ())
+    globs.find()
+    assert globs.unmatched == ((f"{tmp_path}/{pattern}",) if unmatched else ())
+    assert globs.closed == ()
+
+
+def test_what_is_left_out_is_no_match(tmp_path: Path) -> None:
+    globs = Globs((f"{tree(tmp_path)}/one/*",), ("*.log", "*.txt"))
+    globs.find()
+    assert globs.unmatched == (f"{tmp_path}/one/*",)
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o744, 0o000])
+@pytest.mark.parametrize("pattern", ["two/*.log", "two/c.log", "*/c.log", "**/c.log", "two/deep/*.log", "two/*/d.log"])
+def test_a_folder_that_may_not_be_entered_is_known(tmp_path: Path, pattern: str, mode: int, request: Any) -> None:
+    tree(tmp_path)
+    (tmp_path / "two").chmod(mode)
+    request.getfixturevalue("nobody")
+    if os.getuid():
+        (tmp_path / "two").chmod(0o400 if mode & 0o044 else 0o000)
+    globs = Globs((f"{tmp_path}/{pattern}",), ())
+    assert names(globs) == []
+    assert globs.closed == (f"{tmp_path}/two",)
+    (closed,) = globs.reach().closed
+    assert (closed.path, closed.uid) == (f"{tmp_path}/two", os.getuid())
+    assert f"this process is {os.geteuid()}:" in said(globs.reach())
+
+
+def test_the_root_is_no_file() -> None:
+    globs = Globs(("/", "/none.log"), ())
+    assert globs.find() == {}
+    assert globs.folders({}) == {"/"}

@@ -170,3 +170,40 @@ def test_an_empty_file_is_followed_and_ships_nothing(scene: Scene) -> None:
     scene.wait_until_followed(shipper, log)
     assert shipper.metric("read_bytes_total") == 0
     scene.expect(shipper, put(log, "one"))
+
+
+def test_a_glob_without_a_file_is_said_until_it_has_one(scene: Scene) -> None:
+    shipper = scene.shipper({"paths": f"{scene.logs}/*.log,{scene.folder}/later/*.log"}).start()
+    written = put(scene.logs / "app.log", "one")
+    arrives(scene, shipper, 1)
+    shipper.wait_until(lambda: shipper.logged("paths.unreached"), "the warning")
+    (said,) = shipper.logged("paths.unreached")
+    assert f"{scene.folder}/later/*.log" in said["message"]
+    assert f"{scene.logs}/*.log" not in said["message"]
+    status, body = shipper.ask("/readyz")
+    assert (status, f"{scene.folder}/later/*.log" in body) == (200, True)
+    assert shipper.metric("unmatched_paths") == 1
+    written += put(scene.folder / "later" / "app.log", "two")
+    shipper.wait_until(lambda: shipper.logged("paths.reached"), "the all-clear")
+    assert shipper.metric("unmatched_paths") == 0
+    assert "later" not in shipper.ask("/readyz")[1]
+    scene.expect(shipper, written)
+
+
+def test_a_folder_that_may_not_be_entered_is_said_with_the_remedy(scene: Scene) -> None:
+    prefix = UNPRIVILEGED if os.geteuid() == 0 else ()
+    if prefix and shutil.which(prefix[0]) is None:
+        pytest.skip("needs setpriv (util-linux) to take root's privileges from a process")
+    folder = scene.logs / "private"
+    written = put(folder / "app.log", "one")
+    folder.chmod(0)
+    try:
+        shipper = scene.shipper({"paths": f"{folder}/*.log"}, prefix).start()
+        shipper.wait_until(lambda: shipper.logged("paths.unreached"), "the warning")
+        text = shipper.logged("paths.unreached")[0]["message"]
+        assert all(word in text for word in (f"cannot enter the folder {folder}:", f" {os.geteuid()}:", "runAsUser"))
+        assert str(folder) in shipper.ask("/readyz")[1]
+        assert shipper.metric("closed_folders") == 1
+    finally:
+        folder.chmod(0o700)
+    scene.expect(shipper, written)
