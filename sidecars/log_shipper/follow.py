@@ -75,7 +75,7 @@ class Following:
         except Truncated:
             self.truncated(tail, now)
         except OSError as error:
-            self._opening.notice(Notice.UNREADABLE, f"{tail.place}: {error.strerror}")
+            self._opening.notice(Notice.UNREADABLE, tail.place, error.strerror or "")
 
     def truncated(self, tail: Tail, now: float) -> None:
         """The content is not what was read. What was unread may live on in a copy; the inode begins anew."""
@@ -123,8 +123,8 @@ class Following:
         """Files that the last scan could not follow yet: no descriptor left, or perhaps a copy in the making."""
         return self._opening.postponed
 
-    def notices(self) -> list[tuple[Notice, str]]:
-        """What was come across since the last call, with the path."""
+    def notices(self) -> list[tuple[Notice, str, str]]:
+        """What was come across since the last call, with the path and the reason of an error."""
         return self._opening.take_notices()
 
     def positions(self) -> list[Position]:

@@ -127,7 +127,7 @@ class ShipperMetrics:
                 seconds = tail.lag.seconds(tail.ledger.committed.offset, now)
                 lag_seconds[tail.place] = max(lag_seconds.get(tail.place, 0.0), seconds)
             yield _by_file(name("lag_bytes"), "Bytes in the file beyond what is acknowledged.", lag_bytes)
-            yield _by_file(name("lag_seconds"), "Age of the oldest byte that is not acknowledged.", lag_seconds)
+            yield _by_file(name("lag_seconds"), _LAG_SECONDS, lag_seconds)
             yield GaugeMetricFamily(name("open_files"), "Files held open.", len(held))
             yield GaugeMetricFamily(
                 name("pinned_deleted_files"), "Deleted files held open until they are shipped.", len(pinned)
@@ -166,4 +166,5 @@ _REACH = {  # by the field of Reach
     "closed": ("closed_folders", "Folders that the globs lead into and this process may not enter."),
     "unreadable": ("unreadable_files", "Files that this process may not read."),
 }
+_LAG_SECONDS = "Age of the oldest line that is not acknowledged; one without its end is none yet."
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)

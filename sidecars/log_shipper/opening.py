@@ -23,7 +23,7 @@ class Opening:
         self._descriptors = Descriptors(descriptors)
         self._unreadable: dict[str, int] = {}
         """Files that could not be opened, by why."""
-        self._notices: list[tuple[Notice, str]] = []
+        self._notices: list[tuple[Notice, str, str]] = []
 
     def begin(self, tails: Iterable[Tail]) -> None:
         """A scan begins; these are open."""
@@ -48,7 +48,7 @@ class Opening:
             self.postponed += error.errno in (errno.EMFILE, errno.ENFILE)
             if tail.place not in self._unreadable:
                 self._unreadable[tail.place] = error.errno or 0
-                self.notice(Notice.UNREADABLE, f"{tail.place}: {error.strerror}")
+                self.notice(Notice.UNREADABLE, tail.place, error.strerror or "")
             return None
         self._unreadable.pop(tail.place, None)
         if tail.listed:
@@ -99,11 +99,11 @@ class Opening:
         tail.close()
         self._descriptors.give_back()
 
-    def notice(self, notice: Notice, path: str) -> None:
-        """Something was come across."""
-        self._notices.append((notice, path))
+    def notice(self, notice: Notice, path: str, reason: str = "") -> None:
+        """Something was come across; `reason` is what the system said, if it is an error."""
+        self._notices.append((notice, path, reason))
 
-    def take_notices(self) -> list[tuple[Notice, str]]:
+    def take_notices(self) -> list[tuple[Notice, str, str]]:
         """What was come across since the last call."""
         taken, self._notices = self._notices, []
         return taken

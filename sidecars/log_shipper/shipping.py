@@ -214,11 +214,16 @@ class Tailing:
             return True
         except OSError as error:
             self._ctx.log.error(
-                f"cannot read {tail.place}: {error.strerror}", action="file.unreadable", every_seconds=60
+                f"cannot read {tail.place}: {error.strerror}",
+                action="file.unreadable",
+                every_seconds=60,
+                file=tail.place,
+                reason=error.strerror,
             )
             tail.stuck_at = (tail.size_bytes, tail.modified_ns)
             return False
         if not read.file_bytes:
+            tail.lag.ends_unfinished(tail.ledger.read.offset, tail.size_bytes)
             tail.stuck_at = (tail.size_bytes, tail.modified_ns)
             return False
         self.last_growth = monotonic()
@@ -265,11 +270,13 @@ class Tailing:
 
     def _report(self) -> None:
         """Count and log what the scan came across."""
-        for notice, path in self.following.notices():
+        for notice, path, reason in self.following.notices():
             self._metrics.file_events.labels(notice.value).inc()
             say = self._ctx.log.warning if notice in WORTH_A_WARNING else self._ctx.log.info
             every_seconds = 30.0 if notice is Notice.DESCRIPTORS else 0.0
-            say(SAID[notice].format(path), action=f"file.{notice.value}", every_seconds=every_seconds, file=path)
+            why = {"reason": reason} if reason else {}
+            text = SAID[notice].format(path, reason)
+            say(text, action=f"file.{notice.value}", every_seconds=every_seconds, file=path, **why)
 
 
 def host_name() -> str:

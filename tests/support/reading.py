@@ -29,7 +29,7 @@ class Reading:
         self.stored: dict[str, str] = {}
         self.sent: list[str] = []
         self.flags: dict[str, list[str] | None] = {}
-        self.notices: list[tuple[Notice, str]] = []
+        self.notices: list[tuple[Notice, str, str]] = []
         self._settings = settings(**{"paths": paths, "exclude": exclude, **given})
         self._descriptors = descriptors
         self._begin(Checkpoint())
@@ -132,7 +132,7 @@ class Reading:
 
     def said(self, notice: Notice) -> list[str]:
         """The names of the files of which this was noticed."""
-        return [Path(path).name for found, path in self.notices if found is notice]
+        return [Path(path).name for found, path, _ in self.notices if found is notice]
 
     def _take_notices(self) -> None:
         self.notices += self.following.notices()

@@ -28,6 +28,6 @@ SAID = {
     Notice.MISSED: "{} was rotated away before it was seen; reading it",
     Notice.GONE: "{} is gone since the last run, with whatever of it had not been acknowledged",
     Notice.LET_GO: "done with {}",
-    Notice.UNREADABLE: "cannot open {}; trying again at every scan",
+    Notice.UNREADABLE: "cannot open {}: {}; trying again at every scan",
     Notice.DESCRIPTORS: "cannot open {} yet: no descriptor left; it waits its turn (raise nofile)",
 }

@@ -26,6 +26,36 @@ def test_the_lag_is(seen: list[tuple[int, float]], committed: int, now: float, e
     assert lag.seconds(committed, now) == expected
 
 
+UNFINISHED: dict[str, tuple[list[tuple[int, float]], int, int, float]] = {
+    "only half a line: no lag": ([(7, 1.0)], 0, 0, 0.0),
+    "lines before it that are not acknowledged: since them": ([(10, 1.0), (17, 4.0)], 10, 0, 8.0),
+    "seen in one look with lines before it: since them": ([(17, 1.0)], 10, 0, 8.0),
+    "the lines before it acknowledged: no lag": ([(10, 1.0), (17, 4.0)], 10, 10, 0.0),
+    "half a line that grew in many looks: no lag": ([(10, 1.0), (12, 2.0), (15, 3.0), (17, 4.0)], 10, 10, 0.0),
+    "partly acknowledged: since what is left": ([(10, 1.0), (12, 2.0), (17, 4.0)], 12, 10, 7.0),
+}
+
+
+@pytest.mark.parametrize(("seen", "read", "committed", "expected"), UNFINISHED.values(), ids=[*UNFINISHED])
+def test_the_beginning_of_a_line_at_the_end_of_a_file_does_not_lag(
+    seen: list[tuple[int, float]], read: int, committed: int, expected: float
+) -> None:
+    lag = Lag()
+    for size, at in seen:
+        lag.grew(size, at)
+    lag.ends_unfinished(read, 17)
+    lag.grew(17, 6.0)
+    assert lag.seconds(committed, 9.0) == expected
+
+
+def test_a_line_lags_from_the_moment_at_which_it_is_finished() -> None:
+    lag = Lag()
+    lag.grew(7, 1.0)
+    lag.ends_unfinished(0, 7)
+    lag.grew(12, 5000.0)
+    assert lag.seconds(0, 5002.0) == 2.0
+
+
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=100), st.data())
 def test_the_lag_is_never_understated_and_zero_only_when_all_is_acknowledged(
     growth: list[int], data: st.DataObject

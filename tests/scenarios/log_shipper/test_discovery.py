@@ -144,7 +144,9 @@ def test_a_file_that_cannot_be_read_yet_is_shipped_when_it_can(scene: Scene) -> 
     assert scene.count() == 1
     locked.chmod(0o600)
     scene.expect(shipper, written)
-    assert [line["file"] for line in shipper.logged("file.unreadable")] == [f"{locked}: Permission denied"]
+    (line,) = shipper.logged("file.unreadable")
+    assert (line["file"], line["reason"]) == (str(locked), "Permission denied")
+    assert f"{locked}: Permission denied" in line["message"]
 
 
 def test_a_folder_that_cannot_be_read_yet_is_shipped_when_it_can(scene: Scene) -> None:

@@ -125,3 +125,21 @@ def test_no_log_line_carries_what_the_app_wrote(tmp_path: Path) -> None:
         assert stage.shipper.terminate() == 0
         assert "planted-4711" not in stage.shipper.stderr
         assert len(stage.shipper.logged("records.rejected")) == 1
+
+
+def test_an_unfinished_last_line_does_not_lag_and_what_is_before_it_does(tmp_path: Path) -> None:
+    """An app that died within a line must not ring for ever; its lines of before must, as long as they wait."""
+    with Stage(tmp_path) as stage:
+        stage.backend.faults(blocked=True)
+        stage.write(10)
+        with stage.log.open("a", encoding="utf-8") as file:
+            file.write("the app dies here")
+        stage.shipper.start()
+        lag = f'lag_seconds{{file="{stage.log}"}}'
+        stage.shipper.wait_until(lambda: stage.shipper.metric(lag) > 1.0, "the lines before it to lag")
+        stage.backend.faults()
+        stage.shipper.wait_until(lambda: stage.arrived_count() == 10, "the lines before it")
+        stage.shipper.wait_until(lambda: stage.shipper.metric(lag) == 0.0, "the lag to end")
+        stage.live_for(2.5)  # longer than a scan of a file that is not written
+        assert stage.shipper.metric(lag) == 0.0
+        assert stage.shipper.metric(f'lag_bytes{{file="{stage.log}"}}') == len("the app dies here")
