@@ -10,8 +10,6 @@ from collections import deque
 from http import HTTPStatus
 from typing import Any, Protocol
 
-import msgspec
-
 from sidecars.runtime import Backoff, Context, State
 from sidecars.runtime.stop import monotonic
 
@@ -33,6 +31,8 @@ _OVERLOADS = 3
 (indexing_pressure.memory.limit) is refused for ever, however idle the server is."""
 _SMALL_BYTES = 32 << 10
 """Bytes of log in a request that is not halved for that reason: then it is the load and not the size."""
+_STUCK_SECONDS = 10.0
+"""When records of a batch have not been taken for so long while others were, that is said."""
 _HURRIED_SECONDS = 1.0
 """No pause is longer than this once the sidecar is stopping: the backend may come back within the grace."""
 
@@ -47,11 +47,16 @@ class Transport(Protocol):
         """Let go of connections."""
 
 
-class _Suspicion(msgspec.Struct):
-    """Of the records of one batch that were refused for unclear reasons: since when, and how often."""
+class _Case:
+    """What is known of one batch while it is delivered."""
 
-    mark: Mark | None = None
-    tries: int = 0
+    def __init__(self) -> None:
+        self.backoff = new_backoff()
+        self.mark: Mark | None = None
+        """When nothing of what was left of it was taken for the first time."""
+        self.taken_in_part = False
+        self.tries = 0
+        """Refusals for unclear reasons."""
 
 
 class Delivery:
@@ -68,6 +73,8 @@ class Delivery:
         self.letters = DeadLetters(settings, ctx, metrics)
         self._circuit = Circuit()
         self._evidence = Evidence()
+        self._stuck: dict[_Case, Trouble] = {}
+        """Batches of which some records are held while others go through."""
         self._probe = asyncio.Lock()
         self._slots = asyncio.Semaphore(settings.requests)
         self._backoff = new_backoff()
@@ -85,66 +92,88 @@ class Delivery:
 
     @property
     def trouble(self) -> Trouble | None:
-        """Why nothing goes through at present."""
-        return self._circuit.trouble
+        """Why nothing goes through at present, or why a part does not."""
+        return self._circuit.trouble or next(iter(self._stuck.values()), None)
 
     def status(self) -> dict[str, Any]:
         """For /status."""
-        circuit, trouble = self._circuit, self._circuit.trouble
+        circuit, trouble = self._circuit, self.trouble
         shown: dict[str, Any] = {"circuit": circuit.position.value, "held": bool(trouble and trouble.held)}
         if trouble:
-            shown |= {"reason": trouble.reason, "message": trouble.text, "failed_attempts": circuit.attempts}
-            shown["for_seconds"] = round(monotonic() - circuit.since, 1)
+            shown |= {"reason": trouble.reason, "message": trouble.text}
+        if not circuit.is_closed:
+            shown |= {"failed_attempts": circuit.attempts, "for_seconds": round(monotonic() - circuit.since, 1)}
         return shown
 
     async def deliver(self, payload: Payload) -> int:
         """Settle every record of the payload; returns the file bytes that went into the dead-letter file."""
         waiting = deque([payload] if payload.count else ())
-        backoff = new_backoff()
-        suspicion = _Suspicion()
+        case = _Case()
         dead_bytes = 0
         while waiting:
             payload = waiting.pop()
             judgement = await self._judged(payload)
             if judgement is None:
-                self._suspect(suspicion, payload.count)
+                self._suspect(case, payload.count)
                 waiting += [self.prepare(half) for half in halves(self._records(payload), payload.spans)]
                 continue
-            if judgement.unclear and not self._decide(judgement, suspicion, payload):
-                self._metrics.count(judgement)
-                waiting.appendleft(payload)  # the others first: one that is taken is a witness
-                if self._circuit.is_closed and len(waiting) == 1:
-                    await self._pause(backoff)
-                continue
+            if not judgement.settled:
+                self._find_fault(judgement, case, payload.count)
             if judgement.rejected:
                 dead_bytes += await self._bury(payload, judgement)
             self._metrics.count(judgement)
-            if judgement.retry:
+            if not judgement.settled:
+                waiting.appendleft(payload)  # the others first: one that is taken is a witness
+                if self._circuit.is_closed and len(waiting) == 1:
+                    await self._pause(case.backoff)
+            elif judgement.retry:
+                case.taken_in_part = True
                 waiting.append(self._rest(payload, judgement))
-                if len(judgement.retry) < payload.count:
-                    backoff.reset()
-                await self._pause(backoff)
+                case.backoff.reset()
+                await self._pause(case.backoff)
+        self._forget(case)
         return dead_bytes
 
-    def _suspect(self, suspicion: _Suspicion, records: int) -> None:
+    def _suspect(self, case: _Case, records: int) -> Mark:
         """Records were refused for what may be their own fault."""
-        if suspicion.mark is None:
-            suspicion.mark = self._evidence.refused(records, monotonic())
+        if case.mark is None:
+            case.mark = self._evidence.mark(monotonic())
+            self._evidence.refused(records)
+        return case.mark
 
-    def _decide(self, judgement: Judgement, suspicion: _Suspicion, payload: Payload) -> bool:
-        """Whether what was refused for unclear reasons is at fault itself, and so rejected; else it is all kept."""
-        self._suspect(suspicion, payload.count)
-        if suspicion.mark and self._evidence.is_about_record(suspicion.mark, monotonic()):
-            judgement.rejected |= judgement.unclear
+    def _find_fault(self, judgement: Judgement, case: _Case, records: int) -> None:
+        """Nothing of a request was taken. If that is about its records they are rejected; if it is about the target the
+        circuit opens; and if it is about the target of these records only, that is said.
+        """
+        now = monotonic()
+        if judgement.unclear:
+            mark = self._suspect(case, records)
+            if self._evidence.is_about_record(mark, now):
+                judgement.rejected, judgement.unclear = judgement.unclear, {}
+                return
+            case.tries += 1
+            trouble = refused("unclear", next(iter(judgement.unclear.values())), judgement.url)
+            judgement.retry |= dict.fromkeys(judgement.unclear, "unclear")
             judgement.unclear = {}
-            return True
-        suspicion.tries += 1
-        if not self._circuit.is_closed or self._evidence.is_trouble(suspicion.tries):
-            refusal = next(iter(judgement.unclear.values()))
-            self._note_trouble(refused("unclear", refusal, judgement.url))
-        judgement.retry |= dict.fromkeys(judgement.unclear, "unclear")
-        judgement.unclear = {}
-        return False
+            if not self._circuit.is_closed or self._evidence.is_trouble(case.tries):
+                self._note_trouble(trouble)
+            return
+        mark = case.mark = case.mark or self._evidence.mark(now)
+        if judgement.broke and self._evidence.is_poison(mark, now):
+            judgement.rejected = judgement.broke
+            judgement.retry = {index: why for index, why in judgement.retry.items() if index not in judgement.broke}
+            return
+        trouble = _trouble_of_items(judgement)
+        if not (case.taken_in_part or self._evidence.was_taken_since(mark)):
+            self._note_trouble(trouble)
+        elif now - mark.at >= _STUCK_SECONDS:
+            self._stuck[case] = trouble
+            self._show(trouble, is_to_be_said=self._circuit.is_to_be_said(trouble.kind, now))
+
+    def _forget(self, case: _Case) -> None:
+        """The batch is settled."""
+        if self._stuck.pop(case, None):
+            self._show(self.trouble, is_to_be_said=False)
 
     async def _judged(self, payload: Payload) -> Judgement | None:
         """Send until there is an answer that says something about the records; None asks for smaller requests."""
@@ -156,17 +185,14 @@ class Delivery:
                 if payload.count > 1:
                     return None
                 return Judgement(unclear={0: whole_refusal(answer)}, url=answer.url)
-            if judgement is not None and judgement.settled:
-                self._clear()
+            if judgement is not None:
+                if judgement.settled:
+                    self._clear()
+                elif judgement.unclear:
+                    self._clear(but_for="unclear")
                 return judgement
-            if judgement is not None and judgement.unclear:
-                self._clear(but_for="unclear")
-                return judgement
-            trouble = _trouble_of(answer, judgement, payload.count)
-            if judgement is None:
-                self._metrics.retries.labels(trouble.reason).inc(payload.count)
-            else:
-                self._metrics.count(judgement)
+            trouble = _trouble_of(answer, payload.count)
+            self._metrics.retries.labels(trouble.reason).inc(payload.count)
             self._note_trouble(trouble)
             overloads += answer.status == HTTPStatus.TOO_MANY_REQUESTS
             if overloads >= _OVERLOADS and payload.count > 1 and sum(payload.spans) > _SMALL_BYTES:
@@ -223,17 +249,24 @@ class Delivery:
         return sum(payload.spans[index] for index in judgement.rejected)
 
     def _note_trouble(self, trouble: Trouble) -> None:
-        """Sending does not work at all: say so, loudly where a person has to act, and not at every attempt."""
-        now = monotonic()
-        is_to_be_said = self._circuit.failed(trouble, now)
+        """Sending does not work at all."""
+        self._show(trouble, is_to_be_said=self._circuit.failed(trouble, monotonic()))
+
+    def _show(self, trouble: Trouble | None, *, is_to_be_said: bool) -> None:
+        """Health and metrics; the log not at every attempt, and loudly where a person has to act."""
         self._metrics.troubled(trouble)
+        if trouble is None:
+            self._ctx.health.set("delivery", State.OK)
+            return
         self._ctx.health.set("delivery", State.DEGRADED, trouble.text)
         if is_to_be_said:
             say = self._ctx.log.error if trouble.held else self._ctx.log.warning
             action = "delivery.held" if trouble.held else "delivery.failed"
-            for_seconds = round(now - self._circuit.since, 1)
-            attempts = self._circuit.attempts
-            say(trouble.text, action=action, reason=trouble.reason, failed_attempts=attempts, for_seconds=for_seconds)
+            circuit = self._circuit
+            lasts: dict[str, object] = {}
+            if not circuit.is_closed:
+                lasts = {"failed_attempts": circuit.attempts, "for_seconds": round(monotonic() - circuit.since, 1)}
+            say(trouble.text, action=action, reason=trouble.reason, **lasts)
 
     def _clear(self, but_for: str = "") -> None:
         """A request was answered as it should be: whatever the trouble was, it is over; `but_for` one reason."""
@@ -242,11 +275,12 @@ class Delivery:
             return
         if not self._circuit.is_closed:
             self._backoff.reset()
-            self._metrics.troubled(None)
             lasted_seconds = round(monotonic() - self._circuit.since, 1)
             if self._circuit.answered():
                 self._ctx.log.info("delivering again", action="delivery.recovered", after_seconds=lasted_seconds)
-        self._ctx.health.set("delivery", State.OK)
+            self._show(self.trouble, is_to_be_said=False)
+        elif not self._stuck:
+            self._ctx.health.set("delivery", State.OK)
 
     async def _pause(self, backoff: Backoff) -> None:
         """Wait before the next attempt; once the sidecar is stopping, not for long."""
@@ -270,12 +304,10 @@ def _step(answer: Answer) -> Advice:
     return advice(answer.status, answer.body) if answer.status else Advice.RETRY
 
 
-def _trouble_of(answer: Answer, judgement: Judgement | None, records: int) -> Trouble:
-    """Why a request settled nothing."""
+def _trouble_of(answer: Answer, records: int) -> Trouble:
+    """Why a request as a whole came to nothing."""
     if not answer.status:
         return failed(answer.reason, answer.detail)
-    if judgement is not None and judgement.cause is not None:
-        return refused(judgement.cause_reason, judgement.cause, answer.url)
     if _step(answer) is Advice.JUDGE:
         return failed("unknown", f"{answer.url} answered with {what_it_is(answer, records)}")
     if HTTPStatus.MULTIPLE_CHOICES <= answer.status < HTTPStatus.BAD_REQUEST:
@@ -283,3 +315,10 @@ def _trouble_of(answer: Answer, judgement: Judgement | None, records: int) -> Tr
         return failed("redirect", f"{answer.url} answered HTTP {answer.status}, a redirect to {leads_to}")
     refusal = whole_refusal(answer)
     return refused(reason_of(refusal), refusal, answer.url)
+
+
+def _trouble_of_items(judgement: Judgement) -> Trouble:
+    """Why no record of a request was taken."""
+    if judgement.cause is None:
+        return failed("unknown", f"{judgement.url} answered without a result for each record")
+    return refused(judgement.cause_reason, judgement.cause, judgement.url)

@@ -186,6 +186,8 @@ class Judgement(msgspec.Struct):
     retry: dict[int, str] = {}
     rejected: dict[int, Refusal] = {}
     unclear: dict[int, Refusal] = {}
+    broke: dict[int, Refusal] = {}
+    """Those of `retry` over which the server itself failed (500): it may do so for ever."""
     cause: Refusal | None = None
     cause_reason: str = ""
     url: str = ""
@@ -348,6 +350,8 @@ def _judge_item(result: Judgement, index: int, item: _Item, *, own_ids: bool) ->
     if status in _RETRIED or about is Fault.TARGET:
         reason = reason_of(refusal)
         result.retry[index] = reason
+        if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+            result.broke[index] = refusal
         if result.cause is None or (reason in HELD_REASONS and result.cause_reason not in HELD_REASONS):
             result.cause, result.cause_reason = refusal, reason
     elif about is Fault.RECORD:

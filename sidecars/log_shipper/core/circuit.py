@@ -77,10 +77,11 @@ class Circuit:
         self.position = _NEXT[self.position, Event.FAILED]
         self.trouble = trouble
         self.attempts += 1
-        self._said_any |= (said := self._is_to_be_said(trouble.kind, now))
+        self._said_any |= (said := self.is_to_be_said(trouble.kind, now))
         return said
 
-    def _is_to_be_said(self, kind: str, now: float) -> bool:
+    def is_to_be_said(self, kind: str, now: float) -> bool:
+        """Whether a trouble of this kind was not said just now; it is taken for said then."""
         last, wait_seconds = self._said.get(kind, (-math.inf, 0.0))
         if last < self.since:  # of an outage that is over
             wait_seconds = _SAY_AGAIN_SECONDS

@@ -11,6 +11,8 @@ FEW_RECORDS = 3
 """So few may become dead letters without a witness."""
 PATIENCE_SECONDS = 120.0
 """After so long."""
+POISON_SECONDS = 300.0
+"""A record that the server fails over for so long, while it takes others, is given up."""
 TRIES = 6
 """Few records that are refused so often are called trouble, which is said; it takes a second or two."""
 
@@ -40,18 +42,31 @@ class Evidence:
         self._witness = max(self._witness, request)
         self._refused = 0
 
-    def refused(self, records: int, now: float) -> Mark:
-        """So many more records were refused without a witness; the mark to remember with them."""
-        self._refused += records
+    def mark(self, now: float) -> Mark:
+        """The present state, to remember with records of which none was taken."""
         return Mark(self._begun, now)
 
-    def is_about_record(self, mark: Mark, now: float) -> bool:
-        """Whether records that have been refused since `mark`, and are again, are themselves at fault. A request that
-        was under way already at the mark says nothing: the target may have changed since it was taken.
+    def refused(self, records: int) -> None:
+        """So many more records were refused for unclear reasons."""
+        self._refused += records
+
+    def was_taken_since(self, mark: Mark) -> bool:
+        """Whether others are taken. A request that was under way already at the mark says nothing: the target may have
+        changed since it was taken.
         """
-        if self._witness > mark.request:
+        return self._witness > mark.request
+
+    def is_about_record(self, mark: Mark, now: float) -> bool:
+        """Whether records that have been refused for unclear reasons since `mark`, and are again, are at fault."""
+        if self.was_taken_since(mark):
             return True
         return self._refused <= FEW_RECORDS and now - mark.at >= PATIENCE_SECONDS
+
+    def is_poison(self, mark: Mark, now: float) -> bool:
+        """Whether records that the server has failed over since `mark` (status 500, an error within it) are at fault:
+        when others are taken all the time.
+        """
+        return self.was_taken_since(mark) and now - mark.at >= POISON_SECONDS
 
     def is_trouble(self, tries: int) -> bool:
         """Whether it is time to call it trouble of the target: at once for many records, for few after some tries."""

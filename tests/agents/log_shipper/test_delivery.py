@@ -331,6 +331,73 @@ async def test_spoilt_records_of_a_batch_are_found_among_others(tmp_path: Path) 
     assert metric(stage.ctx, "delivery_held") == 0
 
 
+def of_two(status: int, kind: str = "t") -> Script:
+    """`bad` gets this, all others are taken."""
+
+    def answer(names: list[str]) -> Answer:
+        return reply([status if name == "bad" else 201 for name in names], kind)
+
+    return answer
+
+
+async def test_a_record_that_is_held_is_shown_and_does_not_slow_down_the_others(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Elasticsearch may lead some records of a batch elsewhere (reroute), and that place is closed."""
+    stage = Stage(tmp_path, Backend(*[of_two(400, "index_closed_exception")] * 5000, seconds=0.01))
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(stage.deliver("a", "bad"))
+        for number in range(1000):
+            await stage.deliver(f"{number}")
+            await passes(0.1)
+        tried = sum(names == ["bad"] for names in stage.backend.requests)
+        assert 20 < tried < 80, "with growing pauses"
+        assert metric(stage.ctx, "delivery_held") == 1
+        assert "index_closed_exception" in condition(stage.ctx, "delivery").reason
+        assert stage.delivery.status()["circuit"] == "closed"
+        assert 2 <= len(caplog.records) <= 5
+        stage.backend.script = []
+    assert stage.ended() == {"indexed": 1002}
+    assert condition(stage.ctx, "delivery").state is State.OK
+    assert metric(stage.ctx, "delivery_held") == 0
+
+
+async def test_a_record_over_which_the_server_fails_for_ever_does_not_hold_the_stream_up(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, Backend(*[of_two(500, "null_pointer_exception")] * 5000))
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(stage.deliver("a", "bad"))
+        for number in range(290):
+            await stage.deliver(f"{number}")
+            await passes(1)
+        assert stage.ended() == {"indexed": 291}
+        for number in range(30):
+            await stage.deliver(f"more {number}")
+            await passes(1)
+        assert stage.ended() == {"indexed": 321, "rejected": 1}
+    assert [letter["error"]["type"] for letter in stage.dead()] == ["null_pointer_exception"]
+
+
+async def test_a_server_that_fails_over_everything_is_waited_for(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, Backend(*[each(500)] * 5000))
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(stage.deliver("a"))
+        await passes(3600)
+        assert stage.ended() == {}
+        stage.backend.script = []
+    assert stage.ended() == {"indexed": 1}
+
+
+async def test_an_overload_of_some_records_does_not_stop_the_others(tmp_path: Path, rng: random.Random) -> None:
+    """429 for a third of all records is a busy server, and no reason to send one request at a time."""
+    busy = [lambda names: reply([rng.choice([201, 201, 429]) for _ in names])] * 5000
+    stage = Stage(tmp_path, Backend(*busy, seconds=0.1))
+    async with asyncio.TaskGroup() as tasks:
+        for batch in range(40):
+            tasks.create_task(stage.deliver(*[f"{batch}-{number}" for number in range(50)]))
+    assert stage.ended() == {"indexed": 2000}
+    assert clock() < 8
+
+
 async def test_some_refused_items_hold_back_only_themselves(tmp_path: Path) -> None:
     stage = Stage(tmp_path, Backend(reply([201, 403]), reply([403]), reply([403])))
     await stage.deliver("a", "b")
