@@ -387,17 +387,6 @@ async def test_a_server_that_fails_over_everything_is_waited_for(tmp_path: Path)
     assert stage.ended() == {"indexed": 1}
 
 
-async def test_an_overload_of_some_records_does_not_stop_the_others(tmp_path: Path, rng: random.Random) -> None:
-    """429 for a third of all records is a busy server, and no reason to send one request at a time."""
-    busy = [lambda names: reply([rng.choice([201, 201, 429]) for _ in names])] * 5000
-    stage = Stage(tmp_path, Backend(*busy, seconds=0.1))
-    async with asyncio.TaskGroup() as tasks:
-        for batch in range(40):
-            tasks.create_task(stage.deliver(*[f"{batch}-{number}" for number in range(50)]))
-    assert stage.ended() == {"indexed": 2000}
-    assert clock() < 8
-
-
 async def test_some_refused_items_hold_back_only_themselves(tmp_path: Path) -> None:
     stage = Stage(tmp_path, Backend(reply([201, 403]), reply([403]), reply([403])))
     await stage.deliver("a", "b")
