@@ -171,7 +171,7 @@ class Shipper:
         refused = self._delivery.letters.kept
         if undelivered:
             trouble = self._delivery.trouble
-            why = f"; {trouble.text}" if trouble else ""
+            why = f"; {trouble.what}" if trouble else ""
             self._ctx.log.error(
                 f"stopping with {undelivered} bytes undelivered; they are in their files still{why}",
                 action="stop.undelivered",

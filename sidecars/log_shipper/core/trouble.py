@@ -11,13 +11,18 @@ TROUBLE_REASONS = tuple(reason for reason in RETRY_REASONS if reason != "dead_le
 
 
 class Trouble(msgspec.Struct, frozen=True):
-    """One reason why sending does not work: `reason` is one of bulk.RETRY_REASONS, `text` is for people, `held` means
-    that a person has to act. Troubles with the same `kind` are the same one, told in other words perhaps.
+    """One reason why sending does not work: `reason` is one of bulk.RETRY_REASONS, `what` is for people: what happened,
+    and the remedy. Troubles with the same `kind` are the same one, told in other words perhaps.
     """
 
     reason: str
-    text: str
+    what: str
     kind: str
+
+    @property
+    def text(self) -> str:
+        """What is said while it lasts."""
+        return f"{self.what} Nothing is lost meanwhile."
 
     @property
     def held(self) -> bool:
@@ -39,8 +44,7 @@ def failed(reason: str, detail: str) -> Trouble:
 
 
 def _trouble(reason: str, what: str, kind: str, remedy: str) -> Trouble:
-    text = f"cannot deliver: {what.rstrip('. ')}. {remedy} Nothing is lost meanwhile."
-    return Trouble(reason, text, f"{reason} {kind}")
+    return Trouble(reason, f"cannot deliver: {what.rstrip('. ')}. {remedy}", f"{reason} {kind}")
 
 
 def _remedy(reason: str, said: str) -> str:
