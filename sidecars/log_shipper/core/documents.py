@@ -11,7 +11,8 @@ from zlib import crc32
 
 import msgspec
 
-from .lines import Taken
+from .fields import places
+from .lines import Taken, flags_of
 
 _JSON = msgspec.json.Encoder()
 _AMBIGUOUS = '\\","'
@@ -47,11 +48,27 @@ class Shape(msgspec.Struct, frozen=True):
 class Template:
     """The unchanging text around the lines of one file."""
 
-    __slots__ = ("_after_id", "_before_id", "_message", "_offset", "_shape", "_tail", "fields", "overhead_bytes")
+    __slots__ = (
+        "_after_id",
+        "_before_id",
+        "_log",
+        "_log_names",
+        "_message",
+        "_offset",
+        "_place",
+        "_rest",
+        "_rest_names",
+        "_shape",
+        "_tail",
+        "fields",
+        "overhead_bytes",
+        "places",
+    )
 
     def __init__(self, shape: Shape, path: str, prefix: str) -> None:
         self._shape = shape
         self.fields = merged(shape.fields, {"log": {"file": {"path": printable(path)}}})
+        self.places = places(shape.fields)
         rest = {key: value for key, value in self.fields.items() if key != "log"}
         if not shape.action:
             self._before_id, close = "", ""
@@ -60,9 +77,14 @@ class Template:
         else:
             self._before_id, close = '{"create":{}}\n', ""
         self._after_id = close + '{"@timestamp":"'
-        self._offset = '","log":' + encode(self.fields["log"])[:-1] + ',"offset":'
+        self._log_names = frozenset(("flags", *self.fields["log"]))
+        self._log = ',"log":' + encode(self.fields["log"])[:-1] + ',"offset":'
+        self._place = encode(self.fields["log"])[1:-1] + ',"offset":'
+        self._offset = '"' + self._log
         self._message = '},"message":"'
-        self._tail = '"}\n' if not rest else '",' + encode(rest)[1:-1] + "}\n"
+        self._rest_names = frozenset(rest)
+        self._rest = "}\n" if not rest else "," + encode(rest)[1:-1] + "}\n"
+        self._tail = '"' + self._rest
         fixed = (self._before_id, self._after_id, self._offset, self._message, self._tail)
         self.overhead_bytes = sum(map(len, fixed)) + 60
 
@@ -86,6 +108,32 @@ class Template:
         for index in taken.cut:
             texts[index] = texts[index].replace('"log":{', '"log":{"flags":["truncated"],', 1)
         return Encoded(texts, taken.spans, invalid)
+
+    def record(self, taken: Taken, index: int, document: dict[str, Any], timestamp: str) -> str:
+        """Action and document of one record: our fields below, those of `document` above, what locates the line on top.
+
+        What all records share is not encoded again, unless the document has fields of such a name. `timestamp` stands
+        in for an `@timestamp` that the document does not have.
+        """
+        start = taken.starts[index]
+        said = document.pop("log", None)
+        rest = self._rest
+        if not document.keys().isdisjoint(self._rest_names):
+            document = merged({name: self.fields[name] for name in self._rest_names}, document)
+            rest = "}\n"
+        flags = flags_of(taken, index) if taken.cut or taken.partial else None
+        if said is None and not flags:
+            log = f"{self._log}{start}"
+        elif said and not flags and said.keys().isdisjoint(self._log_names):
+            log = f',"log":{encode(said)[:-1]},{self._place}{start}'
+        else:
+            place = {**self.fields["log"], "offset": start}
+            if flags:
+                place["flags"] = flags
+            log = ',"log":' + encode(merged(said or {}, place))[:-1]
+        if "@timestamp" not in document:
+            document["@timestamp"] = timestamp
+        return f"{self.action(start, taken.lines[index])}{encode(document)[:-1]}{log}}}{rest}"
 
     def action(self, start: int, line: bytes) -> str:
         """The bulk action line for a record at offset `start`, or nothing where the output has no actions."""

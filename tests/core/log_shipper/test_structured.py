@@ -65,9 +65,16 @@ def test_any_json_object_becomes_one_document_of_ours(value: dict[str, Any], asc
     assert not isinstance(document["@timestamp"], bool)
 
 
-@given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), max_size=4), VALUES, max_size=4))
+PLAIN_NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="."), max_size=4).map("x".__add__)
+PLAIN_VALUES = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text()),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(PLAIN_NAMES, inner, max_size=3)),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(PLAIN_NAMES, PLAIN_VALUES, max_size=4))
 def test_fields_that_clash_with_none_of_ours_arrive_as_they_are(value: dict[str, Any]) -> None:
-    value = {f"x{name}": item for name, item in value.items()}
     try:
         line = json.dumps(value).encode()
         json.loads(line.decode()) and line.decode().encode("utf-8")
@@ -120,6 +127,22 @@ def test_any_depth_of_nesting_is_shipped() -> None:
 FIELDS: dict[str, tuple[str, dict[str, Any]]] = {
     "its time is the document's": (f'{{"@timestamp":"{AT}"}}', {"@timestamp": AT}),
     "a time in milliseconds too": ('{"@timestamp":1795355100000}', {"@timestamp": 1795355100000}),
+    "a time in seconds": (
+        '{"@timestamp":1795355100}',
+        {"@timestamp": "2026-11-22T13:45:00.000Z"},
+    ),
+    "a near date moves aside": (
+        '{"@timestamp":"2026-11-22T13:45:00+00:00Z"}',
+        {"@timestamp": TIME, "labels": {"team": "t", "@timestamp": "2026-11-22T13:45:00+00:00Z"}},
+    ),
+    "its own fields of the pod stay beside ours": (
+        '{"kubernetes":{"pod":{"name":"q"}},"kubernetes.cluster":"c"}',
+        {"kubernetes": {"pod": {"name": "q"}, "cluster": "c"}},
+    ),
+    "what clashes with our node moves aside": (
+        '{"kubernetes":{"node":"n"}}',
+        {"kubernetes": {"pod": {"name": "p"}}, "labels": {"team": "t", "kubernetes_node": "n"}},
+    ),
     "no time at all: ours": ('{"a":1}', {"@timestamp": TIME, "a": 1}),
     "null is no time": ('{"@timestamp":null}', {"@timestamp": TIME}),
     "an object is no time": ('{"@timestamp":{"a":1}}', {"@timestamp": TIME}),
@@ -205,6 +228,13 @@ def test_every_cri_line_is_a_document(lines: list[bytes]) -> None:
     encoded = cri_documents(TEMPLATE, taken, TIME)
     assert encoded.spans == taken.spans
     assert len(documents(encoded)) == len(lines)
+
+
+def test_a_time_that_is_none_moves_aside_and_ours_stands_in() -> None:
+    """Nearly every line of a broken clock or writer is one: it must not be refused for that."""
+    (document,) = documents(cri_documents(TEMPLATE, taken_of([b"2026-13-22T13:45:00Z stdout F a"]), TIME))
+    assert (document["@timestamp"], document["message"], document["stream"]) == (TIME, "a", "stdout")
+    assert document["labels"] == {"team": "t", "@timestamp": "2026-13-22T13:45:00Z"}
 
 
 def test_the_time_of_a_cri_record_is_its_own() -> None:
