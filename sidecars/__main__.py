@@ -205,6 +205,7 @@ def verb_usage(verb: str) -> str:
     lines = [f"usage: sidecar {verb} NAME{' [FLAGS]' if verb == 'check' else ''}", "", f"{_VERBS[verb]}", ""]
     if verb == "check":
         lines += ["FLAGS, variables and the settings file are those of the sidecar (sidecar NAME --help).", ""]
+        lines += ["Servers are asked, too (log-shipper: Elasticsearch). --offline looks at this machine alone.", ""]
         lines += ["Exit status: 0 it can start here; 1 a finding says no; 2 the settings cannot be used.", ""]
     return "\n".join([*lines, f"NAME is one of {', '.join(known_names())}."])
 

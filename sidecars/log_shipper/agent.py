@@ -6,7 +6,7 @@ from typing import Any
 from sidecars.runtime import Context, Flag, Sidecar
 from sidecars.runtime.stop import monotonic
 
-from .check import findings
+from .check import elasticsearch_findings, findings
 from .core.batch import Batch, Payload
 from .core.checkpoint import Checkpoint
 from .core.choices import Lifecycle, Output
@@ -253,4 +253,5 @@ SIDECAR = Sidecar(
     ),
     oneshots={"setup": setup},
     check=findings,
+    check_outside=elasticsearch_findings,
 )

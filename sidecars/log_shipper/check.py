@@ -5,8 +5,12 @@ from collections.abc import Iterator
 
 from sidecars.runtime import Finding
 
+from .core import preflight
+from .core.bulk import Answer
 from .core.choices import Output
-from .discovery import Globs
+from .core.reach import Identity, Reach, absences, refusals
+from .discovery import Globs, owned
+from .elastic import Elastic
 from .settings import LogShipperSettings
 
 _NAMED = 10
@@ -14,16 +18,14 @@ _NAMED = 10
 
 def findings(settings: LogShipperSettings) -> Iterator[Finding]:
     """Looks at files and folders; talks to nobody."""
-    found = Globs(settings.paths, settings.exclude, settings.own_files).find()
-    if not found:
-        yield Finding("warning", f"no file matches {', '.join(settings.paths)} yet; files are shipped when they appear")
+    globs = Globs(settings.paths, settings.exclude, settings.own_files)
+    found = globs.find()
+    reach = globs.reach()
+    yield from (Finding("error", text) for text in refusals(reach))
+    yield from (Finding("warning", f"{text}; files are shipped when they appear") for text in absences(reach))
     for item in list(found.values())[:_NAMED]:
         readable = os.access(item.path, os.R_OK)
-        text = (
-            f"would ship {item.path} ({item.size_bytes} bytes)"
-            if readable
-            else f"cannot read {item.path}: permission denied"
-        )
+        text = f"would ship {item.path} ({item.size_bytes} bytes)" if readable else _unreadable(item.path)
         yield Finding("ok" if readable else "error", text)
     if len(found) > _NAMED:
         yield Finding("ok", f"and {len(found) - _NAMED} more files")
@@ -37,6 +39,45 @@ def findings(settings: LogShipperSettings) -> Iterator[Finding]:
     else:
         to_file = settings.destination is Output.FILE
         yield Finding("ok", f"ships to {settings.output_path if to_file else settings.destination.value}")
+
+
+async def elasticsearch_findings(settings: LogShipperSettings) -> list[Finding]:
+    """Asks Elasticsearch: reachable, which version, credentials, may they write to the target."""
+    if settings.destination is not Output.ELASTICSEARCH:
+        return []
+    elastic = Elastic(settings)
+    try:
+        verdicts = await _asked(elastic, settings)
+    except OSError as error:
+        what = error.filename or "the TLS files (ca_file, client_certificate_file, client_key_file)"
+        return [Finding("error", f"cannot read {what}: {error.strerror}")]
+    finally:
+        await elastic.close()
+    return [Finding(verdict.level.value, verdict.text) for verdict in verdicts]
+
+
+async def _asked(elastic: Elastic, settings: LogShipperSettings) -> list[preflight.Verdict]:
+    verdicts = preflight.nodes(await elastic.ask_all(preflight.WHO_IS_THERE))
+    if not any(map(preflight.answers, verdicts)):
+        return verdicts
+    name = settings.target
+    about_target = _first(await elastic.ask_all(preflight.which_blocks(name)))
+    about_rights = _first(await elastic.ask_all(preflight.which_rights(name)))
+    verdicts += preflight.target(about_target, name, is_stream=not settings.index)
+    verdicts.append(preflight.rights(about_rights, name, exists=preflight.existence(about_target)))
+    return verdicts
+
+
+def _first(answers: list[Answer]) -> Answer:
+    """The answer of the first node that gave one."""
+    return next((answer for answer in answers if answer.status), answers[0])
+
+
+def _unreadable(path: str) -> str:
+    there = owned(path)
+    if there is None:
+        return f"cannot read {path}"
+    return refusals(Reach((), (), Identity(os.geteuid(), os.getegid()), (there,)))[0]
 
 
 def _state_folder(folder: str) -> Finding:

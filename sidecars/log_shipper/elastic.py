@@ -24,6 +24,7 @@ from .attempt import Attempt
 from .connection import CONNECT_SECONDS, LINE, Addresses, Connector, Line
 from .core.batch import Payload
 from .core.bulk import FILTER_PATH, Answer
+from .core.preflight import Question
 from .core.schedule import Hedge, Latency
 from .credentials import WatchedFiles, authorization, tls_context
 from .settings import LogShipperSettings
@@ -59,6 +60,7 @@ _NOT_HTTP = ("ServerDisconnectedError", "BadStatusLine", "BadHttpMessage", "Clie
 """What a TLS port does with a plain request: it hangs up, or answers with an alert."""
 _HANDSHAKE_SECONDS = 2.0
 _DEAD_NODE_CAP_SECONDS = 30.0
+_QUESTION_SECONDS = 5.0
 
 
 class Node(AiohttpHttpNode):
@@ -152,19 +154,30 @@ class Elastic:
             what = error.filename or "the TLS files (ca_file, client_certificate_file, client_key_file)"
             return Answer(0, reason="credentials", detail=f"cannot read {what}: {error.strerror}")
 
+        question = Question("POST", self._target, payload.body)
+
         async def ask(node: Node, limit_seconds: float) -> Answer:
-            return await self._ask(node, payload.body, headers, limit_seconds)
+            return await self._ask(node, question, headers, limit_seconds)
 
         return await Attempt(self, pool, ask).run()
 
-    async def _ask(self, node: Node, body: bytes, headers: HttpHeaders, limit_seconds: float) -> Answer:
+    async def ask_all(self, question: Question) -> list[Answer]:
+        """What each node answers to a question of `check`; asked once, at the same time. Raises OSError."""
+        headers = self._headers(None)
+        nodes = cast("list[Node]", (await self._nodes()).all())
+        limit_seconds = min(_QUESTION_SECONDS, self.settings.request_timeout_seconds)
+        return await asyncio.gather(*(self._ask(node, question, headers, limit_seconds) for node in nodes))
+
+    async def _ask(self, node: Node, question: Question, headers: HttpHeaders, limit_seconds: float) -> Answer:
         """One request to one node."""
         try:
-            answer = await node.perform_request("POST", self._target, body, headers, request_timeout=limit_seconds)
+            answer = await node.perform_request(
+                question.method, question.path, question.body, headers, request_timeout=limit_seconds
+            )
         except TransportError as error:
             return await self._failure(node, error)
         self._spoke_tls.pop(node.config, None)
-        url = f"{node.base_url}{self._target.partition('?')[0]}"
+        url = f"{node.base_url}{question.path.partition('?')[0]}"
         location = _shown(urljoin(url, answer.meta.headers.get("location", "")))
         return Answer(answer.meta.status, self._without_credentials(answer.body), url=url, location=location)
 
@@ -192,10 +205,12 @@ class Elastic:
         pool, self._pool = self._pool, None
         await _close(pool)
 
-    def _headers(self, payload: Payload) -> HttpHeaders:
-        headers = HttpHeaders({"content-type": "application/x-ndjson", "accept": "application/json"})
+    def _headers(self, payload: Payload | None) -> HttpHeaders:
+        """For a bulk request, or for a question. Raises OSError."""
+        kind = "application/json" if payload is None else "application/x-ndjson"
+        headers = HttpHeaders({"content-type": kind, "accept": "application/json"})
         headers["user-agent"] = f"sidecars-log-shipper/{__version__}"
-        if payload.packed:
+        if payload is not None and payload.packed:
             headers["content-encoding"] = "gzip"
         if self._secrets.changed():
             self._authorization = authorization(self.settings)

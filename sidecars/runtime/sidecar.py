@@ -58,7 +58,8 @@ class Sidecar:
 
     `main` returns None or an exit status. `oneshots` maps each flag's name to the coroutine function that runs in its
     place, without the admin server; its return value is the exit status. `check(settings)` adds findings to `sidecar
-    check NAME`. With `admin=False` main itself is run as a one-shot, alone in its process.
+    check NAME`, and so does `check_outside(settings)`, which asks servers, unless it is told `--offline`. With
+    `admin=False` main itself is run as a one-shot, alone in its process.
 
     `words` names the list setting that takes the words of the command line, each as one item; `rest` the one that takes
     everything after a lone `--`. `aliases` maps other people's names of a flag, without dashes, to our setting.
@@ -72,6 +73,7 @@ class Sidecar:
     flags: tuple[Flag, ...] = ()
     oneshots: Mapping[str, Main] = field(default_factory=dict)
     check: Callable[[Any], Iterable[Finding]] | None = None
+    check_outside: Callable[[Any], Awaitable[Iterable[Finding]]] | None = None
     words: str = ""
     rest: str = ""
     aliases: Mapping[str, str] = field(default_factory=dict)

@@ -1,6 +1,7 @@
 """The verbs of the command line: check, schema, reference. They start nothing and print for people and scripts."""
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import msgspec
 
@@ -11,7 +12,9 @@ from sidecars.runtime.errors import SettingsError
 from sidecars.runtime.printing import say, show
 from sidecars.runtime.schema import schema
 from sidecars.runtime.settings import load
-from sidecars.runtime.sidecar import Sidecar
+from sidecars.runtime.sidecar import Finding, Sidecar
+
+_OFFLINE = ("--offline", "-offline")
 
 
 def run_verb(verb: str, sidecar: Sidecar, flags: Sequence[str]) -> int:
@@ -21,7 +24,8 @@ def run_verb(verb: str, sidecar: Sidecar, flags: Sequence[str]) -> int:
 
 def check(sidecar: Sidecar, flags: Sequence[str]) -> int:
     """Say whether the sidecar could start here: 0 yes, 1 a finding says no, 2 the settings cannot be used."""
-    line = parse_arguments(sidecar, flags)
+    offline = any(flag in _OFFLINE for flag in flags)
+    line = parse_arguments(sidecar, [flag for flag in flags if flag not in _OFFLINE])
     problems = list(line.problems)
     try:
         settings = load(sidecar.settings, sidecar.prefix, settled_environment(), line.flags)
@@ -31,10 +35,16 @@ def check(sidecar: Sidecar, flags: Sequence[str]) -> int:
         say(SettingsError(problems))
         return 2
     findings = list(sidecar.check(settings)) if sidecar.check else []
+    if sidecar.check_outside and not offline:
+        findings += asyncio.run(_outside(sidecar.check_outside(settings)))
     show(f"ok: the settings of {sidecar.name} can be used")
     for finding in findings:
         show(f"{finding.level}: {finding.text}")
     return 1 if any(finding.level == "error" for finding in findings) else 0
+
+
+async def _outside(findings: Awaitable[Iterable[Finding]]) -> list[Finding]:
+    return list(await findings)
 
 
 def _schema(sidecar: Sidecar, flags: Sequence[str]) -> int:

@@ -230,6 +230,15 @@ def test_check_reports_and_starts_nothing(start: Start, words: tuple[str, ...], 
     assert ("error: too loud here" in run.stdout) == (status == 1)
 
 
+@pytest.mark.parametrize("flag", ["--offline", "-offline"])
+def test_check_asks_servers_unless_told_not_to(start: Start, flag: str) -> None:
+    run = start("check", "idle", "--queue", "2")
+    assert (run.status(), "warning: the server of 2 is slow" in run.stdout) == (0, True)
+    run = start("check", "idle", "--queue", "2", flag)
+    assert (run.status(), "the server" in run.stdout) == (0, False)
+    assert start("idle", flag).status() == 2
+
+
 def test_the_schema_describes_the_file(start: Start) -> None:
     run = start("schema", "idle")
     assert run.status() == 0

@@ -138,6 +138,10 @@ def look(settings: ToySettings) -> Iterable[Finding]:
         yield Finding("error", "too loud here")
 
 
+async def ask(settings: ToySettings) -> Iterable[Finding]:
+    return [Finding("warning", f"the server of {settings.queue} is slow")]
+
+
 _MAINS = (idle, asleep, slow, stubborn, stuck, crash, crash_late, done, picky, talk)
 TOYS = {
     main.__name__.replace("_", "-"): Sidecar(
@@ -148,6 +152,7 @@ TOYS = {
         flags=(Flag("setup", "prepare the remote side"),),
         oneshots={"setup": setup},
         check=look,
+        check_outside=ask,
     )
     for main in _MAINS
 }

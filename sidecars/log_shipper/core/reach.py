@@ -43,17 +43,17 @@ class Reach(msgspec.Struct, frozen=True):
 
 def said(reach: Reach) -> str:
     """All of it in one text, empty when everything is reached."""
-    return "; ".join(_refusals(reach) + _absences(reach))
+    return "; ".join(refusals(reach) + absences(reach))
 
 
-def _refusals(reach: Reach) -> list[str]:
+def refusals(reach: Reach) -> list[str]:
     """What permissions keep from being shipped, and the remedy."""
     return [_refused("enter the folder", each, reach.us) for each in reach.closed[:_NAMED]] + [
         _refused("read", each, reach.us) for each in reach.unreadable[:_NAMED]
     ]
 
 
-def _absences(reach: Reach) -> list[str]:
+def absences(reach: Reach) -> list[str]:
     """Which globs have no file, as far as that is not explained by a folder that cannot be entered."""
     closed = tuple(each.path.rstrip("/") + "/" for each in reach.closed)
     return [

@@ -1,0 +1,180 @@
+"""What `check` asks Elasticsearch, and what the answers mean: is it reachable, which version is it, does it take the
+credentials, and may they write to the target.
+"""
+
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import msgspec
+
+from .bulk import Answer, whole_refusal
+
+_PRIVILEGES = ("create_doc", "auto_configure")
+_BLOCKS = ("write", "read_only", "read_only_allow_delete")
+_OLDEST = (7, 9)
+"""Data streams, and `create` in bulk requests to them, came with 7.9."""
+_BUILT_IN = "logs-*-*"
+"""Elasticsearch's own template makes data streams of these names."""
+
+
+_Shape = TypeVar("_Shape")
+
+
+class Question(msgspec.Struct, frozen=True):
+    """A request without records."""
+
+    method: str
+    path: str
+    body: bytes = b""
+
+
+class Level(StrEnum):
+    """How much a finding matters; an error means that nothing would be shipped."""
+
+    OK = "ok"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """One line of the report."""
+
+    level: Level
+    text: str
+
+
+class _Version(msgspec.Struct):
+    number: str
+    distribution: str = "elasticsearch"
+
+
+class _Root(msgspec.Struct):
+    version: _Version
+
+
+class _Rights(msgspec.Struct):
+    index: dict[str, dict[str, bool]]
+    username: str = "the user"
+
+
+WHO_IS_THERE = Question("GET", "/")
+
+
+def which_blocks(target: str) -> Question:
+    """Whether the target exists, and what keeps documents out of it."""
+    return Question("GET", f"/{quote(target)}/_settings/index.blocks.*?flat_settings=true")
+
+
+def which_rights(target: str) -> Question:
+    """Whether the credentials may write to the target."""
+    wanted = {"index": [{"names": [target], "privileges": _PRIVILEGES}]}
+    return Question("POST", "/_security/user/_has_privileges", msgspec.json.encode(wanted))
+
+
+def nodes(found: list[Answer]) -> list[Verdict]:
+    """What the nodes answered to WHO_IS_THERE. One that is away is no error while another one answers."""
+    verdicts = [_node(answer) for answer in found]
+    if any(map(answers, verdicts)):
+        return [_milder(verdict) for verdict in verdicts]
+    return verdicts
+
+
+def answers(verdict: Verdict) -> bool:
+    """Whether a node by this verdict can be asked more."""
+    return verdict.level is not Level.ERROR
+
+
+def rights(answer: Answer, target: str, *, exists: bool | None) -> Verdict:
+    """Whether the credentials may write to the target. `exists` is None where that is not known."""
+    if answer.status in (401, 403):
+        return Verdict(Level.ERROR if answer.status == 401 else Level.WARNING, _refused(answer, "what it may do"))
+    found = _decoded(answer.body, _Rights) if answer.status == 200 else None
+    if found is None:
+        return Verdict(Level.OK, f"no credentials are asked for; {target} can be written to")
+    has = found.index.get(target, {})
+    if not has.get("create_doc"):
+        text = f"{found.username} may not write to {target}: give its role the privileges create_doc and auto_configure"
+        return Verdict(Level.ERROR, f"{text} on it")
+    if not has.get("auto_configure"):
+        text = f"{found.username} may write to {target}, but not make it or add fields: give it auto_configure, too"
+        return Verdict(Level.ERROR if exists is False else Level.WARNING, text)
+    return Verdict(Level.OK, f"{found.username} may write to {target}")
+
+
+def existence(answer: Answer) -> bool | None:
+    """Whether the target is there, by the answer for its blocks; None where we may not know."""
+    return {200: True, 404: False}.get(answer.status)
+
+
+def target(answer: Answer, name: str, *, is_stream: bool) -> list[Verdict]:
+    """What the answer for the target's blocks means."""
+    there = existence(answer)
+    if there is None:
+        return []
+    if not there and is_stream and not fnmatchcase(name, _BUILT_IN):
+        return [Verdict(Level.WARNING, f"there is no data stream {name} yet: run --setup, or it becomes a plain index")]
+    if not there:
+        return [Verdict(Level.OK, f"{name} is not there yet; the first document makes it")]
+    blocked = sorted(_blocked(answer.body))
+    return [Verdict(Level.ERROR, f"{name} cannot be written to: {', '.join(blocked)}; remove it")] if blocked else []
+
+
+def _blocked(body: bytes) -> set[str]:
+    """`INDEX has index.blocks.write` for every block that keeps documents out."""
+    found = _decoded(body, dict[str, dict[str, dict[str, Any]]]) or {}
+    return {
+        f"{index} has index.blocks.{block}"
+        for index, parts in found.items()
+        for block in _BLOCKS
+        if str(parts.get("settings", {}).get(f"index.blocks.{block}")).lower() == "true"
+    }
+
+
+def _node(answer: Answer) -> Verdict:
+    if answer.status == 0:
+        return Verdict(Level.ERROR, f"cannot reach {answer.detail} (check elasticsearch_url)")
+    if answer.status == 401:
+        return Verdict(Level.ERROR, _refused(answer, "the credentials"))
+    if answer.status == 403:
+        text = f"{answer.url} answers; its version is shown to users with the cluster privilege monitor"
+        return Verdict(Level.OK, text)
+    if answer.status in range(300, 400):
+        text = f"{answer.url} redirects to {answer.location}: set elasticsearch_url to where Elasticsearch is"
+        return Verdict(Level.ERROR, text)
+    if answer.status in (400, 404, 405) and "error" in (_decoded(answer.body, dict[str, Any]) or {}):
+        return Verdict(Level.WARNING, f"{answer.url} answers; which version it is was not to be learned")
+    if answer.status != 200:
+        return Verdict(Level.ERROR, f"{answer.url} answers HTTP {answer.status}: {whole_refusal(answer).reason}")
+    root = _decoded(answer.body, _Root)
+    if root is None:
+        return Verdict(Level.ERROR, f"{answer.url} answers, but is no Elasticsearch (check elasticsearch_url)")
+    product = "OpenSearch" if root.version.distribution == "opensearch" else "Elasticsearch"
+    text = f"{answer.url} is {product} {root.version.number}"
+    if product == "Elasticsearch" and _numbers(root.version.number) < _OLDEST:
+        return Verdict(Level.ERROR, f"{text}: data streams came with 7.9; use a newer one")
+    return Verdict(Level.OK, text)
+
+
+def _refused(answer: Answer, what: str) -> str:
+    return (
+        f"{answer.url} refuses {what}: HTTP {answer.status}: {whole_refusal(answer).reason} "
+        "(check api_key_file, or username and password_file)"
+    )
+
+
+def _milder(verdict: Verdict) -> Verdict:
+    return Verdict(Level.WARNING, verdict.text) if verdict.level is Level.ERROR else verdict
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) if part.isdigit() else 0 for part in version.split(".")[:2])
+
+
+def _decoded(body: bytes, shape: type[_Shape]) -> _Shape | None:
+    """The body as that shape, or None for anything else."""
+    try:
+        return msgspec.json.decode(body, type=shape)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None
