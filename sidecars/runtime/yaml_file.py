@@ -12,6 +12,8 @@ from collections.abc import Container
 from dataclasses import replace
 from typing import Any
 
+import yaml
+
 from sidecars.runtime.errors import Problem, SettingsError
 from sidecars.runtime.stop import monotonic
 from sidecars.runtime.written import Items, Pairs, Written
@@ -71,10 +73,8 @@ def read_yaml(text: str, field: str, source: str) -> Any:
 
 
 def _load(text: str, at: Problem, known: Container[str], *, lines: bool) -> Any:
-    import yaml  # 1 MiB and more, only for those who use a file
-
     try:
-        return yaml.load(text, _loader(lines=lines))  # noqa: S506 (it is a SafeLoader)
+        return _Loader(text, lines=lines).get_single_data()
     except yaml.MarkedYAMLError as error:
         reason = _reason(error.problem or "")
         # An open quote is found at the end of the file, and to be looked for where it begins.
@@ -108,54 +108,54 @@ def _key(text: str, line: int, known: Container[str]) -> str:
     return ""
 
 
-def _loader(*, lines: bool) -> Any:
-    import yaml  # 1 MiB and more, only for those who use a file
+class _GivenTwice(yaml.MarkedYAMLError):
+    """A key that was there before; its name is no secret, unlike what the parser repeats."""
 
-    class Loader(yaml.SafeLoader):
-        """SafeLoader that refuses a key given twice (YAML 1.2, 3.2.1.3: keys are unique), and keeps texts and lines."""
+    def __init__(self, key: yaml.ScalarNode, first: int) -> None:
+        super().__init__(None, None, f"the key {key.value[:80]} is given twice, first in line {first}", key.start_mark)
 
-        def compose_mapping_node(self, anchor: Any) -> Any:
-            node = super().compose_mapping_node(anchor)
-            seen: dict[str, Any] = {}
-            for key, _ in node.value:
-                if not isinstance(key, yaml.ScalarNode):
-                    raise yaml.constructor.ConstructorError(None, None, "a key that is not a text", key.start_mark)
-                if key.value in seen:
-                    first = seen[key.value].line + 1
-                    raise GivenTwice(key, first)
-                seen[key.value] = key.start_mark
-            return node
 
-        def construct_pairs_of_texts(self, node: Any) -> Pairs:
-            self.flatten_mapping(node)
-            found = Pairs((key.value, self.construct_object(value, deep=True)) for key, value in node.value)
-            found.lines = {key.value: key.start_mark.line + 1 for key, _ in node.value if lines}
-            return found
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that refuses a key given twice (YAML 1.2, 3.2.1.3: keys are unique), and keeps texts and lines."""
 
-        def construct_items(self, node: Any) -> Items:
-            found = Items(self.construct_object(value, deep=True) for value in node.value)
-            found.lines = {index: value.start_mark.line + 1 for index, value in enumerate(node.value) if lines}
-            return found
+    def __init__(self, text: str, *, lines: bool) -> None:
+        super().__init__(text)
+        self._lines = lines
 
-        def construct_written(self, node: Any) -> Written:
-            if len(node.value) > _NUMBER_CHARACTERS:
-                raise yaml.constructor.ConstructorError(None, None, "a number too long", node.start_mark)
-            construct = yaml.SafeLoader.yaml_constructors[node.tag]
-            return Written(node.value, construct(self, node))
+    def compose_mapping_node(self, anchor: dict[Any, yaml.Node]) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        assert isinstance(node, yaml.MappingNode)  # noqa: S101 (tells mypy)
+        seen: dict[str, int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key that is not a text", key.start_mark)
+            if key.value in seen:
+                raise _GivenTwice(key, seen[key.value])
+            seen[key.value] = key.start_mark.line + 1
+        return node
 
-    class GivenTwice(yaml.MarkedYAMLError):
-        """A key that was there before; its name is no secret, unlike what the parser repeats."""
+    def construct_mapping_as_written(self, node: yaml.MappingNode) -> Pairs:
+        self.flatten_mapping(node)
+        found = Pairs((key.value, self.construct_object(value, deep=True)) for key, value in node.value)
+        found.lines = {key.value: key.start_mark.line + 1 for key, _ in node.value if self._lines}
+        return found
 
-        def __init__(self, key: Any, first: int) -> None:
-            super().__init__(
-                None, None, f"the key {key.value[:80]} is given twice, first in line {first}", key.start_mark
-            )
+    def construct_list_as_written(self, node: yaml.SequenceNode) -> Items:
+        found = Items(self.construct_object(value, deep=True) for value in node.value)
+        found.lines = {index: value.start_mark.line + 1 for index, value in enumerate(node.value) if self._lines}
+        return found
 
-    for kind in ("int", "float", "bool", "timestamp"):
-        Loader.add_constructor(f"tag:yaml.org,2002:{kind}", Loader.construct_written)
-    Loader.add_constructor("tag:yaml.org,2002:map", Loader.construct_pairs_of_texts)
-    Loader.add_constructor("tag:yaml.org,2002:seq", Loader.construct_items)
-    return Loader
+    def construct_written(self, node: yaml.ScalarNode) -> Written:
+        if len(node.value) > _NUMBER_CHARACTERS:
+            raise yaml.constructor.ConstructorError(None, None, "a number too long", node.start_mark)
+        construct = yaml.SafeLoader.yaml_constructors[node.tag]
+        return Written(node.value, construct(self, node))
+
+
+for kind in ("int", "float", "bool", "timestamp"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{kind}", _Loader.construct_written)
+_Loader.add_constructor("tag:yaml.org,2002:map", _Loader.construct_mapping_as_written)
+_Loader.add_constructor("tag:yaml.org,2002:seq", _Loader.construct_list_as_written)
 
 
 def _wrong(at: Problem, message: str, remedy: str) -> SettingsError:
