@@ -3,7 +3,7 @@
 Exists for Docker, Compose and Podman, whose health checks run a program in the container, every second or two; the
 kubelet asks by itself (`httpGet`). A whole Python with urllib would cost 90 ms and 20 MiB each time, an out-of-memory
 risk in a small container, so this takes nothing but the interpreter's built-in modules: about 10 ms and 9 MiB where it
-is started with `python3 -I -S`, as in our images. Hence `posix`, `_socket` and no type that needs an import.
+is started with `python3 -I -S`, as in our images. Hence `posix`, `_socket`, `errno` and no type that needs an import.
 
 PAGE: startupz (default: has it started), livez or readyz. PORT: if left out, what the variable SIDECAR_PROBE of the
 image says, `LOG_SHIPPER_ADMIN_PORT=9101`: the variable that may name another port, and the default. Of several such
@@ -12,12 +12,15 @@ Exit status: 0 the page answered 200; 1 it did not, with the reason on stdout; 2
 """
 
 import _socket
+import errno
 import posix
 import sys
 
 _PAGES = ("livez", "readyz", "startupz")
 _SECONDS = 2.0  # for each step; what answers slower than this is not well
 _MOST_BYTES = 4096
+_LOOPBACK = ((_socket.AF_INET, "127.0.0.1"), (_socket.AF_INET6, "::1"))  # a sidecar may listen on one of them only
+_NOBODY = (errno.ECONNREFUSED, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENETUNREACH)
 
 
 def main() -> int:
@@ -34,23 +37,24 @@ def main() -> int:
         print("usage: sidecar-probe [livez|readyz|startupz] [PORT]   (PORT may be left out where SIDECAR_PROBE is set)")
         return 2
     for port in ports:
-        try:
-            status, text = ask(page, int(port))
-        except ConnectionRefusedError:
-            continue
-        except OSError as error:
-            print(f"cannot ask 127.0.0.1:{port}/{page}: {error}")
-            return 1
-        print(f"{page}: {status} {text}")
-        return 0 if status == "200" else 1
-    print(f"cannot ask 127.0.0.1:{' or :'.join(ports)} for /{page}: nobody listens there")
+        for family, host in _LOOPBACK:
+            try:
+                status, text = ask(page, (host, int(port)), family)
+            except OSError as error:
+                if error.errno in _NOBODY:
+                    continue
+                print(f"cannot ask {host} port {port} for /{page}: {error}")
+                return 1
+            print(f"{page}: {status} {text}")
+            return 0 if status == "200" else 1
+    print(f"cannot ask 127.0.0.1 or ::1, port {' or '.join(ports)}, for /{page}: nobody listens there")
     return 1
 
 
 def admin_ports() -> list[str]:
     """Return what the environment says, in its order."""
     pairs = [word.partition("=") for word in posix.environ.get(b"SIDECAR_PROBE", b"").decode().split()]
-    return [posix.environ.get(variable.encode(), b"").decode() or default for variable, _, default in pairs]
+    return [posix.environ.get(variable.encode(), b"").decode().strip() or default for variable, _, default in pairs]
 
 
 def is_port(text: str) -> bool:
@@ -58,12 +62,12 @@ def is_port(text: str) -> bool:
     return text.isdigit() and 0 < int(text) < 65536
 
 
-def ask(page: str, port: int) -> tuple[str, str]:
+def ask(page: str, address: tuple[str, int], family: int) -> tuple[str, str]:
     """Return the status code and the first bytes of the body. Raise OSError."""
-    connection = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
+    connection = _socket.socket(family, _socket.SOCK_STREAM)
     try:
         connection.settimeout(_SECONDS)
-        connection.connect(("127.0.0.1", port))
+        connection.connect(address)
         connection.send(f"GET /{page} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())  # fits into any send buffer
         answer = b""
         while not complete(answer) and (more := connection.recv(_MOST_BYTES)):

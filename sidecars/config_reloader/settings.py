@@ -208,7 +208,7 @@ def address(text: str) -> tuple[str, int] | None:
     host, colon, port = text.rpartition(":")
     if not colon or not port.isdigit() or int(port) > 65535:
         return None
-    return host.strip("[]") or "0.0.0.0", int(port)
+    return host.strip("[]") or "::", int(port)
 
 
 def _lies_in(ours: str, watched: str) -> bool:

@@ -27,7 +27,9 @@ from sidecars.runtime.stop import Stop, monotonic, now, rfc3339
 
 IDLE_SECONDS = 15.0  # a connection that says nothing, or not a whole request head, is closed after this
 LEAVE_SECONDS = 0.5  # how long the exit waits for triggers that are at work and answers that are being sent
-_NOT_OURS = {None, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
+_EVERYWHERE = {"", "*", "::"}
+_IN_USE = {errno.EADDRINUSE, errno.EACCES}  # true of IPv4 as well
+_NOT_OURS = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 Trigger = Callable[[], Awaitable[Mapping[str, object] | None]]
 
 
@@ -75,7 +77,7 @@ class AdminServer:
         self._began = monotonic()
         self._began_at = now()
         self._server: Server | None = None
-        self._listener: asyncio.Server | None = None
+        self._listeners: list[asyncio.Server] = []
         self._pages: dict[str, Callable[[BaseRequest], Response]] = {
             "/livez": lambda _: Response(text="ok\n"),
             "/startupz": self._startupz,
@@ -89,17 +91,18 @@ class AdminServer:
         # handler_cancellation stays off: a trigger that has begun is finished even when the caller hangs up.
         self._server = Server(self._answer, access_log=None, keepalive_timeout=IDLE_SECONDS, lingering_time=1.0)
         try:
-            self._listener = await asyncio.get_running_loop().create_server(
-                self._server, host, port, reuse_address=True
-            )
+            sockets = await listening_sockets(host, port)
         except (OSError, UnicodeError) as error:  # a host name that cannot be one is the latter
             raise SettingsError([_refused(error, host, port)]) from None
-        return int(self._listener.sockets[0].getsockname()[1])
+        loop = asyncio.get_running_loop()
+        self._listeners = [await loop.create_server(self._server, sock=each) for each in sockets]
+        return int(sockets[0].getsockname()[1])
 
     async def close(self) -> None:
         """Stop listening and drop the connections; never takes longer than about LEAVE_SECONDS."""
-        if self._listener is not None and self._server is not None:
-            self._listener.close()
+        for listener in self._listeners:
+            listener.close()
+        if self._server is not None:
             self._server.pre_shutdown()
             await self._server.shutdown(LEAVE_SECONDS / 2)  # aiohttp waits twice: for the answer, then for the task
 
@@ -188,13 +191,69 @@ class AdminServer:
         return _json({**parts, **core}, 200)
 
 
+async def listening_sockets(host: str, port: int) -> list[socket.socket]:
+    """Return a socket for each address of the host, bound to one port. Raise OSError when none can be had.
+
+    Not asyncio's own: it limits `::` to IPv6, whatever the system's default (create_server sets IPV6_V6ONLY).
+    """
+    host = host.removeprefix("[").removesuffix("]").removesuffix(".")
+    if host in _EVERYWHERE:
+        try:
+            return [_bound(socket.AF_INET6, ("::", port))]
+        except OSError as error:
+            if error.errno in _IN_USE:
+                raise
+            return [_bound(socket.AF_INET, ("0.0.0.0", port))]  # a kernel without IPv6
+    found = await _addresses(host, port)
+    sockets: list[socket.socket] = []
+    problem: OSError | None = None
+    for family, address in found:
+        taken = sockets[0].getsockname()[1] if sockets and not port else address[1]
+        try:
+            sockets.append(_bound(family, (address[0], taken, *address[2:])))
+        except OSError as error:  # such as ::1 of a localhost in /etc/hosts where there is no IPv6
+            problem = problem if problem and error.errno in _NOT_OURS else error
+    if problem and (not sockets or problem.errno not in _NOT_OURS):
+        for each in sockets:
+            each.close()
+        raise problem
+    return sockets
+
+
+async def _addresses(host: str, port: int) -> list[tuple[int, tuple[Any, ...]]]:
+    """Return the families and addresses of a host."""
+    try:
+        version = ipaddress.ip_address(host).version if "%" not in host else 0
+    except ValueError:
+        version = 0
+    if version:  # no look-up, and no thread for it
+        return [(socket.AF_INET if version == 4 else socket.AF_INET6, (host, port))]
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    return list(dict.fromkeys((family, address) for family, _, _, _, address in found))
+
+
+def _bound(family: int, address: tuple[Any, ...]) -> socket.socket:
+    """Return a socket that is bound there; on `::` it takes IPv4 too."""
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of a former process in TIME_WAIT
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(address[0] != "::"))
+        bound.bind(address)
+        bound.setblocking(False)
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
 def _refused(error: OSError | UnicodeError, host: str, port: int) -> Problem:
     """Return the problem with the one of the two settings that is to blame."""
     what = f"cannot listen there: {getattr(error, 'strerror', None) or error}"
-    # No errno: what asyncio raises from Python 3.12 on when none of the host's addresses is one of this machine.
     unknown_host = isinstance(error, UnicodeError | socket.gaierror) or error.errno in _NOT_OURS
     if unknown_host:
-        return Problem("admin_host", what, "set it to an address of this pod, or 0.0.0.0 for all", value=host)
+        return Problem("admin_host", what, "set it to an address of this pod, or :: for all", value=host)
     return Problem(
         "admin_port", what, f"set another one (admin_host is {host}), or 0 for any free port", value=str(port)
     )

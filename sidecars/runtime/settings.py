@@ -60,9 +60,10 @@ class Settings(Basics, frozen=True, kw_only=True, forbid_unknown_fields=True):
     admin_host: Annotated[
         str,
         Meta(
-            description="Address of the admin endpoint; all by default, since kubelet probes come from outside the pod."
+            description="Address of the admin endpoint; `::` is all, IPv6 and IPv4 (where there is no IPv6, IPv4 "
+            "alone), since kubelet probes come from outside the pod. `0.0.0.0`: IPv4 only."
         ),
-    ] = "0.0.0.0"
+    ] = "::"
     admin_port: Annotated[
         int,
         Meta(

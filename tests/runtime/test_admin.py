@@ -3,17 +3,20 @@
 import asyncio
 import contextlib
 import json
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
 
-from sidecars.runtime import Health, Stop, admin
+from sidecars.runtime import Health, SettingsError, Stop, admin
 from sidecars.runtime.admin import Admin, AdminServer, is_loopback
 from sidecars.runtime.health import TimedHealth
 from sidecars.runtime.loop import THREADS_SECONDS
 from sidecars.runtime.metrics import new_registry
 from sidecars.runtime.stop import monotonic
-from tests.support.toy_runs import ToyRun, wait_until
+from tests.support.toy_runs import ROOT, ToyRun, wait_until
 
 Start = Callable[..., ToyRun]
 
@@ -155,3 +158,67 @@ async def test_a_trigger_at_work_holds_up_the_exit_for_leave_seconds_and_no_long
     writer.close()
     with contextlib.suppress(OSError):
         await writer.wait_closed()
+
+
+@pytest.mark.parametrize(
+    ("host", "addresses"),
+    [
+        ("::", {"127.0.0.1", "::1"}),
+        ("", {"127.0.0.1", "::1"}),
+        ("[::]", {"127.0.0.1", "::1"}),
+        ("0.0.0.0", {"127.0.0.1"}),
+        ("127.0.0.1", {"127.0.0.1"}),
+        ("::1", {"::1"}),
+        ("[::1]", {"::1"}),
+    ],
+)
+async def test_everywhere_is_ipv6_and_ipv4_and_everything_else_is_what_it_says(host: str, addresses: set[str]) -> None:
+    server = AdminServer([Admin("toy", TimedHealth(Health(), monotonic))], new_registry(["toy"]), Stop())
+    port = await server.start(host, 0)
+    reached = set()
+    for address in ("127.0.0.1", "::1"):
+        with contextlib.suppress(ConnectionRefusedError):
+            _, writer = await asyncio.open_connection(address, port)
+            reached.add(address)
+            writer.close()
+            await writer.wait_closed()
+    await server.close()
+    assert reached == addresses
+
+
+WITHOUT_IPV6 = """
+import errno, sys
+
+def audit(event, arguments):
+    if event == "socket.__new__" and arguments[1] == 10:
+        raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+
+sys.addaudithook(audit)
+from tests.support.toy_process import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("host", ["::", "localhost"])
+def test_a_kernel_without_ipv6_is_served_on_ipv4(host: str) -> None:
+    """As with `ipv6.disable=1`; the /etc/hosts of many a machine still has ::1 for localhost."""
+    command = [sys.executable, "-c", WITHOUT_IPV6, "idle", "--admin-host", host]
+    environ = {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, cwd=ROOT, env=environ) as process:
+        try:
+            assert process.stderr is not None
+            listening = json.loads(process.stderr.readline())
+            assert listening["action"] == "admin.listening", listening
+            socket.create_connection(("127.0.0.1", listening["port"]), timeout=30).close()
+        finally:
+            process.terminate()
+    assert process.returncode == 0
+
+
+async def test_a_port_that_is_taken_on_one_family_is_refused() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        server = AdminServer([Admin("toy", TimedHealth(Health(), monotonic))], new_registry(["toy"]), Stop())
+        with pytest.raises(
+            SettingsError, match=r"cannot use admin_port=.*: cannot listen there: Address already in use"
+        ):
+            await server.start("::", taken.getsockname()[1])

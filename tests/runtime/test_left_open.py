@@ -88,7 +88,12 @@ def ask(host: str, port: int, path: str, method: str = "GET") -> tuple[int, str]
 
 
 @pytest.mark.parametrize(
-    ("family", "everywhere", "loopback"), [(socket.AF_INET, "0.0.0.0", "127.0.0.1"), (socket.AF_INET6, "::", "::1")]
+    ("family", "everywhere", "loopback"),
+    [
+        (socket.AF_INET, "0.0.0.0", "127.0.0.1"),
+        (socket.AF_INET, "::", "127.0.0.1"),
+        (socket.AF_INET6, "::", "::1"),
+    ],
 )
 def test_triggers_off_loopback_are_refused(start: Start, family: int, everywhere: str, loopback: str) -> None:
     address = off_loopback(family)

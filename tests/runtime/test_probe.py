@@ -1,7 +1,9 @@
 """`sidecar-probe`: what a health check that has to be a command gets told, with a bare interpreter as in the images."""
 
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -52,10 +54,33 @@ def test_the_page_that_was_named_is_asked() -> None:
     assert [request.split()[1] for request in asked] == [b"/livez", b"/readyz", b"/startupz"]
 
 
+def test_an_endpoint_on_ipv6_only_is_found_too() -> None:
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as server:
+
+        def answer() -> None:
+            with server.accept()[0] as connection:
+                answering(200, b"started\n")(connection)
+
+        answerer = threading.Thread(target=answer)
+        answerer.start()
+        assert probe(str(server.getsockname()[1])) == (0, "startupz: 200 started\n")
+        answerer.join()
+
+
+def test_a_newline_after_the_port_is_no_part_of_it() -> None:
+    with Listener() as server:
+        server.listen(answering(200))
+        environment = {"SIDECAR_PROBE": "LOG_SHIPPER_ADMIN_PORT=1", "LOG_SHIPPER_ADMIN_PORT": f"{server.port}\n"}
+        assert probe(environment=environment)[0] == 0
+
+
 def test_nobody_there_is_said_with_the_address() -> None:
     with Listener() as server:
         assert probe(str(server.port))[0] == 1
-        assert f"cannot ask 127.0.0.1:{server.port} for /startupz" in probe(str(server.port))[1]
+        assert (
+            f"cannot ask 127.0.0.1 or ::1, port {server.port}, for /startupz: nobody listens there"
+            in probe(str(server.port))[1]
+        )
 
 
 def test_the_port_is_found_in_the_environment() -> None:
@@ -79,7 +104,7 @@ def test_of_several_ports_the_first_with_somebody_there_counts() -> None:
         nobodys = f"A_ADMIN_PORT={nobody.port} B_ADMIN_PORT={nobody.port}"
         assert probe(environment={"SIDECAR_PROBE": nobodys}) == (
             1,
-            f"cannot ask 127.0.0.1:{nobody.port} or :{nobody.port} for /startupz: nobody listens there\n",
+            f"cannot ask 127.0.0.1 or ::1, port {nobody.port} or {nobody.port}, for /startupz: nobody listens there\n",
         )
 
 
@@ -95,4 +120,4 @@ def test_it_imports_nothing_that_a_bare_interpreter_has_not_got_already() -> Non
     code = f"import sys; before = set(sys.modules); exec(open({str(PROBE)!r}).read(), {{'__name__': 'probe'}})"
     code += "; print(*(set(sys.modules) - before))"
     said = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True).stdout
-    assert set(said.split()) <= {"_socket"}
+    assert set(said.split()) <= {"_socket", "errno"}  # both without a file

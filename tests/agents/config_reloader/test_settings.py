@@ -107,7 +107,7 @@ def test_webhook_retries_are_attempts_as_in_configmap_reload(given: str, retries
 
 
 @pytest.mark.parametrize(
-    ("text", "host", "port"), [(":9533", "0.0.0.0", 9533), ("127.0.0.1:1", "127.0.0.1", 1), ("[::1]:2", "::1", 2)]
+    ("text", "host", "port"), [(":9533", "::", 9533), ("127.0.0.1:1", "127.0.0.1", 1), ("[::1]:2", "::1", 2)]
 )
 def test_the_listen_address_wins(text: str, host: str, port: int) -> None:
     settings = loaded(HOOK, listen_address=text, admin_port="4", admin_host="127.0.0.9")

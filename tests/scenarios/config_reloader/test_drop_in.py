@@ -127,7 +127,7 @@ def test_its_address_is_taken_as_go_takes_it(stage: Stage, app: App) -> None:
     words = (f"--volume-dir={stage.config.folder}", f"--webhook-url={app.url}/a", "--web.telemetry-path=/metrics")
     reloader = called_with(stage, *words, "--web.listen-address=:0")
     stage.begin(reloader)
-    assert reloader.logged("admin.listening")[0]["host"] == "0.0.0.0"
+    assert reloader.logged("admin.listening")[0]["host"] == "::"
 
 
 @pytest.mark.parametrize("link", ["config-reloader", "usr/bin/config-reloader"])

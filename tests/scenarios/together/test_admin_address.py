@@ -72,7 +72,7 @@ def test_another_address_is_refused_with_the_remedy(
     with pytest.raises(SettingsError) as refused:
         read()
     name = problem.partition("=")[0].partition("/")[2]
-    taken = given.get(f"LOG_SHIPPER_{name.upper()}", {"admin_port": "9101", "admin_host": "0.0.0.0"}[name])
+    taken = given.get(f"LOG_SHIPPER_{name.upper()}", {"admin_port": "9101", "admin_host": "::"}[name])
     assert str(refused.value) == (
         f"cannot use {problem}: the process has one admin endpoint, that of log-shipper, named first, and its {name} "
         f"is {taken}; leave it out, or set LOG_SHIPPER_{name.upper()} to it"
