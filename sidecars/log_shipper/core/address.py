@@ -37,9 +37,10 @@ def fault(url: str) -> str:
     """What is wrong with an address, without repeating it: it may hold a password."""
     try:
         parts = urlsplit(url)
-        if parts.port == 0:
-            raise ValueError("port 0")
+        port = parts.port
     except ValueError:
+        return _not_a_url(url)
+    if port == 0:
         return _not_a_url(url)
     if parts.scheme not in ("http", "https"):
         return "an address does not begin with http:// or https://"
