@@ -326,7 +326,7 @@ def test_a_check_says_what_would_be_signalled(
 ) -> None:
     proc = MadeUpProc(tmp_path)
     proc.add(1, "pause", ["/pause"], caught=0)
-    proc.add(7, process[0], [process[1]], uid=os.geteuid(), caught=process[2])
+    proc.add(7, process[0], [process[1]], caught=process[2])  # of the same user as we are there, whoever runs this
     found = findings(Signal(process="app"), proc.path)
     assert [level for level, _ in found] == [level for level, _ in expected]
     assert all(words in text for (_, text), (_, words) in zip(found, expected, strict=True))

@@ -15,9 +15,10 @@ OURS = ("pause", "log-shipper", "config-reloader", "wait-for", "devstack")
 
 
 def succeeds(*command: str) -> bool:
+    """Whether the command is there, ends in time and is content."""
     try:
         return not subprocess.run(command, capture_output=True, timeout=DEADLINE_SECONDS, check=False).returncode
-    except subprocess.TimeoutExpired:
+    except (OSError, subprocess.TimeoutExpired):
         return False
 
 

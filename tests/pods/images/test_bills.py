@@ -15,6 +15,7 @@ from tests.support.sidecar_process import ROOT
 
 NAMES = [row.name for row in ROWS] + ["devstack", "pause"]
 each = pytest.mark.parametrize("name", NAMES)
+pytestmark = pytest.mark.usefixtures("lab")  # skips where there is no engine, or no image
 # With the tools of requirements/manifests.txt: the library comes along with checkov.
 VALIDATE = """
 import sys
