@@ -30,7 +30,7 @@ _OVERLOADS = 3
 """So many 429s for one request, and it goes on in halves: one that is larger than what the server takes in at once
 (indexing_pressure.memory.limit) is refused for ever, however idle the server is."""
 _SMALL_BYTES = 32 << 10
-"""Bytes of log in a request that is not halved for that reason: then it is the load and not the size."""
+"""Bytes of log in a request that is not called too large: then it is the load or a limit, and not the size."""
 _STUCK_SECONDS = 10.0
 """When records of a batch have not been taken for so long while others were, that is said."""
 _HURRIED_SECONDS = 1.0
@@ -148,7 +148,7 @@ class Delivery:
         now = monotonic()
         if judgement.unclear:
             mark = self._suspect(case, records)
-            if self._evidence.is_about_record(mark, now):
+            if self._evidence.is_about_record(mark, now, needs_witness=judgement.whole):
                 judgement.rejected, judgement.unclear = judgement.unclear, {}
                 return
             case.tries += 1
@@ -182,9 +182,7 @@ class Delivery:
             answer, judgement = await self._sent(payload)
             if judgement is None and _step(answer) is Advice.SPLIT:
                 self._clear(but_for="unclear")
-                if payload.count > 1:
-                    return None
-                return Judgement(unclear={0: whole_refusal(answer)}, url=answer.url)
+                return None if payload.count > 1 else _of_one(answer, payload)
             if judgement is not None:
                 if judgement.settled:
                     self._clear()
@@ -302,6 +300,14 @@ def new_backoff() -> Backoff:
 
 def _step(answer: Answer) -> Advice:
     return advice(answer.status, answer.body) if answer.status else Advice.RETRY
+
+
+def _of_one(answer: Answer, payload: Payload) -> Judgement:
+    """A request of one record was refused as a whole: too large is its own fault if it is large at all."""
+    refusal = whole_refusal(answer)
+    if answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and sum(payload.spans) > _SMALL_BYTES:
+        return Judgement(rejected={0: refusal}, url=answer.url)
+    return Judgement(unclear={0: refusal}, url=answer.url, whole=True)
 
 
 def _trouble_of(answer: Answer, records: int) -> Trouble:

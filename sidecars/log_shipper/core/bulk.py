@@ -192,6 +192,8 @@ class Judgement(msgspec.Struct):
     cause_reason: str = ""
     url: str = ""
     """Who answered."""
+    whole: bool = False
+    """The request was refused, and with it its only record."""
 
     @property
     def settled(self) -> int:

@@ -56,10 +56,12 @@ class Evidence:
         """
         return self._witness > mark.request
 
-    def is_about_record(self, mark: Mark, now: float) -> bool:
-        """Whether records that have been refused for unclear reasons since `mark`, and are again, are at fault."""
-        if self.was_taken_since(mark):
-            return True
+    def is_about_record(self, mark: Mark, now: float, *, needs_witness: bool = False) -> bool:
+        """Whether records that have been refused for unclear reasons since `mark`, and are again, are at fault.
+        `needs_witness`: whole requests are refused, which is seldom for the sake of a record.
+        """
+        if self.was_taken_since(mark) or needs_witness:
+            return self.was_taken_since(mark)
         return self._refused <= FEW_RECORDS and now - mark.at >= PATIENCE_SECONDS
 
     def is_poison(self, mark: Mark, now: float) -> bool:

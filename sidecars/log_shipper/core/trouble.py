@@ -70,7 +70,7 @@ _BY_WORDS = tuple(
             "pipeline with id",
             "Create that ingest pipeline, or take it out of index.default_pipeline and index.final_pipeline.",
         ),
-        ("maximum .* shards", "Remove indices that are not needed, or raise cluster.max_shards_per_node."),
+        (r"maximum (\S+ )?shards", "Remove indices that are not needed, or raise cluster.max_shards_per_node."),
         (
             "^index_not_found_exception",
             "Create it (--setup makes the data stream's template), or allow action.auto_create_index.",

@@ -306,6 +306,25 @@ async def test_a_record_that_is_refused_alone_for_long_holds_nothing_up(tmp_path
     assert stage.ended() == {"rejected": 1}
 
 
+async def test_a_request_that_is_refused_as_a_whole_is_no_fault_of_its_only_record(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, Backend(*[Answer(400)] * 5000))
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(stage.deliver("a"))
+        await passes(3600)
+        assert stage.ended() == {}
+        stage.backend.script = []
+    assert stage.ended() == {"indexed": 1}
+
+
+async def test_a_large_record_that_is_too_large_alone_is_a_dead_letter_at_once(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, Backend(Answer(413)))
+    payload = payload_of("a")
+    payload.spans[0] = 1 << 20
+    assert await stage.delivery.deliver(payload) == 1 << 20
+    assert stage.ended() == {"rejected": 1}
+    assert len(stage.backend.requests) == 1
+
+
 async def test_spoilt_batches_do_not_keep_others_from_being_tried(tmp_path: Path) -> None:
     """Whatever `requests` says: one under way at a time is not one tried at a time."""
     bad = [f"bad {number}" for number in range(5)]

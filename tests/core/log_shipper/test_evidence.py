@@ -41,6 +41,14 @@ def test_a_few_that_stay_alone_for_long_are_at_fault_themselves() -> None:
     assert evidence.is_about_record(mark, 10.0 + PATIENCE_SECONDS)
 
 
+def test_a_request_that_is_refused_as_a_whole_is_about_a_record_only_with_a_witness() -> None:
+    evidence = Evidence()
+    mark = suspected(evidence, 1)
+    assert not evidence.is_about_record(mark, 1e9, needs_witness=True)
+    evidence.was_taken(evidence.begin())
+    assert evidence.is_about_record(mark, 11.0, needs_witness=True)
+
+
 def test_many_are_trouble_at_once_and_few_after_some_tries() -> None:
     many, few = Evidence(), Evidence()
     many.refused(FEW_RECORDS + 1)
