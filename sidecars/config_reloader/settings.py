@@ -11,6 +11,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from sidecars.kit.files import unusable
 from sidecars.runtime.settings import Problem, Settings
 
 from .core.steps import OnFailure, Render, Signal, Step, Webhook
@@ -188,6 +189,7 @@ class ConfigReloaderSettings(Settings, frozen=True, kw_only=True):
 
     def _path_problems(self) -> Iterable[Problem]:
         """What we write must not be what we watch: each reload would be the reason for the next."""
+        yield from unusable("state_file", self.state_file, "name a file, or leave it out to remember nothing")
         written = {"state_file": self.state_file, "render": self.render.output if self.render else ""}
         for path in self.watched:
             if not path.strip():

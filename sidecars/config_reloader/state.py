@@ -7,7 +7,7 @@ import stat
 
 import msgspec
 
-from sidecars.kit.atomic import write_file
+from sidecars.kit.atomic import clear_leftovers, write_file
 from sidecars.runtime import Context, State
 from sidecars.runtime.stop import now, rfc3339
 
@@ -38,6 +38,7 @@ class StateFile:
         """What is remembered; nothing when that is not known."""
         if not self._path:
             return Told()
+        clear_leftovers(self._path)
         try:
             told = msgspec.json.decode(_read(self._path), type=Told)
         except FileNotFoundError:

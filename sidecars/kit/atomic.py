@@ -4,9 +4,13 @@ Exists because every sidecar publishes or remembers something in a file, and a p
 crash) half done.
 """
 
+import errno
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
+
+from sidecars.kit.files import other_kind
 
 
 def write_file(path: str | os.PathLike[str], data: bytes, mode: int = 0o600, *, durable: bool = True) -> None:
@@ -14,12 +18,14 @@ def write_file(path: str | os.PathLike[str], data: bytes, mode: int = 0o600, *, 
 
     The file gets exactly `mode`, whatever the umask. With `durable` the bytes and the rename are on the disk when
     this returns (fsync of the file, then of the folder: rename(2) alone promises order to readers, not survival of a
-    crash). Raises OSError; then `path` is as it was and the temporary file is gone. One writer per path at a time. A
-    process killed between write and rename leaves `.NAME.PID.tmp`; in a container the pid is the same after the
-    restart, so the next write takes it over and nothing piles up.
+    crash). Raises OSError, also when something else than a regular file is there; then `path` is as it was and the
+    temporary file is gone. One writer per path at a time. A process killed between write and rename leaves
+    `.NAME.RANDOM.tmp`, for `clear_leftovers` of the next one.
     """
+    if kind := other_kind(path):
+        raise OSError(errno.EINVAL, f"it is {kind}, not a regular file", os.fspath(path))
     target = Path(path)
-    temporary = target.parent / f".{target.name}.{os.getpid()}.tmp"
+    temporary = target.parent / f".{target.name}.{os.urandom(4).hex()}.tmp"
     try:
         _write_new(temporary, data, mode, durable=durable)
         temporary.replace(target)
@@ -31,9 +37,22 @@ def write_file(path: str | os.PathLike[str], data: bytes, mode: int = 0o600, *, 
         _sync_folder(target.parent)
 
 
+def clear_leftovers(path: str | os.PathLike[str]) -> None:
+    """Remove the temporary files that killed writers of `path` left behind. Not by their pid: with a process name space
+    shared by the pod, each start has another one. To be called before the first write.
+    """
+    target = Path(path)
+    left = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{1,16}}\.tmp")  # former versions had the pid in it
+    with suppress(OSError):  # the folder may not be there yet
+        for name in os.listdir(target.parent):
+            if left.fullmatch(name):
+                with suppress(OSError):
+                    os.unlink(target.parent / name)
+
+
 def _write_new(path: Path, data: bytes, mode: int, *, durable: bool) -> None:
-    # O_NOFOLLOW: a link planted under the temporary name must not redirect the write.
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    # O_EXCL: nothing that is there is written to, nor a link followed.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     descriptor = os.open(path, flags, 0o600)
     try:
         os.fchmod(descriptor, mode)

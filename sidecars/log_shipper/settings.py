@@ -6,9 +6,9 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from sidecars.kit.files import unusable
 from sidecars.runtime.settings import Problem, Secret, Settings
 
-from .append import is_pipe
 from .core.address import fault, url_of_host
 from .core.choices import Compression, IdMode, Lifecycle, Output, Parse
 
@@ -194,6 +194,7 @@ class LogShipperSettings(Settings, frozen=True, kw_only=True):
             yield Problem(
                 "output_path", "output is `file` and no file is named", "set it to the path of the file to append to"
             )
+        yield from self._file_problems()
         if self.output_path and self.destination is not Output.FILE:
             yield Problem("output_path", f"output is `{self.destination}`", "set output to file, or leave this out")
         for name in self.fields:
@@ -205,6 +206,16 @@ class LogShipperSettings(Settings, frozen=True, kw_only=True):
             yield Problem(
                 "batch_bytes", "it is far more than in_flight_bytes lets be read", "raise in_flight_bytes or lower it"
             )
+
+    def _file_problems(self) -> Iterable[Problem]:
+        """Something else than a file in the place of one that we write."""
+        yield from unusable("state_dir", f"{self.state_dir}/checkpoint.json", "remove it, or name another folder")
+        if self.destination is Output.FILE:
+            name_a_file = "name a file, a named pipe, or /dev/stdout"
+            yield from unusable("output_path", self.output_path, name_a_file, {"a named pipe", "a stream"})
+        if self.destination is Output.ELASTICSEARCH:
+            for path in (self.letters_path, f"{self.letters_path}.1"):
+                yield from unusable("dead_letter_path", path, "name a file", {"a stream"})
 
     @property
     def destination(self) -> Output:
@@ -246,8 +257,6 @@ class LogShipperSettings(Settings, frozen=True, kw_only=True):
                 f"{self.target!r} is no valid name in Elasticsearch",
                 "use lower-case letters, digits, and - or . within",
             )
-        if is_pipe(self.letters_path):
-            yield Problem("dead_letter_path", "it is a named pipe, which keeps nothing", "name a file")
         if self.api_key_file and self.password_file:
             yield Problem("api_key_file", "both an API key and a password are given", "give one of them")
         if (self.password or self.password_file) and not (self.username or self.api_key or self.api_key_file):

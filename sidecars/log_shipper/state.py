@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from sidecars.kit.atomic import write_file
+from sidecars.kit.atomic import clear_leftovers, write_file
 from sidecars.runtime import Context, State
 from sidecars.runtime.stop import monotonic
 
@@ -32,6 +32,7 @@ class StateFolder:
 
     def load(self) -> Checkpoint:
         """The last checkpoint; an empty one when there is none or it cannot be used (counted, and said)."""
+        clear_leftovers(self._path)
         try:
             with open(self._path, "rb") as file:
                 return load(file.read())

@@ -12,10 +12,10 @@ MESSAGE_BYTES = 4096
 
 
 def leave(path: str, message: str) -> None:
-    """Write the message for people. Only into a file that is there: elsewhere nobody made one, so nobody reads it.
-    Raises OSError when it cannot be written.
+    """Write the message for people. Only into a regular file that is there: elsewhere nobody made one, so nobody reads
+    it. Raises OSError when it cannot be written.
     """
-    if not path:
+    if not os.path.isfile(path):  # first: to open a device may start something
         return
     try:
         # not blocking: a FIFO without a reader would hold up the exit

@@ -246,7 +246,7 @@ async def test_a_descriptor_that_select_does_not_know_is_written_to() -> None:
 async def test_a_pipe_in_place_of_the_dead_letter_file_is_refused_and_gets_nothing(pipe: Path) -> None:
     given, ctx = settings(dead_letter_path=str(pipe)), context()
     assert [(problem.field, problem.message) for problem in given.problems()] == [
-        ("dead_letter_path", "it is a named pipe, which keeps nothing")
+        ("dead_letter_path", f"{pipe} is a named pipe, which keeps nothing")
     ]
     letters = DeadLetters(given, ctx, ShipperMetrics(ctx.metrics))
     record = b'{"create":{"_id":"a"}}\n{"message":"m"}\n'

@@ -40,6 +40,12 @@ async def test_file_names_that_are_no_utf8_are_kept(tmp_path: Path) -> None:
     assert state.load() == checkpoint(5, name)
 
 
+async def test_the_start_clears_what_a_killed_predecessor_left(tmp_path: Path) -> None:
+    (tmp_path / ".checkpoint.json.4711.tmp").write_bytes(b"half")
+    folder_at(tmp_path)[0].load()
+    assert list(tmp_path.iterdir()) == []
+
+
 BAD: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "garbage"),
     "cut off": (dump(checkpoint(5))[:-9], "truncated"),

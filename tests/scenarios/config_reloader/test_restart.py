@@ -81,8 +81,11 @@ def test_without_a_state_file_the_content_at_the_start_is_taken_as_known(stage: 
 @pytest.mark.parametrize("damage", [b"", b"\xff\xfe", b'{"hash":"x","at":"","version":2}'])
 def test_a_state_file_that_cannot_be_used_is_as_none(stage: Stage, damage: bytes) -> None:
     (stage.folder / "state.json").write_bytes(damage)
+    left = stage.folder / ".state.json.4711.tmp"
+    left.write_bytes(damage)  # by a process that was killed in the middle
     reloader = stage.reloader()
     first = stage.begin(reloader)
+    assert not left.exists()
     assert stage.told == []
     reloader.kill()
     assert stage.begin(reloader) == first
