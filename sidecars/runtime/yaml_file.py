@@ -80,7 +80,7 @@ def _load(text: str, at: Problem, known: Container[str], *, lines: bool) -> Any:
         # An open quote is found at the end of the file, and to be looked for where it begins.
         mark = (error.context_mark if "end of stream" in reason else None) or error.problem_mark
         place = f": line {mark.line + 1}, column {mark.column + 1}{_key(text, mark.line, known)}" if mark else ""
-        raise _wrong(at, f"it is not valid YAML{place}{reason}", "check that place") from None
+        raise _wrong(at, f"it is not valid YAML{place}{reason}{_opened(error)}", "check that place") from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise _wrong(at, f"it is not valid YAML: line {line}: {error.reason}", "check that place") from None
@@ -97,6 +97,14 @@ def _reason(problem: str) -> str:
     """
     kept = _SHOWN_REASON.match(problem)
     return f": {kept.group().rstrip()}" if kept and kept.group() else ""
+
+
+def _opened(error: yaml.MarkedYAMLError) -> str:
+    """Return where a bracket was opened that is not closed: that is seldom the line in which it is noticed."""
+    begins, noticed = error.context_mark, error.problem_mark
+    if begins and noticed and begins.line != noticed.line and "flow" in (error.context or ""):
+        return f", in what begins in line {begins.line + 1}"
+    return ""
 
 
 def _key(text: str, line: int, known: Container[str]) -> str:

@@ -276,6 +276,7 @@ def test_the_file_can_be_named_by_a_variable_and_holds_every_type(tmp_path: Path
         ("queue: 1\nurl: [", "line 2, column 7, in url: expected the node content, but found '<stream end>'"),
         ("labels:\n  a: b: c", "line 2, column 7, in labels: mapping values are not allowed here; check that place"),
         ("url: 'x\nqueue: 1", "in url: found unexpected end of stream"),
+        ("paths: [/a\nurl: x", "in url: expected ',' or ']', but got ':', in what begins in line 1; check that place"),
         ("url: *password", "line 1, column 6, in url: found undefined alias; "),
         ("url: %x", "in url: found character '%' that cannot start any token"),
         ("queue: 1\nurl: a\x07b", "not valid YAML: line 2: special characters are not allowed"),

@@ -246,13 +246,25 @@ def test_an_endless_search_does_not_hold_up_a_sigterm(wait_for: Start) -> None:
         assert run.terminate() == 128 + signal.SIGTERM
 
 
-@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink(path, path), lambda _: None])
+@pytest.mark.parametrize("make", [lambda path: os.symlink(path, path), lambda _: None])
 def test_a_termination_log_that_cannot_be_written_holds_up_nothing(
     tmp_path: Path, wait_for: Start, make: Callable[[Path], object]
 ) -> None:
     path = tmp_path / "odd"
     make(path)
     assert wait_for("tcp://a..b:1", termination_log=path).wait() == 3
+    assert not path.is_file()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/null", path)])
+def test_a_termination_log_that_is_no_regular_file_is_refused_and_left_alone(
+    tmp_path: Path, wait_for: Start, make: Callable[[Path], object]
+) -> None:
+    path = tmp_path / "odd"
+    make(path)
+    run = wait_for("tcp://a..b:1", termination_log=path)
+    assert run.wait() == 2
+    assert "cannot use termination_log (from WAIT_FOR_TERMINATION_LOG): " in run.stderr
     assert not path.is_file()
 
 
