@@ -6,11 +6,12 @@
 Targets
 - tcp://host:port (or host:port): accepts a connection.
 - http://host[:port]/path, https://...: answers as wanted, options `status` (200,204 or 2xx or 200-299; 2xx when unset),
-  `body` (regular expression found in it), `json` (path=value, or a path that exists), `method`, `header` (Name:value).
+  `body` (regular expression found in it), `json` (path=value, or a path that exists), `method`, `header` (Name=value).
   Redirects are not followed. Other names in the query are sent; behind a # only options stand, and the query is sent
   untouched.
 - dns://name: resolves. file:///path: exists; `min_bytes`, `contains`. socket:///path: a unix socket that accepts.
-- postgres://[user@]host[:5432][/database]: takes connections, as pg_isready understands it; nobody logs in.
+- postgres://[user@]host[:5432][/database]: takes connections, as pg_isready understands it; nobody logs in, so password
+  and query of a DATABASE_URL are not used.
 A value is percent-decoded: write %26 for & and %23 for #; a + is a plus.
 
 Guarantees

@@ -6,10 +6,10 @@ import random
 from sidecars.runtime import Backoff, Context, Permanent, Sidecar, Transient
 from sidecars.runtime.stop import monotonic
 
-from .become import CannotBecome, become
+from .become import CannotBecome, become, look_for
 from .check import findings
 from .core.names import fault
-from .core.schedule import BASE_SECONDS, Pace, Schedule
+from .core.schedule import BASE_SECONDS, Pace, Schedule, progress_pauses
 from .core.target import File, Socket, Target
 from .core.verdict import End, Verdict
 from .probes import Probe, probe_of
@@ -106,7 +106,9 @@ class Waiting:
         return pause_seconds
 
     async def _tell(self) -> None:
-        while not await self._ctx.stop.sleep(self._settings.progress_seconds):
+        for pause_seconds in progress_pauses(self._settings.progress_seconds):
+            if await self._ctx.stop.sleep(pause_seconds):
+                return
             self._ctx.log.info(
                 self._verdict.progress(self._waited_seconds),
                 action="wait.blocked",
@@ -127,19 +129,39 @@ async def main(settings: WaitForSettings, ctx: Context) -> int:
     """Wait, say why when in vain, and become the command when there is one."""
     waiting = Waiting(settings, ctx)
     try:
+        if settings.command:
+            _look_for_the_command(settings, ctx)
         end = await waiting.run()
     except asyncio.CancelledError:  # SIGTERM or Ctrl-C; the runtime gives the exit status
         waiting.conclude(End.INTERRUPTED)
         raise
+    except CannotBecome as error:
+        return _give_up(error, settings, ctx)
     waiting.conclude(end)
     if end is not End.READY or not settings.command:
         return _STATUS[end]
     try:
         return await become(settings.command, ctx)
     except CannotBecome as error:
-        ctx.log.error(str(error), action="command.failed")
-        leave(settings.termination_log, str(error), ctx.log)
-        return error.status
+        return _give_up(error, settings, ctx)
+
+
+def _look_for_the_command(settings: WaitForSettings, ctx: Context) -> None:
+    """See before the wait whether the command can be run. Raise CannotBecome, unless a file is waited for: whoever
+    brings that may bring the command too.
+    """
+    try:
+        look_for(settings.command[0])
+    except CannotBecome as error:
+        if not any(isinstance(target, File) for target in settings.parsed):
+            raise
+        ctx.log.warning(f"{error}; waiting for it to come with the files", action="command.missing")
+
+
+def _give_up(error: CannotBecome, settings: WaitForSettings, ctx: Context) -> int:
+    ctx.log.error(str(error), action="command.failed")
+    leave(settings.termination_log, str(error), ctx.log)
+    return error.status
 
 
 SIDECAR = Sidecar(

@@ -27,6 +27,18 @@ class CannotBecome(Permanent):
         self.status = status
 
 
+def look_for(name: str) -> None:
+    """Raise CannotBecome when there is no such program, or it is not executable: what execvp would say later."""
+    if not name:
+        raise CannotBecome("cannot run the command: its name is empty; is a variable unset?", NOT_FOUND)
+    paths = [name] if "/" in name else [f"{folder}/{name}" for folder in os.get_exec_path()]
+    there = [path for path in paths if os.path.isfile(path)]
+    if not there and not (os.path.exists(name) and "/" in name):
+        raise CannotBecome(f"cannot run {name}: it is not there; is it in this image?", NOT_FOUND)
+    if not any(os.access(path, os.X_OK) for path in there):
+        raise CannotBecome(f"cannot run {name}: it is not an executable file", NOT_RUNNABLE)
+
+
 async def become(command: tuple[str, ...], ctx: Context) -> int:
     """Replace this process, and so never return; else return the exit status that a signal asks for. Raise
     CannotBecome, or be cancelled by a signal that came before.

@@ -11,6 +11,8 @@ from .settings import WaitForSettings
 from .words import words
 
 _LONGEST_BYTES = 1 << 20
+_NOT_YET_VALID = 9
+"""X509_V_ERR_CERT_NOT_YET_VALID, openssl-verification-options(1)."""
 
 
 def bearer_token(settings: WaitForSettings) -> str:
@@ -40,6 +42,16 @@ def tls_context(settings: WaitForSettings, *, verify: bool) -> ssl.SSLContext:
         except OSError as error:
             raise Transient(f"cannot read client_certificate_file: {words(error)}") from None
     return context
+
+
+def refused_certificate(error: Exception, otherwise: str) -> Permanent | Transient:
+    """Return what a refused certificate of the other side means: never, unless it only is not valid yet, since clocks
+    of machines differ. `otherwise` is said where OpenSSL gives no reason.
+    """
+    reason = getattr(error, "verify_message", "") or otherwise
+    if getattr(error, "verify_code", 0) == _NOT_YET_VALID:
+        return Transient(f"its certificate is refused: {reason}; is this machine's clock, or the other one's, slow?")
+    return Permanent(f"its certificate is refused: {reason}")
 
 
 def _trusting(settings: WaitForSettings) -> ssl.SSLContext:

@@ -9,18 +9,20 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.client import URL  # type: ignore[attr-defined] # yarl's, which aiohttp takes, and nobody else here needs
 
 from sidecars import __version__
-from sidecars.runtime import Permanent, Transient
+from sidecars.runtime import Transient
 
 from .alarm import TooLong, within
 from .core.conditions import BODY_BYTES, needs_body, unmet
 from .core.target import Http
 from .dial import Lookup
-from .files import bearer_token, tls_context
+from .files import bearer_token, refused_certificate, tls_context
 from .settings import WaitForSettings
 from .words import words
 
 _MATCH_SECONDS = 1.0
 """Longest time to look whether a body is as wanted."""
+_REST_SECONDS, _LOOK_SECONDS = 0.2, 1.0
+"""A body that does not end (an event stream, a log) is looked at when it rests for so long, and else so often."""
 
 
 async def ask(target: Http, settings: WaitForSettings, lookup: Lookup, deadline: float) -> None:
@@ -31,17 +33,11 @@ async def ask(target: Http, settings: WaitForSettings, lookup: Lookup, deadline:
     context = tls_context(settings, verify=True) if target.tls else False
     try:
         async with asyncio.timeout_at(deadline):
-            status, body = await _answer(target, headers, _connector(lookup, context))
+            missing = await _answer(target, headers, _connector(lookup, context), deadline)
     except aiohttp.ClientConnectorCertificateError as error:
-        raise Permanent(f"its certificate is refused: {_refusal(error.certificate_error)}") from None
+        raise refused_certificate(error.certificate_error, "it is not for this host") from None
     except aiohttp.ClientError as error:
         raise Transient(_reason(error)) from None
-    try:
-        missing = within(
-            _MATCH_SECONDS, lambda: unmet(target, status, body[:BODY_BYTES], whole=len(body) <= BODY_BYTES)
-        )
-    except TooLong:
-        raise Transient("the pattern takes too long with this answer; write one that repeats no repetition") from None
     if missing:
         raise Transient(missing)
 
@@ -62,8 +58,8 @@ def _connector(lookup: Lookup, context: ssl.SSLContext | bool) -> aiohttp.TCPCon
     return aiohttp.TCPConnector(resolver=_Resolver(lookup), use_dns_cache=False, force_close=True, ssl=context)
 
 
-async def _answer(target: Http, headers: dict[str, str], connector: aiohttp.TCPConnector) -> tuple[int, bytes]:
-    """Return the status and, if it matters, the body, one byte more than we look at when it is longer."""
+async def _answer(target: Http, headers: dict[str, str], connector: aiohttp.TCPConnector, deadline: float) -> str:
+    """Return what the answer lacks, or an empty text. A body is read only if it matters."""
     async with (
         aiohttp.ClientSession(
             connector=connector,
@@ -75,13 +71,46 @@ async def _answer(target: Http, headers: dict[str, str], connector: aiohttp.TCPC
             target.method, URL(target.url, encoded=True), headers=headers, allow_redirects=False
         ) as response,
     ):
-        body = b""
-        if needs_body(target) and response.status in target.statuses:
-            if response.headers.get("Content-Encoding", "identity") != "identity":
-                raise Transient("its answer is compressed, though we asked for a plain one")
-            while len(body) <= BODY_BYTES and (chunk := await response.content.read(BODY_BYTES + 1 - len(body))):
-                body += chunk
-        return response.status, body
+        if not needs_body(target) or response.status not in target.statuses:
+            return unmet(target, response.status, b"", whole=True)
+        if response.headers.get("Content-Encoding", "identity") != "identity":
+            raise Transient("its answer is compressed, though we asked for a plain one")
+        return await _body_lacks(target, response, deadline)
+
+
+async def _body_lacks(target: Http, response: aiohttp.ClientResponse, deadline: float) -> str:
+    """Read the body until it is as wanted, is over, is longer than we look at, or the attempt's time is up."""
+    now = asyncio.get_running_loop().time
+    body, rested, looked = b"", True, now()
+    deadline -= min(_REST_SECONDS, (deadline - looked) / 4)  # so that what came until then is still looked at
+    while len(body) <= BODY_BYTES:
+        try:
+            async with asyncio.timeout_at(deadline if rested else min(deadline, now() + _REST_SECONDS)):
+                chunk = await response.content.read(BODY_BYTES + 1 - len(body))
+        except TimeoutError:
+            rested = True
+            chunk = b""
+        else:
+            rested = False
+            if not chunk:
+                return _lacks(target, response.status, body)
+        body += chunk
+        if not rested and now() - looked < _LOOK_SECONDS:
+            continue
+        # of JSON only the whole is any
+        missing = _lacks(target, response.status, body) if target.json is None else "its JSON does not end"
+        if not missing or now() >= deadline:
+            return missing
+        looked = now()
+    return _lacks(target, response.status, body)
+
+
+def _lacks(target: Http, status: int, body: bytes) -> str:
+    """Return what is not as it should be, or an empty text. Raise Transient when the pattern takes too long."""
+    try:
+        return within(_MATCH_SECONDS, lambda: unmet(target, status, body[:BODY_BYTES], whole=len(body) <= BODY_BYTES))
+    except TooLong:
+        raise Transient("the pattern takes too long with this answer; write one that repeats no repetition") from None
 
 
 class _Resolver(AbstractResolver):
@@ -109,10 +138,6 @@ class _Resolver(AbstractResolver):
 
     async def close(self) -> None:
         """Nothing is kept here."""
-
-
-def _refusal(error: Exception) -> str:
-    return getattr(error, "verify_message", "") or "it is not for this host"
 
 
 def _reason(error: aiohttp.ClientError) -> str:

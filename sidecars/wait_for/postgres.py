@@ -5,14 +5,14 @@ import contextlib
 import socket
 import ssl
 
-from sidecars.runtime import Permanent, Transient
+from sidecars.runtime import Transient
 
 from .core import postgres as protocol
 from .core.names import ascii_name
 from .core.postgres import Encryption, NotPostgres, Refusal
 from .core.target import Postgres
 from .dial import Lookup, dial
-from .files import tls_context
+from .files import refused_certificate, tls_context
 from .settings import WaitForSettings
 
 
@@ -71,13 +71,14 @@ async def _greet(target: Postgres, connection: socket.socket, context: ssl.SSLCo
         async with asyncio.timeout_at(deadline):
             await _talk(target, connection, context)
     except ssl.SSLCertVerificationError as error:
-        raise Permanent(f"its certificate is refused: {error.verify_message}") from None
+        raise refused_certificate(error, "it is not for this host") from None
     except (TimeoutError, ConnectionError, ssl.SSLError, asyncio.IncompleteReadError):
         return
 
 
 async def _talk(target: Postgres, connection: socket.socket, context: ssl.SSLContext | None) -> None:
-    name = (ascii_name(target.host) or target.host) if context else None
+    # without the dot of an absolute name, which no certificate has
+    name = (ascii_name(target.host) or target.host).removesuffix(".") if context else None
     reader, writer = await asyncio.open_connection(sock=connection, ssl=context, server_hostname=name)
     try:
         writer.write(protocol.startup(target.user, target.database))

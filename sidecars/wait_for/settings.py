@@ -53,7 +53,8 @@ class WaitForSettings(Basics, frozen=True, kw_only=True):
     client_certificate_file: Annotated[str, Meta(description="Client certificate chain (PEM) for mutual TLS.")] = ""
     client_key_file: Annotated[str, Meta(description="Its key (PEM). Unset: it is in `client_certificate_file`.")] = ""
     progress_seconds: Annotated[
-        float, Meta(gt=0, description="Time between two log lines that say what is still missing.")
+        float,
+        Meta(gt=0, description="Time between two log lines that say what is still missing; the first comes after 2 s."),
     ] = 10.0
     termination_log: Annotated[
         str,
@@ -78,6 +79,12 @@ class WaitForSettings(Basics, frozen=True, kw_only=True):
         for name, value in self.headers.items():
             if fault := header_fault(name, value):
                 yield Problem("headers", f"one of them cannot be sent: {fault}", "write it as Name=value")
+        if self.stable_seconds and 0 < self.timeout_seconds <= self.stable_seconds:
+            yield Problem(
+                "stable_seconds",
+                f"{self.stable_seconds:g} s in a row do not fit into timeout_seconds ({self.timeout_seconds:g} s)",
+                "raise timeout_seconds, or lower stable_seconds",
+            )
         if self.client_key_file and not self.client_certificate_file:
             yield Problem(
                 "client_certificate_file", "a client key is given and no certificate", "set the file of the certificate"

@@ -22,10 +22,13 @@ def parse(text: str) -> Target:
     """Return the target. Raise BadTarget with every mistake; its words show no user, query or option."""
     text = text.strip()
     address = take_apart(text)
-    read = _KINDS.get(address.scheme)
+    # SQLAlchemy writes the driver behind a plus: postgresql+asyncpg
+    read = _postgres if address.scheme.startswith("postgresql+") else _KINDS.get(address.scheme)
     if read is None:
         kind = repr(address.scheme) if _WORD.fullmatch(address.scheme) else "of that name"  # u:s3cret://x is a secret
-        raise BadTarget((Mistake(f"there is no kind {kind}", f"use one of {', '.join(_KINDS)}"),))
+        raise BadTarget(
+            (Mistake(f"there is no kind {kind}", f"use one of {', '.join(_KINDS)}; tcp for any other server"),)
+        )
     mistakes: list[Mistake] = []
     target = read(address, mistakes)
     if mistakes and address.hides_a_password:
@@ -72,12 +75,14 @@ def _dns(address: Address, mistakes: list[Mistake]) -> Dns:
 
 
 def _postgres(address: Address, mistakes: list[Mistake]) -> Postgres:
-    _options(address, (), mistakes)
+    """Read a DATABASE_URL as apps have it; its password and query (`sslmode=require`) are for who logs in."""
+    mistakes.extend(unknown_options(address, options_of(address.fragment or ""), (), "postgres takes none"))
+    if "," in address.place:
+        mistakes.append(Mistake("it names several hosts", "write a target for each, and --any if one suffices"))
+        return Postgres("", "", 0, "", "")
     host, port = host_and_port(address.place, _POSTGRES_PORT, mistakes)
-    user, colon, _ = (address.user or "").partition(":")
-    if colon:
-        mistakes.append(Mistake("a password is given", "leave it out: none is needed, nobody is logged in"))
-    user, database = unquote(user) or "postgres", unquote(address.path.removeprefix("/"))
+    user, database = unquote((address.user or "").partition(":")[0]), unquote(address.path.removeprefix("/"))
+    user = user or "postgres"
     if "\0" in user + database:
         mistakes.append(Mistake("the user or the database has a NUL in its name", "take the %00 out"))
     return Postgres(f"{address.scheme}://{address.place}", host, port, user, database)

@@ -50,7 +50,8 @@ def _options_and_query(address: Address, mistakes: list[Mistake]) -> tuple[Optio
 
 
 def _url(address: Address, host: str, port: int, query: str) -> str:
-    place = f"[{host.replace('%', '%25')}]" if ":" in host else ascii_name(host) or host
+    # without the dot of an absolute name: certificates and virtual hosts know none (the lookup keeps it)
+    place = f"[{host.replace('%', '%25')}]" if ":" in host else (ascii_name(host) or host).removesuffix(".")
     sent = (address.path or "/") + (f"?{query}" if query else "")
     return f"{address.scheme}://{place}:{port}{quote(sent, safe=_SENT, errors='replace')}"
 
@@ -101,10 +102,12 @@ def _json(options: Options, mistakes: list[Mistake]) -> JsonCondition | None:
 def _headers(address: Address, options: Options, mistakes: list[Mistake]) -> tuple[tuple[str, str], ...]:
     found: list[tuple[str, str]] = []
     for text in options.every("header"):
-        name, colon, value = text.partition(":")
-        if not colon or header_fault(name, value.strip()):
-            mistakes.append(Mistake("one of its headers cannot be sent", "write for example header=X-Probe:wait-for"))
-        found.append((name, value.strip()))
+        # as the setting `headers` writes them; a colon, as it is sent, is understood too
+        separator = re.search("[=:]", text)
+        name, value = (text[: separator.start()], text[separator.end() :].strip()) if separator else ("", "")
+        if header_fault(name, value):
+            mistakes.append(Mistake("one of its headers cannot be sent", "write for example header=X-Probe=wait-for"))
+        found.append((name, value))
     if address.user is not None:
         user = unquote(address.user)
         pair = user if ":" in user else f"{user}:"  # RFC 7617 wants the colon, also without a password

@@ -1,12 +1,22 @@
 """When a target is tried again, and when it counts as ready: attempts, back-off, and how long it has to stay up."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 BASE_SECONDS = 0.1
 """The back-off begins here, and doubles up to the longest pause."""
+_FIRST_PROGRESS_SECONDS = 2.0
+"""The first line that says what is missing comes so early: somebody is looking on."""
 _LOOKS = 5
 """A target that has to stay up is looked at about so often meanwhile, or every `interval_seconds`."""
+
+
+def progress_pauses(progress_seconds: float) -> Iterator[float]:
+    """Yield the pauses before each line that says what is still missing; the first one is short."""
+    yield min(_FIRST_PROGRESS_SECONDS, progress_seconds)
+    while True:
+        yield progress_seconds
 
 
 class Delays(Protocol):

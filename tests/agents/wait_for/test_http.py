@@ -1,5 +1,6 @@
 """HTTP targets, and TLS of HTTP and PostgreSQL, against real listeners."""
 
+import asyncio
 import contextlib
 import gzip
 import os
@@ -9,6 +10,7 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,13 @@ import aiohttp
 import pytest
 import trustme
 
+from sidecars.wait_for import http, postgres
 from sidecars.wait_for.alarm import TooLong, within
+from sidecars.wait_for.core.parse import parse
+from sidecars.wait_for.core.target import Http, Postgres
+from sidecars.wait_for.dial import Lookup
 from sidecars.wait_for.http import _reason
+from sidecars.wait_for.settings import WaitForSettings
 from sidecars.wait_for.words import words
 from tests.support.listeners import (
     Listener,
@@ -40,6 +47,25 @@ def endless(connection: socket.socket) -> None:
     connection.sendall(ENDLESS)
     while True:
         connection.sendall(b"x" * 65536)
+
+
+def streaming(text: bytes, *, drip: bool = False) -> Script:
+    """An answer that has said something and does not end; with `drip` it goes on saying a little."""
+
+    def script(connection: socket.socket) -> None:
+        connection.recv(4096)
+        connection.sendall(ENDLESS + text)
+        connection.settimeout(0.05)
+        with contextlib.suppress(OSError):
+            while True:
+                try:
+                    if not connection.recv(4096):
+                        return
+                except TimeoutError:
+                    if drip:
+                        connection.sendall(b".")
+
+    return script
 
 
 def cut(connection: socket.socket) -> None:
@@ -76,6 +102,15 @@ CASES: list[tuple[str, Script, str, str]] = [
     ("JSON that fits", answering(200, b'{"a": {"b": true}}'), "?json=a.b=true", "ready"),
     ("an endless body that nobody reads", endless, "", "ready"),
     ("an endless body", endless, "?body=up", "answered 200, and its body does not match"),
+    ("a stream that holds the text", streaming(b"event: up\n\n"), "?body=up", "ready"),
+    ("a stream that never rests", streaming(b"event: up\n\n", drip=True), "?body=up", "ready"),
+    (
+        "a stream without it",
+        streaming(b": down\n\n"),
+        "?body=up&status=200",
+        "answered 200, and its body does not match",
+    ),
+    ("JSON that does not end", streaming(b'{"a": 1'), "?json=a", "its JSON does not end"),
     ("JSON that is too long", long_json, "?json=a", "answered 200, and its JSON is longer than 1048576 bytes"),
     ("HEAD", answering(200), "?method=HEAD", "ready"),
     ("not HTTP", greeting(b"SSH-2.0-OpenSSH_9.6\r\n"), "", "it answered something that is not HTTP"),
@@ -89,7 +124,8 @@ CASES: list[tuple[str, Script, str, str]] = [
 @pytest.mark.parametrize(("script", "options", "said"), [row[1:] for row in CASES], ids=[row[0] for row in CASES])
 async def test_answers(script: Script, options: str, said: str) -> None:
     with listening(script) as server:
-        found = await outcome(f"http://{server.place}/{options}", 0.5 if said.startswith("no answer") else 30.0)
+        short = said.startswith("no answer") or "does not end" in said or "status=200" in options
+        found = await outcome(f"http://{server.place}/{options}", 0.5 if short else 30.0)
         assert (found == said) if said != "closed" else found in {RESET, CLOSED}, found
 
 
@@ -168,9 +204,14 @@ class Pki:
         self.client_file = folder / "client.pem"
         self.authority.issue_cert("client").private_key_and_cert_chain_pem.write_to_path(self.client_file)
 
-    def server(self, *names: str, ask_client: bool = False) -> ssl.SSLContext:
+    def server(
+        self, *names: str, ask_client: bool = False, valid: tuple[datetime, datetime] | None = None
+    ) -> ssl.SSLContext:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        self.authority.issue_cert(*(names or ("127.0.0.1", "localhost"))).configure_cert(context)
+        begins, ends = valid or (None, None)
+        self.authority.issue_cert(
+            *(names or ("127.0.0.1", "localhost")), not_before=begins, not_after=ends
+        ).configure_cert(context)
         if ask_client:
             self.authority.configure_trust(context)
             context.verify_mode = ssl.CERT_REQUIRED
@@ -195,6 +236,36 @@ async def test_a_certificate_that_is_refused_is_refused_for_good(pki: Pki) -> No
     with https(pki.server("elsewhere")) as url:
         found = await outcome(url, ca_file=str(pki.ca_file))
         assert found.startswith("never: its certificate is refused: IP address mismatch")
+
+
+async def test_a_certificate_that_is_not_valid_yet_is_waited_for(pki: Pki) -> None:
+    """The clocks of two machines differ; of an expired one it is never."""
+    now, hour = datetime.now(UTC), timedelta(hours=1)
+    early, late = pki.server(valid=(now + hour, now + 2 * hour)), pki.server(valid=(now - 2 * hour, now - hour))
+    not_yet = (
+        "its certificate is refused: certificate is not yet valid; is this machine's clock, or the other one's, slow?"
+    )
+    with https(early) as url:
+        assert await outcome(url, ca_file=str(pki.ca_file)) == not_yet
+    with listening(postgres_with_tls(early)) as server:
+        assert await outcome(f"postgres://{server.place}", ca_file=str(pki.ca_file)) == not_yet
+    with https(late) as url:
+        assert (await outcome(url, ca_file=str(pki.ca_file))).startswith(
+            "never: its certificate is refused: certificate has expired"
+        )
+
+
+async def test_the_dot_of_an_absolute_name_does_not_reach_verification(pki: Pki) -> None:
+    settings = WaitForSettings(targets=("db:1",), ca_file=str(pki.ca_file))
+    deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+    with listening(answering(200), pki.server("localhost")) as server:
+        target = parse(f"https://localhost.:{server.port}/")
+        assert isinstance(target, Http)
+        await http.ask(target, settings, Lookup("localhost", 0), deadline)
+    with listening(postgres_with_tls(pki.server("localhost"))) as server:
+        database = parse(f"postgres://localhost.:{server.port}")
+        assert isinstance(database, Postgres)
+        await postgres.ask(database, settings, Lookup("localhost", server.port), deadline)
 
 
 async def test_no_tls_where_it_is_expected_may_change(pki: Pki) -> None:

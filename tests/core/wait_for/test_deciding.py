@@ -1,5 +1,6 @@
 """When a target is ready, what follows for all, and how it is told."""
 
+import itertools
 import random
 
 import pytest
@@ -10,7 +11,7 @@ from sidecars.wait_for.core import postgres
 from sidecars.wait_for.core.conditions import unmet
 from sidecars.wait_for.core.parse import parse
 from sidecars.wait_for.core.postgres import Encryption, NotPostgres, Refusal
-from sidecars.wait_for.core.schedule import BASE_SECONDS, Pace, Schedule
+from sidecars.wait_for.core.schedule import BASE_SECONDS, Pace, Schedule, progress_pauses
 from sidecars.wait_for.core.target import Http
 from sidecars.wait_for.core.verdict import End, Verdict
 
@@ -55,6 +56,11 @@ def test_a_failure_begins_the_stable_time_anew() -> None:
 def test_failures_back_off_and_a_success_begins_again_with_short_pauses() -> None:
     schedule = Schedule(Pace(10.0, 3.0), Listed(0.1, 0.2, 0.4))
     assert [schedule.failed(), schedule.failed(), schedule.succeeded(0.0), schedule.failed()] == [0.1, 0.2, 2.0, 0.1]
+
+
+@pytest.mark.parametrize(("progress_seconds", "pauses"), [(10.0, [2, 10, 10]), (0.5, [0.5, 0.5, 0.5])])
+def test_the_first_line_of_progress_comes_early(progress_seconds: float, pauses: list[float]) -> None:
+    assert list(itertools.islice(progress_pauses(progress_seconds), 3)) == pauses
 
 
 def test_no_pause_is_longer_than_the_interval(rng: random.Random) -> None:

@@ -27,6 +27,8 @@ GOOD: list[tuple[str, Target]] = [
     ("socket:///run/app.sock", Socket("socket:///run/app.sock", "/run/app.sock")),
     ("postgres://db", Postgres("postgres://db", "db", 5432, "postgres", "")),
     ("postgres://u%40x@db:6432/shop", Postgres("postgres://db:6432", "db", 6432, "u@x", "shop")),
+    ("postgres://u:pw@db/shop?sslmode=require&pool_size=3", Postgres("postgres://db", "db", 5432, "u", "shop")),
+    ("postgresql+asyncpg://u:pw@db/shop", Postgres("postgresql+asyncpg://db", "db", 5432, "u", "shop")),
     ("postgresql://[::1]/shop", Postgres("postgresql://[::1]", "::1", 5432, "postgres", "shop")),
 ]
 
@@ -65,8 +67,8 @@ BAD = {
     "file:///a%00b": "the path has a NUL",
     "socket://run/app.sock": "it names no absolute path",
     "socket:///" + "x" * 107: "the path is longer than 107 bytes",
-    "postgres://u:pw@db": "a password is given",
-    "postgres://db?sslmode=require": "there is no option 'sslmode'",
+    "postgres://db#sslmode=require": "there is no option 'sslmode'",
+    "postgres://u:pw@a:5432,b:5432/shop": "it names several hosts",
     "postgres://u%00x@db": "the user or the database has a NUL",
     "http://": "it names no host",
     "http://h:x/": "its port is not a number",
@@ -117,6 +119,7 @@ SENT = {
     "http://[::1]:8080/": "http://[::1]:8080/",
     "http://bücher.example/": "http://xn--bcher-kva.example:80/",
     "http://u:p@api/": "http://api:80/",
+    "http://api.shop.svc./x": "http://api.shop.svc:80/x",
 }
 
 
@@ -126,9 +129,9 @@ def test_of_the_query_only_the_options_are_kept_back(text: str, url: str) -> Non
 
 
 def test_the_options_of_an_http_target() -> None:
-    target = http("http://u:p%40@api/x?method=head&header=A:%20b&header=C:d&json=items[0].name=x=y&body=a%26b+")
+    target = http("http://u:p%40@api/x?method=head&header=A:%20b&header=C%3Dd:e&json=items[0].name=x=y&body=a%26b+")
     assert (target.method, target.body, target.json) == ("HEAD", "a&b+", JsonCondition(("items", "0", "name"), "x=y"))
-    assert target.headers[:2] == (("A", "b"), ("C", "d"))
+    assert target.headers[:2] == (("A", "b"), ("C", "d:e"))
     assert target.headers[2] == ("Authorization", "Basic " + base64.b64encode(b"u:p@").decode())
     assert http("http://u@api/").headers == (("Authorization", "Basic " + base64.b64encode(b"u:").decode()),)
     assert http("http://api/?json=ready").json == JsonCondition(("ready",), None)
@@ -152,7 +155,7 @@ def test_neither_the_address_shown_nor_the_value_shows_a_secret() -> None:
 LEAKS = [
     SECRETS,
     "what://a:hunter2@b@c?x=hunter2",
-    "postgres://u:hunter2@db/x?y",
+    "postgres://u:hunter2@db/x#y",
     "u:hunter2@db:5432",
     "u:hunter2://x@db:5432",
     "postgres://u:x/hunter2@db/x",

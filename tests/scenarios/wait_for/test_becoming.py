@@ -134,6 +134,24 @@ def test_a_command_that_cannot_be_run_is_told_as_a_shell_does(wait_for: Start, t
         assert run.left.startswith(f"cannot run {command}: ")
 
 
+@pytest.mark.parametrize(("name", "status"), [("nosuch", 127), ("/etc/passwd", 126)])
+def test_a_command_that_cannot_be_run_is_seen_before_the_wait(wait_for: Start, name: str, status: int) -> None:
+    with Listener() as nobody:
+        run = wait_for(nobody.place, "--", name, timeout_seconds=600)
+        assert run.wait() == status
+        assert run.left.startswith(f"cannot run {name}: ")
+
+
+def test_a_command_may_come_with_the_files_that_are_waited_for(wait_for: Start, tmp_path: Path) -> None:
+    brought, ready = tmp_path / "program", tmp_path / "ready"
+    run = wait_for(f"file://{ready}", "--", str(brought), progress_seconds=0.1)
+    run.wait_until_blocked()
+    brought.write_text("#!/bin/sh\nexit 7\n", encoding="utf-8")
+    brought.chmod(0o755)
+    ready.touch()
+    assert run.wait() == 7
+
+
 def catches_sigterm(pid: int) -> bool:
     status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
     caught = next(line.split()[1] for line in status.splitlines() if line.startswith("SigCgt"))

@@ -190,6 +190,12 @@ def test_arguments_that_cannot_be_used_are_all_named(wait_for: Start) -> None:
     assert wait_for().wait() == 2
 
 
+def test_a_stable_time_that_does_not_fit_into_the_time_limit_is_a_mistake(wait_for: Start) -> None:
+    run = wait_for("tcp://db:1", "--timeout", "5s", "--stable-seconds", "10s")
+    assert run.wait() == 2
+    assert "cannot use stable_seconds" in run.stderr
+
+
 class Flapping:
     """Answers 200, 200, 503, and from then on 200."""
 
