@@ -16,5 +16,7 @@ copy and truncation were in no file that anybody could read.
 
 Stop order (native): last scan, read every file to its end (an unterminated last line too), send, write the
 checkpoint, exit. With `lifecycle: ordinary` it first keeps tailing until the files were quiet for
-`quiet_seconds`. Either way it is gone 2 s before the grace ends, and says how many bytes stay undelivered.
+`quiet_seconds`. Each step has its share of the grace (`core.grace`), so it is gone 2 s before the grace ends, and says
+how many bytes stay undelivered: at SIGTERM, every few seconds, and at the end. A request that hangs meanwhile is sent
+once more beside itself (`core.schedule`).
 """

@@ -7,9 +7,11 @@ from sidecars.runtime import Context, Flag, Sidecar
 from sidecars.runtime.stop import monotonic
 
 from .check import elasticsearch_findings, findings
+from .core import grace
 from .core.batch import Batch, Payload
 from .core.checkpoint import Checkpoint
 from .core.choices import Lifecycle, Output
+from .core.grace import Step
 from .delivery import Delivery, Transport
 from .descriptors import allowed
 from .discovery import Globs
@@ -21,13 +23,10 @@ from .read import Reader, shape_of
 from .settings import LogShipperSettings
 from .shipping import Tailing, host_name
 from .state import StateFolder
+from .stopping import Report, take
 
-_LEFT_OF_GRACE_SECONDS = 2.0
-"""The sidecar is gone this long before the grace ends, whatever happens."""
 _MORE = 8
 """So many batches more than `requests` may be in delivery: those that are held do not keep others from being tried."""
-_DRAIN_SECONDS = 1.0
-"""In the ordinary lifecycle, half lines count as lines from so long before that on, be the app silent or not."""
 
 
 class Shipper:
@@ -40,6 +39,7 @@ class Shipper:
         self._transport = _transport(settings, ctx, self._metrics)
         self._delivery = Delivery(settings, ctx, self._metrics, self._transport)
         self._tailing = Tailing(settings, ctx, self._metrics, self._hand_on)
+        self._report = Report(settings, ctx, self._undelivered, lambda: self._delivery.trouble)
         self._state = StateFolder(settings.state_dir, ctx, self._metrics)
         self._naming = asyncio.Lock()
         self._known = 0
@@ -68,10 +68,29 @@ class Shipper:
                 self._ctx.health.mark_started()
                 if not self._ctx.stop.requested:
                     await self._tailing.wait()
-            await self._drain()
+            await self._stop(helpers)
+
+    async def _stop(self, helpers: list[asyncio.Task[None]]) -> None:
+        """The steps of the stop, each within its share of the grace."""
+        stop = self._ctx.stop
+        steps = grace.steps(self._settings.lifecycle, stop.grace_seconds)
+
+        async def hang_up() -> None:
             for helper in helpers:
                 helper.cancel()
-        await self._end()
+            await asyncio.wait(helpers)
+
+        async def save() -> None:
+            await self._state.save(self._checkpoint())
+
+        work = {Step.QUIET: self._until_quiet, Step.DRAIN: self._to_the_end, Step.HANG_UP: hang_up, Step.SAVE: save}
+        self._tailing.look()
+        async with asyncio.TaskGroup() as tasks:
+            report = tasks.create_task(self._report.repeat(), name="report")
+            cut = await take(steps, work, stop)
+            report.cancel()
+        self._tailing.look()
+        self._report.end(self._delivery.letters.kept, cut)
 
     def _begin(self) -> None:
         """Take up the work where the checkpoint left it."""
@@ -97,7 +116,7 @@ class Shipper:
         while True:
             batch, payload = await self._queue.get()
             await self._make_known()
-            self._settle(batch, await self._delivery.deliver(payload))
+            self._settle(batch, await self._delivery.deliver(payload, batch.acknowledge))
 
     async def _make_known(self) -> None:
         """Before the first line of a file is sent, who the file is stands in the checkpoint: should we be killed and
@@ -124,26 +143,12 @@ class Shipper:
         self._delivery.hurry()
         self._tailing.wake.set()
 
-    async def _drain(self) -> None:
-        """Read to the end and deliver, within the grace."""
-        left_seconds = max(
-            0.0, self._ctx.stop.remaining() - min(_LEFT_OF_GRACE_SECONDS, self._settings.grace_seconds / 2)
-        )
-        try:
-            async with asyncio.timeout(left_seconds):
-                if self._settings.lifecycle is Lifecycle.ORDINARY:
-                    await self._until_quiet(left_seconds - min(_DRAIN_SECONDS, left_seconds / 4))
-                await self._to_the_end()
-        except TimeoutError:
-            pass  # what is left is said in _end
-
-    async def _until_quiet(self, left_seconds: float) -> None:
+    async def _until_quiet(self) -> None:
         """The app got SIGTERM when we did and still writes: tail on until it is silent."""
         begun = monotonic()
 
         def left() -> float:
-            quiet_since = max(begun, self._tailing.last_growth)
-            return min(begun + left_seconds, quiet_since + self._settings.quiet_seconds) - monotonic()
+            return max(begun, self._tailing.last_growth) + self._settings.quiet_seconds - monotonic()
 
         while left() > 0:
             await self._tailing.step()
@@ -163,27 +168,13 @@ class Shipper:
             if not any_read:
                 await self._tailing.wait()
 
-    async def _end(self) -> None:
-        """Write the last checkpoint, and say what was left behind."""
-        await self._state.save(self._checkpoint())
-        behind = {tail.place: tail.lag_bytes for tail in self._following.tails.values() if tail.lag_bytes}
-        undelivered = sum(behind.values())
-        refused = self._delivery.letters.kept
-        if undelivered:
-            trouble = self._delivery.trouble
-            why = f"; {trouble.what}" if trouble else ""
-            self._ctx.log.error(
-                f"stopping with {undelivered} bytes undelivered; they are in their files still{why}",
-                action="stop.undelivered",
-                undelivered_bytes=undelivered,
-                files=dict(sorted(behind.items())[:_NAMED_FILES]),
-                refused_records=refused,
-            )
-            return
-        but_for = f", but for {refused} refused records in {self._delivery.letters.path}" if refused else ""
-        self._ctx.log.info(
-            f"everything is delivered{but_for}", action="stop.drained", undelivered_bytes=0, refused_records=refused
-        )
+    def _undelivered(self) -> dict[str, int]:
+        """Bytes by file that nobody took yet, by the last look at the files."""
+        found: dict[str, int] = {}
+        for tail in self._following.tails.values():
+            if tail.undelivered_bytes:
+                found[tail.place] = found.get(tail.place, 0) + tail.undelivered_bytes
+        return found
 
     def _checkpoint(self) -> Checkpoint:
         return Checkpoint(self._following.positions(), self._following.ended.listed())
@@ -236,8 +227,6 @@ def _transport(settings: LogShipperSettings, ctx: Context, metrics: ShipperMetri
         case _:
             return Stdout()
 
-
-_NAMED_FILES = 20
 
 SIDECAR = Sidecar(
     name="log-shipper",

@@ -5,10 +5,14 @@ full-jitter pauses, and the others wait for it (`core.circuit`); what was read s
 """
 
 import asyncio
+import itertools
 import random
 from collections import deque
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any, Protocol
+
+import msgspec
 
 from sidecars.runtime import Backoff, Context, State
 from sidecars.runtime.stop import monotonic
@@ -23,6 +27,7 @@ from .core.trouble import Trouble, failed, refused
 from .dead_letter import DeadLetters
 from .metrics import ShipperMetrics
 from .settings import LogShipperSettings
+from .turns import Turns
 
 _BASE_SECONDS = 0.1
 _CAP_SECONDS = 5.0
@@ -76,7 +81,8 @@ class Delivery:
         self._stuck: dict[_Case, Trouble] = {}
         """Batches of which some records are held while others go through."""
         self._probe = asyncio.Lock()
-        self._slots = asyncio.Semaphore(settings.requests)
+        self._slots = Turns(settings.requests)
+        self._ages = itertools.count()
         self._backoff = new_backoff()
         self._hurry = asyncio.Event()
 
@@ -84,7 +90,7 @@ class Delivery:
         """Compress, if so configured: done before queueing, so what waits for a dead backend is small."""
         if not self._packs or payload.packed or not payload.count:
             return payload
-        return Payload(pack(payload.body), payload.count, payload.spans, packed=True)
+        return msgspec.structs.replace(payload, body=pack(payload.body), packed=True)
 
     def hurry(self) -> None:
         """The sidecar is stopping: cut pauses short."""
@@ -105,8 +111,11 @@ class Delivery:
             shown |= {"failed_attempts": circuit.attempts, "for_seconds": round(monotonic() - circuit.since, 1)}
         return shown
 
-    async def deliver(self, payload: Payload) -> int:
-        """Settle every record of the payload; returns the file bytes that went into the dead-letter file."""
+    async def deliver(self, payload: Payload, acknowledged: Callable[[Sequence[int]], None] = lambda _: None) -> int:
+        """Settle every record of the payload; returns the file bytes that went into the dead-letter file. Records that
+        are settled before others are told to `acknowledged`, by their numbers.
+        """
+        payload.age = next(self._ages)
         waiting = deque([payload] if payload.count else ())
         case = _Case()
         dead_bytes = 0
@@ -115,7 +124,7 @@ class Delivery:
             judgement = await self._judged(payload)
             if judgement is None:
                 self._suspect(case, payload.count)
-                waiting += [self.prepare(half) for half in halves(self._records(payload), payload.spans)]
+                waiting += [self.prepare(half) for half in halves(self._records(payload), payload)]
                 continue
             if not judgement.settled:
                 self._find_fault(judgement, case, payload.count)
@@ -126,9 +135,13 @@ class Delivery:
                 waiting.appendleft(payload)  # the others first: one that is taken is a witness
                 if self._circuit.is_closed and len(waiting) == 1:
                     await self._pause(case.backoff)
-            elif judgement.retry:
+                continue
+            if judgement.retry:
                 case.taken_in_part = True
                 waiting.append(self._rest(payload, judgement))
+            if waiting:
+                acknowledged([payload.number(at) for at in range(payload.count) if at not in judgement.retry])
+            if judgement.retry:
                 case.backoff.reset()
                 await self._pause(case.backoff)
         self._forget(case)
@@ -209,7 +222,7 @@ class Delivery:
 
     async def _attempt(self, payload: Payload) -> tuple[Answer, Judgement | None]:
         """One request, and what it says of each record if it does."""
-        async with self._slots:
+        async with self._slots.turn(payload.age):
             number = self._evidence.begin()
             with self._metrics.request_seconds.time(), self._ctx.tracer.start_as_current_span("bulk") as span:
                 span.set_attribute("records", payload.count)
@@ -232,7 +245,7 @@ class Delivery:
         """What is to be sent again."""
         if len(judgement.retry) == payload.count:
             return payload
-        return self.prepare(chosen(self._records(payload), payload.spans, list(judgement.retry)))
+        return self.prepare(chosen(self._records(payload), payload, list(judgement.retry)))
 
     def _records(self, payload: Payload) -> list[bytes]:
         return records_of(unpack(payload.body) if payload.packed else payload.body, lines_each=2)

@@ -113,6 +113,10 @@ class Tailing:
             pass  # a timer is a reason as well
         self.wake.clear()
 
+    def look(self) -> None:
+        """Look at names and sizes now."""
+        self._scan(monotonic())
+
     def flush(self) -> None:
         """Hand the batch in the making on."""
         if self._batch.parts:

@@ -243,6 +243,12 @@ class Tail:
         """Bytes in the file beyond what is acknowledged."""
         return max(0, self.size_bytes - self.ledger.committed.offset)
 
+    @property
+    def undelivered_bytes(self) -> int:
+        """Bytes that nobody took yet, read or not: what a reading that begins at the watermark would find new."""
+        open_bytes = self.joining.open_bytes if self.joining else 0
+        return self.unread_bytes + self.ledger.unacknowledged_bytes + open_bytes
+
     def listed_as(self, path: str) -> None:
         """It is found under `path`; a link is followed to where the file really is, for later searches beside it."""
         if not self.listed or path != self._listed_path:

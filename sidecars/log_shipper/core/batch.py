@@ -5,7 +5,8 @@ refuses are found in the body itself: no second copy of the data is kept for tha
 """
 
 from array import array
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -17,15 +18,26 @@ class Part(msgspec.Struct):
 
     ledger: Ledger
     segment: Segment
+    first: int = 0
+    """Number within the batch of its first record."""
 
 
 class Payload(msgspec.Struct):
-    """One request body of `count` records, gzip when `packed`; `spans` are the file bytes each record stands for."""
+    """One request body of `count` records, gzip when `packed`; `spans` are the file bytes each record stands for, and
+    `numbers` say which records of their batch they are, when it is not all of them.
+    """
 
     body: bytes
     count: int
     spans: "array[int]"
     packed: bool = False
+    numbers: Sequence[int] = ()
+    age: int = 0
+    """The smaller, the earlier its lines were read."""
+
+    def number(self, index: int) -> int:
+        """Which record of its batch a record of this payload is."""
+        return self.numbers[index] if self.numbers else index
 
 
 class Batch(msgspec.Struct):
@@ -45,6 +57,9 @@ class Batch(msgspec.Struct):
             joined = "".join(texts).encode()
             self.texts.append(joined)
             self.body_bytes += len(joined)
+        for part in parts:  # the records go with the first of them
+            part.first, part.segment.unacknowledged_bytes = len(self.spans) + len(spans), 0
+        parts[0].first, parts[0].segment.unacknowledged_bytes = len(self.spans), file_bytes
         self.spans.extend(spans)
         self.parts.extend(parts)
         self.file_bytes += file_bytes
@@ -53,6 +68,12 @@ class Batch(msgspec.Struct):
         """The whole body, not yet compressed."""
         return Payload(b"".join(self.texts), len(self.spans), self.spans)
 
+    def acknowledge(self, numbers: Iterable[int]) -> None:
+        """These records have their outcome, and others of the batch have not: the watermark stays where it is."""
+        firsts = [part.first for part in self.parts]
+        for number in numbers:
+            self.parts[bisect_right(firsts, number) - 1].segment.unacknowledged_bytes -= self.spans[number]
+
 
 def records_of(body: bytes, lines_each: int) -> list[bytes]:
     """The records of a plain body, each with its newlines; `lines_each` is 2 with action lines, else 1."""
@@ -60,15 +81,18 @@ def records_of(body: bytes, lines_each: int) -> list[bytes]:
     return [b"\n".join(lines[at : at + lines_each]) + b"\n" for at in range(0, len(lines), lines_each)]
 
 
-def chosen(records: Sequence[bytes], spans: Sequence[int], indices: Sequence[int]) -> Payload:
-    """A plain payload of some of the records, in their order."""
-    return Payload(b"".join(records[index] for index in indices), len(indices), array("Q", (spans[i] for i in indices)))
+def chosen(records: Sequence[bytes], payload: Payload, indices: Sequence[int]) -> Payload:
+    """A plain payload of some of the records of `payload`, in their order."""
+    return Payload(
+        b"".join(records[index] for index in indices),
+        len(indices),
+        array("Q", (payload.spans[index] for index in indices)),
+        numbers=array("Q", map(payload.number, indices)),
+        age=payload.age,
+    )
 
 
-def halves(records: Sequence[bytes], spans: Sequence[int]) -> tuple[Payload, Payload]:
+def halves(records: Sequence[bytes], payload: Payload) -> tuple[Payload, Payload]:
     """Two payloads in place of one that was too large."""
     middle = len(records) // 2
-    return (
-        chosen(records, spans, range(middle)),
-        chosen(records, spans, range(middle, len(records))),
-    )
+    return chosen(records, payload, range(middle)), chosen(records, payload, range(middle, len(records)))

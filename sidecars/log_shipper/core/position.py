@@ -17,10 +17,12 @@ class Segment:
     would be taken for a record of its own.
     """
 
-    __slots__ = ("clean", "end", "settled", "size_bytes")
+    __slots__ = ("clean", "end", "settled", "size_bytes", "unacknowledged_bytes")
 
     def __init__(self, size_bytes: int, end: Mark, *, clean: bool) -> None:
         self.size_bytes = size_bytes
+        self.unacknowledged_bytes = size_bytes
+        """Bytes of lines that go out with it, and are not acknowledged one by one before all of it is settled."""
         self.end = end
         self.clean = clean
         self.settled = False
@@ -91,3 +93,10 @@ class Ledger:
     def in_flight_bytes(self) -> int:
         """Bytes read and not yet covered by the low watermark."""
         return self.read.offset - self.committed.offset
+
+    @property
+    def unacknowledged_bytes(self) -> int:
+        """Those of them that were handed on and that nobody took yet: without what is acknowledged beyond the low
+        watermark.
+        """
+        return sum(segment.unacknowledged_bytes for segment in self._open if not segment.settled)

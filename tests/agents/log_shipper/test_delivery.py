@@ -480,6 +480,23 @@ async def test_a_hurry_cuts_the_pauses_short(tmp_path: Path) -> None:
     assert all(after - before <= 1.0 + 0.001 for before, after in itertools.pairwise(times))
 
 
+async def test_records_that_are_settled_before_others_are_told_by_their_numbers(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, Backend(reply([201, 429, 409, 429, 429]), Answer(413), reply([201]), reply([429, 201])))
+    told: list[list[int]] = []
+    await stage.delivery.deliver(payload_of(*"abcde"), lambda numbers: told.append(list(numbers)))
+    assert told[0] == [0, 2]
+    assert sorted(number for numbers in told for number in numbers) in ([0, 1, 2, 4], [0, 2, 3, 4])
+    assert stage.ended() == {"indexed": 4, "duplicate": 1}
+
+
+async def test_the_oldest_batch_is_next_when_a_request_may_go_out(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, Backend(reply([429]), seconds=1.0), requests=1)
+    async with asyncio.TaskGroup() as tasks:
+        for name in "abcd":
+            tasks.create_task(stage.deliver(name))
+    assert [names[0] for names in stage.backend.requests] == ["a", "b", "a", "c", "d"]
+
+
 async def test_ids_of_the_servers_making_cannot_be_duplicates(tmp_path: Path) -> None:
     stage = Stage(tmp_path, Backend(reply([409])), id_mode="auto")
     assert await stage.deliver("a") == 10

@@ -54,16 +54,19 @@ def test_chosen_records_keep_their_spans(documents: list[str], data: st.DataObje
     payload = batch_of(documents).payload()
     parts = records_of(payload.body, lines_each=2)
     indices = sorted(data.draw(st.sets(st.integers(0, len(documents) - 1))))
-    some = chosen(parts, payload.spans, indices)
+    some = chosen(parts, payload, indices)
     assert some.count == len(some.spans) == len(indices)
     assert list(some.spans) == [100 + index for index in indices]
+    assert [some.number(at) for at in range(some.count)] == indices
+    last = chosen(records_of(some.body, lines_each=2), some, range(1, some.count))
+    assert [last.number(at) for at in range(last.count)] == indices[1:]
     assert some.body == b"".join(parts[index] for index in indices)
 
 
 @given(DOCUMENTS.filter(lambda documents: len(documents) > 1))
 def test_halves_are_the_whole_and_each_smaller(documents: list[str]) -> None:
     payload = batch_of(documents).payload()
-    first, second = halves(records_of(payload.body, lines_each=2), payload.spans)
+    first, second = halves(records_of(payload.body, lines_each=2), payload)
     assert first.body + second.body == payload.body
     assert [*first.spans, *second.spans] == list(payload.spans)
     assert first.count + second.count == payload.count
@@ -90,3 +93,14 @@ def test_two_batches_share_nothing() -> None:
     one, other = Batch(), Batch()
     one.add(["x\n"], [2], [part(2)], 2)
     assert (other.texts, list(other.spans), other.parts) == ([], [], [])
+
+
+def test_records_that_are_settled_before_others_count_for_their_own_stretch() -> None:
+    batch, parts = Batch(), [part(30), part(0), part(40), part(10), part(7)]
+    batch.add(["a\n", "b\n"], [10, 20], [parts[0]], 30)
+    batch.add((), (), [parts[1]], 0)
+    batch.add(["c\n", "d\n", "e\n"], [5, 15, 60], [parts[2], parts[3]], 80)  # 30 bytes were read before and held
+    batch.add((), (), [parts[4]], 7)
+    batch.acknowledge([1, 2, 4])
+    assert [item.ledger.unacknowledged_bytes for item in parts] == [10, 0, 15, 0, 7]
+    assert [item.ledger.committed.offset for item in parts] == [5] * 5

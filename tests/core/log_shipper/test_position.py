@@ -27,6 +27,7 @@ def test_the_watermark_never_passes_an_open_segment(case: tuple[list[int], list[
         assert ledger.committed.marker == (str(first_open - 1) if first_open else "start")
         assert moved == (ledger.committed is not before)
         assert ledger.in_flight_bytes == sum(sizes[first_open:])
+        assert ledger.unacknowledged_bytes == sum(sizes[each] for each in open_ones), "not what is beyond a gap"
     assert ledger.committed == ledger.read
     assert ledger.in_flight_bytes == 0
 

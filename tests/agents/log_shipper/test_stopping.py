@@ -1,0 +1,164 @@
+"""The stop on virtual time: each step ends in time whatever the others do, and the log says how far it got."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from sidecars.log_shipper.core import grace
+from sidecars.log_shipper.core.choices import Lifecycle
+from sidecars.log_shipper.core.grace import Step
+from sidecars.log_shipper.core.trouble import Trouble, failed
+from sidecars.log_shipper.stopping import Report, take
+from sidecars.runtime import Context
+from tests.support.context import context, passes, settings
+
+pytestmark = pytest.mark.looptime
+
+
+def clock() -> float:
+    return asyncio.get_running_loop().time()
+
+
+class Work:
+    """Steps that take so many seconds; `began` says when each did."""
+
+    def __init__(self, **seconds: float) -> None:
+        self._seconds = seconds
+        self.began: dict[Step, float] = {}
+
+    def __getitem__(self, step: Step) -> Callable[[], Awaitable[None]]:
+        async def run() -> None:
+            self.began[step] = clock()
+            await passes(self._seconds.get(step.value, 0.0))
+
+        return run
+
+
+async def stop_of(lifecycle: Lifecycle, grace_seconds: float, **seconds: float) -> tuple[list[Step], float, Work]:
+    """The steps that were cut, how long all of it took, and the work."""
+    ctx, work, began = context(grace_seconds), Work(**seconds), clock()
+    ctx.stop.request("SIGTERM")
+    steps = grace.steps(lifecycle, grace_seconds)
+    cut = await take(steps, {step: work[step] for step in steps}, ctx.stop)
+    return cut, clock() - began, work
+
+
+@pytest.mark.parametrize(
+    ("seconds", "cut", "took"),
+    [
+        ({}, [], 0.0),
+        ({"drain": 5}, [], 5.0),
+        ({"drain": 90}, [Step.DRAIN], 28.0),
+        ({"save": 90}, [Step.SAVE], 29.5),
+        ({"drain": 90, "hang_up": 90, "save": 90}, [Step.DRAIN, Step.HANG_UP, Step.SAVE], 29.5),
+        ({"quiet": 10, "drain": 5}, [], 15.0),
+        ({"quiet": 90, "drain": 0.2}, [Step.QUIET], 27.2),
+        ({"quiet": 90, "drain": 90}, [Step.QUIET, Step.DRAIN], 28.0),
+    ],
+)
+async def test_a_step_that_takes_too_long_is_cut_and_the_next_ones_have_their_time(
+    seconds: dict[str, float], cut: list[Step], took: float
+) -> None:
+    found, took_seconds, work = await stop_of(Lifecycle.ORDINARY, 30, **seconds)
+    assert (found, round(took_seconds, 3)) == (cut, took)
+    assert list(work.began) == list(Step)
+
+
+@pytest.mark.parametrize("grace_seconds", [0.5, 2.0, 5.0])
+async def test_the_stop_ends_within_a_short_grace_too(grace_seconds: float) -> None:
+    cut, took_seconds, work = await stop_of(Lifecycle.NATIVE, grace_seconds, drain=90, hang_up=90, save=90)
+    assert took_seconds < grace_seconds
+    assert list(work.began) == [Step.DRAIN, Step.HANG_UP, Step.SAVE] == cut
+
+
+class Told:
+    """A Report, and what it said."""
+
+    def __init__(self, caplog: pytest.LogCaptureFixture, **given: object) -> None:
+        self._caplog = caplog
+        self.ctx: Context = context(30)
+        self.behind: dict[str, int] = {}
+        self.trouble: Trouble | None = None
+        self.report = Report(settings(**given), self.ctx, lambda: self.behind, lambda: self.trouble)
+        self.ctx.stop.request("SIGTERM")
+
+    def lines(self) -> list[dict[str, object]]:
+        """The lines since the last look: their fields, with action, level and message."""
+        found = [
+            {"action": line.action, "level": line.levelname.lower(), "message": line.getMessage(), **line.fields}  # type: ignore[attr-defined]
+            for line in self._caplog.records
+        ]
+        self._caplog.clear()
+        return found
+
+
+async def test_what_is_undelivered_is_said_at_once_and_every_few_seconds(caplog: pytest.LogCaptureFixture) -> None:
+    told = Told(caplog)
+    told.behind = {"/logs/b.log": 70, "/logs/a.log": 30}
+    async with asyncio.TaskGroup() as tasks:
+        saying = tasks.create_task(told.report.repeat())
+        await passes(0.01)
+        (line,) = told.lines()
+        assert line["action"] == "stop.undelivered_so_far"
+        assert (line["level"], line["undelivered_bytes"], line["left_seconds"]) == ("info", 100, 30.0)
+        assert line["files"] == {"/logs/a.log": 30, "/logs/b.log": 70}
+        told.trouble = failed("timeout", "http://es:9200: no answer")
+        await passes(10)
+        told.behind = {}
+        await passes(10)
+        lines = told.lines()
+        assert [line["left_seconds"] for line in lines] == [27.0, 24.0, 21.0]
+        assert {line["level"] for line in lines} == {"warning"}
+        assert all("no answer" in str(line["message"]) for line in lines)
+        saying.cancel()
+
+
+async def test_an_ordinary_sidecar_beside_an_app_that_writes_on_does_not_warn(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    told = Told(caplog, lifecycle="ordinary")
+    told.behind = {"/logs/a.log": 30}
+    async with asyncio.TaskGroup() as tasks:
+        saying = tasks.create_task(told.report.repeat())
+        await passes(10)
+        saying.cancel()
+    assert {line["level"] for line in told.lines()} == {"info"}
+
+
+async def test_the_last_word_names_what_is_left_why_and_which_steps_were_cut(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    told = Told(caplog)
+    told.behind, told.trouble = {"/logs/a.log": 30}, failed("timeout", "http://es:9200: no answer")
+    told.report.end(2, [Step.DRAIN])
+    (line,) = told.lines()
+    assert (line["action"], line["level"], line["undelivered_bytes"]) == ("stop.undelivered", "error", 30)
+    assert (line["cut_steps"], line["refused_records"]) == (["drain"], 2)
+    assert "no answer" in str(line["message"])
+    assert "Nothing is lost" not in str(line["message"])
+    assert "emptyDir" in str(line["message"])
+
+
+@pytest.mark.parametrize(
+    ("lifecycle", "cut", "said", "unsaid"),
+    [
+        ("native", [], "everything is delivered", "more"),
+        (
+            "ordinary",
+            [],
+            "nothing came for 3 s (quiet_seconds), and should the app write more, it is not",
+            "everything",
+        ),
+        ("ordinary", [Step.QUIET], "the grace is over", "everything"),
+    ],
+)
+async def test_who_cannot_know_that_the_app_has_ended_does_not_say_that_everything_is_delivered(
+    caplog: pytest.LogCaptureFixture, lifecycle: str, cut: list[Step], said: str, unsaid: str
+) -> None:
+    told = Told(caplog, lifecycle=lifecycle)
+    told.report.end(0, cut)
+    (line,) = told.lines()
+    assert (line["action"], line["undelivered_bytes"]) == ("stop.drained", 0)
+    assert said in str(line["message"])
+    assert unsaid not in str(line["message"])
