@@ -168,12 +168,12 @@ def test_the_file_output_repairs_half_a_line_and_goes_on_after_a_kill(tmp_path: 
 
 def test_an_output_file_that_cannot_be_written_holds_the_lines_until_it_can(tmp_path: Path) -> None:
     out = tmp_path / "folder" / "documents.ndjson"
-    out.mkdir(parents=True)
+    out.parent.write_bytes(b"a file where the folder should be")
     with Stage(tmp_path, output="file", output_path=out, elasticsearch_url="") as stage:
         stage.shipper.start()
         stage.write(100)
         stage.shipper.wait_until(lambda: "output_path" in stage.shipper.ask("/readyz")[1], "the reason to show")
-        out.rmdir()
+        out.parent.unlink()
         stage.wait_until_delivered()
         assert_balanced(stage.lines, messages(out.read_bytes()))
         assert "output_path" not in stage.shipper.ask("/readyz")[1]
