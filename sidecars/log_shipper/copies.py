@@ -91,6 +91,21 @@ class Suspects:
         self.clear(tail.key)
         return False
 
+    def originals(self, tail: Tail, followed: Iterable[Tail]) -> list[Tail]:
+        """The files that began as this one does, when they were last looked at."""
+        start = tail.start_bytes()
+        first_line = first_line_digest(start)
+        is_fresh = now_seconds() - tail.modified_ns / 1e9 <= _FRESH_SECONDS
+        return [
+            other
+            for other in followed
+            if other is not tail
+            and (
+                other.first_line == first_line
+                or (is_fresh and not other.first_line and other.head.length > 0 and other.head.fits(start))
+            )
+        ]
+
     def _first_line(self, tail: Tail) -> str:
         """What a followed file begins with, also of one that has not been read yet; looked up once per modification."""
         if tail.first_line or tail.fd is None:

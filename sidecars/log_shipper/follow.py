@@ -69,7 +69,7 @@ class Following:
                 tail.check()
                 if empty_ns:  # filled and truncated, perhaps, since it was seen empty
                     self._names.search(tail.path, empty_ns, now)
-                if not tail.first_line and self._suspects.may_be_copy(tail, self.tails.values(), now):
+                if not tail.first_line and self._may_be_copy(tail, now) and self.tails.get(tail.key) is tail:
                     del self.tails[tail.key]
                     self._opening.put_off(tail)  # seen when it was empty, or held half a line
         except Truncated:
@@ -164,7 +164,7 @@ class Following:
         elif position is not None:
             self._replaced(tail, position, now)
         elif self._may_be_copy(tail, now):
-            self._opening.closed(tail)
+            self._opening.put_off(tail)
             return
         else:
             self._opening.notice(Notice.FOUND, item.path)
@@ -174,12 +174,11 @@ class Following:
     def _may_be_copy(self, tail: Tail, now: float) -> bool:
         """Whether a new file is the copy of a followed one, or may become it: then it is not to be read as its own."""
         if self._suspects.may_be_copy(tail, self.tails.values(), now):
-            self._opening.postponed += 1
             return True
-        first_line = first_line_digest(tail.start_bytes())
-        for other in [other for other in self.tails.values() if other.first_line == first_line]:
-            self.refresh(other, now)  # one truncated since this scan looked at it goes on in its copy: perhaps here
-        return tail.key in self.tails
+        # Its original may have been truncated before the two were compared: then it goes on in its copy, perhaps here.
+        for other in self._suspects.originals(tail, self.tails.values()):
+            self.refresh(other, now)
+        return self.tails.get(tail.key, tail) is not tail
 
     def _replaced(self, tail: Tail, position: Position, now: float) -> None:
         """While nobody looked, the inode got other content: truncated, or removed and reused."""
@@ -255,7 +254,7 @@ class Following:
             if tail is None:
                 continue
             if self._may_be_copy(tail, now):
-                self._opening.closed(tail)
+                self._opening.put_off(tail)
                 continue
             tail.path, tail.listed = path, item.key in self.found
             self.tails[tail.key] = tail

@@ -48,10 +48,14 @@ class Reading:
             self.following.link_generations()
         self._take_notices()
 
-    def take(self, *, final: bool = False, settle: bool = True, blocks: int = 1 << 30) -> list[str]:
-        """Read what there is (at most so many blocks) and store it; returns the messages, repeated ones too."""
+    def take(
+        self, only: Tail | None = None, *, final: bool = False, settle: bool = True, blocks: int = 1 << 30
+    ) -> list[str]:
+        """Read what there is (at most so many blocks, of one file or of all) and store it; returns the messages, repeated
+        ones too.
+        """
         batch, messages = Batch(), list[str]()
-        for tail in list(self.following.tails.values()):
+        for tail in [only] if only else list(self.following.tails.values()):
             while blocks > 0 and self._read(tail, batch, final=final or tail.is_finished(self.now)):
                 blocks -= 1
         lines = batch.payload().body.decode().split("\n")

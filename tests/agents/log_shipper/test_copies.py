@@ -184,3 +184,29 @@ def test_a_file_with_the_same_long_banner_is_not_taken_for_a_copy(reading: Make,
     assert sum(message.startswith("line 5") for message in one.sent) == sum(
         line.startswith("line 5") for line in numbered(0, 50)
     )
+
+
+@pytest.mark.parametrize("read", [True, False])
+@pytest.mark.parametrize("copy", ["app.log.1", "app-20261122.log"])
+def test_a_copy_that_was_met_empty_is_compared_with_what_its_original_was(
+    reading: Make, log: Path, copy: str, read: bool
+) -> None:
+    """The log was quiet, so only the new file is looked at again: when it is full, the original is truncated already."""
+    one = reading("*")
+    write(log, *numbered(0, 400))
+    one.look()
+    if read:
+        one.take()
+    made = log.with_name(copy)
+    made.touch()
+    one.look()
+    shutil.copyfile(log, made)
+    os.truncate(log, 0)
+    (fresh,) = [tail for tail in one.following.tails.values() if tail.place == str(made)]
+    one.take(fresh)
+    write(log, *numbered(400, 500))
+    one.go(0.1)
+    one.go(3)
+    one.go(3)
+    assert one.counts() == once(numbered(0, 500))
+    assert one.said(Notice.COPY) == [copy]

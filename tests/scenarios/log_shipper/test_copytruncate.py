@@ -9,6 +9,7 @@ import random
 import shutil
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -64,6 +65,23 @@ def read_from(shipper: ShipperProcess, log: Path, truncations: int) -> None:
         return any(0 < file["read_offset"] <= log.stat().st_size for file in files)
 
     shipper.wait_until(begun, "the new content to be read")
+
+
+def test_a_quiet_log_that_is_copied_and_truncated_is_not_doubled(scene: Scene) -> None:
+    """The new file wakes the shipper, which meets it while it is still empty; the rest is over at once."""
+    shipper = scene.shipper(both_globs(scene)).start()
+    log = scene.logs / "app.log"
+    writer = LogWriter(log)
+    for number in range(scaled(12, 100)):
+        writer.write(200)
+        scene.wait_for_documents(shipper, len(writer.written))
+        scene.wait_until_followed(shipper, log)
+        time.sleep(1.2)  # quiet for longer than a file is looked at by itself: the scenario, not a wait
+        copy = scene.logs / f"app.log.{number}"
+        copy.touch()
+        time.sleep(0.001 * (number % 4))
+        copytruncate(log, copy)
+    scene.expect(shipper, writer.written)
 
 
 def test_a_file_that_regrew_past_the_old_offset_is_read_from_its_start(scene: Scene) -> None:
