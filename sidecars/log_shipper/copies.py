@@ -5,11 +5,14 @@ file of its own it would double everything, ignored it would lose what had not b
 """
 
 import os
-from collections.abc import Container, Iterable
+from collections.abc import Collection, Container, Iterable
+from itertools import pairwise
 
 from sidecars.runtime.stop import now as now_seconds
 
+from .birth import born_ns
 from .core.identity import HEAD_BYTES, FileKey, Mark, digest, first_line_digest, marker_length
+from .core.rotation import logs_of
 from .discovery import Found, siblings
 from .tail import Tail
 
@@ -52,6 +55,38 @@ def find_copy(original: Tail, taken: Container[FileKey]) -> tuple[Found, Mark] |
         if mark is not None:
             return item, mark
     return None
+
+
+def find_originals(tails: Collection[Tail]) -> None:
+    """Tell what files without ids are copies of, where only the file system can: a rotated one that was made after its
+    log is a copy of it (a renamed one is older). Its content was written to the log, which keeps its inode, and the
+    ids of its lines are made of that.
+    """
+    new = [tail for tail in tails if not tail.prefix and not tail.origin_sought]
+    if not new:
+        return
+    logs = {tail.place: tail for tail in tails if tail.listed}
+    copies: dict[FileKey, list[Tail]] = {}
+    for tail in new:
+        tail.origin_sought = True
+        log = min((name for name in logs_of(tail.place) if name in logs), key=len, default="")
+        if log and _was_made_after(tail, logs[log]):
+            tail.original = logs[log]
+            copies.setdefault(tail.original.key, []).append(tail)
+    for generations in copies.values():
+        generations.sort(key=lambda tail: tail.modified_ns)
+        original = generations[0].original
+        for elder, tail in pairwise([*generations, original] if original and not original.prefix else generations):
+            if tail is not None:
+                tail.elder = elder
+
+
+def _was_made_after(tail: Tail, log: Tail) -> bool:
+    """False also where that is not known."""
+    if tail.fd is None or log.fd is None:
+        return False
+    born, log_born = born_ns(tail.fd), born_ns(log.fd)
+    return born is not None and log_born is not None and born > log_born
 
 
 def alike(original: Tail, other: Tail) -> bool:

@@ -9,10 +9,10 @@ from itertools import pairwise
 
 import msgspec
 
-from .copies import Suspects
+from .copies import Suspects, find_originals
 from .core.checkpoint import Checkpoint, Position
 from .core.ended import EndedFiles
-from .core.identity import FileKey, first_line_digest
+from .core.identity import FileKey
 from .core.joining import Joining
 from .core.names import Names
 from .core.notices import Notice
@@ -57,6 +57,7 @@ class Following:
             self._recover(position, now)
         for path, since_ns in self._names.searches(now).items():
             self._look_for_missed(path, since_ns, now)
+        find_originals(self.tails.values())
         self._let_go(now)
         self.folders = self._globs.folders(self.found)
 

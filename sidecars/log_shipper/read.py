@@ -161,13 +161,28 @@ class Reader:
         return max(1, (self._settings.batch_bytes - batch.body_bytes) // (overhead + _USUAL_LINE_BYTES))
 
     def _name(self, tail: Tail) -> None:
-        """Fix the ids of the file's documents: done when its first line is known, and kept from then on."""
-        if not tail.prefix:
-            tail.first_line = tail.start_line or first_line_digest(tail.start_bytes())
-            tail.generation = self._ended.next_generation(tail.key, tail.first_line)
-            tail.prefix = id_prefix(self._scope, tail.key, tail.first_line, tail.generation)
-            self.decisions += 1
+        """Fix the ids of the file's documents: done when its first line is known, and kept from then on. Copies of one
+        original are numbered by age, so that they get the same ids again should the state be lost.
+        """
+        unnamed: list[Tail] = []
+        each: Tail | None = tail
+        while each is not None and not each.prefix:
+            unnamed.append(each)
+            each.elder, each = None, each.elder
+        for each in reversed(unnamed):
+            if each is tail or (each.fd is not None and each.size_bytes):
+                self._identify(each)
         tail.template = Template(self._shape, tail.path, tail.prefix)
+
+    def _identify(self, tail: Tail) -> None:
+        tail.first_line = tail.start_line or first_line_digest(tail.start_bytes())
+        tail.generation = self._ended.next_generation(tail.origin, tail.first_line)
+        if tail.original is not None:
+            if tail.original.prefix and tail.original.first_line == tail.first_line:
+                tail.generation = max(tail.generation, tail.original.generation + 1)
+            self._ended.note(tail.origin, tail.first_line, tail.generation)
+        tail.prefix = id_prefix(self._scope, tail.origin, tail.first_line, tail.generation)
+        self.decisions += 1
 
     def _encoded(self, tail: Tail, taken: Taken, timestamp: str) -> Encoded:
         if tail.template is None:

@@ -48,6 +48,12 @@ class Tail:
         self.start_line = ""
         """The same, as it was when the first bytes were read."""
         self.generation = 0
+        self.original: Tail | None = None
+        """What this is a copy of, where only the file system tells: made by copytruncate before we ran, or before the
+        state was lost."""
+        self.origin_sought = False
+        self.elder: Tail | None = None
+        """The next older copy of the same original, as long as that has no ids either: they are numbered by age."""
         self.encoding: str | None = None
         """Of its text; empty for UTF-8, None until its first bytes were looked at."""
         self.encoding_before = ""
@@ -273,6 +279,11 @@ class Tail:
     def deleted(self) -> bool:
         """No name left: the space is free once we let go."""
         return self.links == 0
+
+    @property
+    def origin(self) -> FileKey:
+        """The file that the content was written to, which its ids are made of."""
+        return self.key if self.original is None else self.original.key
 
     def _note(self, status: os.stat_result) -> None:
         self.size_bytes, self.modified_ns, self.links = status.st_size, status.st_mtime_ns, status.st_nlink

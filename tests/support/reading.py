@@ -51,8 +51,8 @@ class Reading:
     def take(
         self, only: Tail | None = None, *, final: bool = False, settle: bool = True, blocks: int = 1 << 30
     ) -> list[str]:
-        """Read what there is (at most so many blocks, of one file or of all) and store it; returns the messages, repeated
-        ones too.
+        """Read what there is (at most so many blocks, of all files or of one) and store it; returns the messages, also
+        those that were there.
         """
         batch, messages = Batch(), list[str]()
         for tail in [only] if only else list(self.following.tails.values()):

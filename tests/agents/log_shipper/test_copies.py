@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from sidecars.log_shipper.birth import born_ns
 from sidecars.log_shipper.core.notices import Notice
 from tests.support.reading import Make, copytruncate, numbered, once, write
 
@@ -191,7 +192,7 @@ def test_a_file_with_the_same_long_banner_is_not_taken_for_a_copy(reading: Make,
 def test_a_copy_that_was_met_empty_is_compared_with_what_its_original_was(
     reading: Make, log: Path, copy: str, read: bool
 ) -> None:
-    """The log was quiet, so only the new file is looked at again: when it is full, the original is truncated already."""
+    """The log was quiet, so only the new file is looked at again; its original is truncated by then."""
     one = reading("*")
     write(log, *numbered(0, 400))
     one.look()
@@ -210,3 +211,72 @@ def test_a_copy_that_was_met_empty_is_compared_with_what_its_original_was(
     one.go(3)
     assert one.counts() == once(numbered(0, 500))
     assert one.said(Notice.COPY) == [copy]
+
+
+def rotate(log: Path, kind: str, number: int) -> None:
+    """One generation more, numbered as logrotate does it, or dated."""
+    if kind == "dated copies":
+        copytruncate(log, log.with_name(f"app-202611{number:02}.log"))
+        return
+    for old in range(number, 1, -1):
+        log.with_name(f"app.log.{old - 1}").rename(log.with_name(f"app.log.{old}"))
+    if kind == "copies":
+        copytruncate(log, log.with_name("app.log.1"))
+    else:
+        log.rename(log.with_name("app.log.1"))
+
+
+@pytest.mark.parametrize("banner", [False, True])
+@pytest.mark.parametrize("kind", ["copies", "dated copies", "renamed"])
+def test_a_lost_state_doubles_no_generation(reading: Make, log: Path, kind: str, banner: bool, tmp_path: Path) -> None:
+    """A copy goes on under the ids of its original. Which one that was is known by which of the two was made first."""
+    needs_birth(tmp_path)
+    one = reading("app*")
+    written = []
+    for number in range(1, 5):
+        lines = [*(["banner"] if banner else []), *numbered(number * 100, number * 100 + 60)]
+        write(log, *lines)
+        written += lines
+        one.go(3)
+        if number < 4:
+            rotate(log, kind, number)
+            one.go(3)
+    assert len(one.stored) == len(written)
+    stored = dict(one.stored)
+    for _ in range(2):
+        one.stop()
+        one.start(None)
+        one.go(3)
+        one.go(3)
+        assert one.stored == stored
+
+
+def test_a_copy_that_was_never_shipped_gets_ids_that_nothing_else_has(reading: Make, log: Path) -> None:
+    """Copies of generations with equal first lines, met before, after and without what they are copies of."""
+    one = reading("app*")
+    write(log, "banner", *numbered(0, 20))
+    one.go()
+    for number in range(1, 4):
+        write(log.with_name(f"app.log.{number}"), "banner", *numbered(100 * number, 100 * number + 20))
+        one.go(3)
+        one.go(3)
+    os.truncate(log, 0)
+    write(log, "banner", *numbered(900, 920))
+    one.go(3)
+    assert one.counts() == {
+        **once([line for n in (0, 100, 200, 300, 900) for line in numbered(n, n + 20)]),
+        "banner": 5,
+    }
+
+
+def needs_birth(folder: Path) -> None:
+    """Skip where the file system does not tell when a file was made."""
+    probe = folder / "probe"
+    probe.touch()
+    fd = os.open(probe, os.O_RDONLY)
+    try:
+        if born_ns(fd) is None:
+            pytest.skip("the file system does not tell when a file was made")
+    finally:
+        os.close(fd)
+        probe.unlink()

@@ -16,6 +16,7 @@ from typing import NoReturn
 
 import pytest
 
+from sidecars.log_shipper.birth import born_ns
 from tests.support.books import audit, messages
 from tests.support.logs import LogWriter, copytruncate, generation
 from tests.support.scale import scaled
@@ -195,3 +196,36 @@ def rotate_with(logrotate: str, scene: Scene, log: Path) -> None:
     command = [logrotate, "--force", "--state", str(scene.folder / "logrotate.state"), str(configuration)]
     run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert run.returncode == 0, run.stderr
+
+
+def test_a_lost_state_doubles_no_generation_that_was_copied(scene: Scene) -> None:
+    """All is delivered; then kill -9, and the state folder is gone."""
+    log = scene.logs / "app.log"
+    if born_ns_of(scene.logs) is None:
+        pytest.skip("the file system does not tell when a file was made")
+    shipper = scene.shipper(both_globs(scene)).start()
+    writer = LogWriter(log)
+    for number in range(3):
+        writer.write(1000)
+        scene.wait_for_documents(shipper, len(writer.written))
+        if number < 2:
+            copytruncate(log, scene.logs / f"app.log.{number}")
+            read_from_start(shipper)
+    shipper.wait_until_caught_up()
+    shipper.kill()
+    shutil.rmtree(scene.folder / "state")
+    shipper.start().wait_until_shipped(sum(path.stat().st_size for path in scene.logs.iterdir()))
+    scene.expect(shipper, writer.written)
+
+
+def read_from_start(shipper: ShipperProcess) -> None:
+    """Wait until a truncation was noticed."""
+    shipper.wait_until(lambda: 0 in [file["read_offset"] for file in shipper.status()["files"]], "the truncation")
+
+
+def born_ns_of(folder: Path) -> int | None:
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        return born_ns(fd)
+    finally:
+        os.close(fd)
