@@ -59,9 +59,10 @@ def command(words: list[str]) -> int:
         catch_early(early)
     # The entry points of our images block it: as process 1 we would lose what comes before there is a handler.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-    from sidecars.runtime import environment  # after the signal handlers, and before any library
+    from sidecars.runtime import environment, lazy_imports  # after the signal handlers, and before any library
 
     environment.settle()
+    lazy_imports.defer()
     if "--version" in {*rest[:1], *split(rest)[1][:1]}:  # also after a name, as in `docker run IMAGE --version`
         from sidecars.runtime.printing import show  # as below
 

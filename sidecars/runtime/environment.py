@@ -7,7 +7,8 @@ program that wait-for becomes) gets every variable as it was given.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 IGNORED = {
     # files that a library would write: the app's own, in a folder that may not even be here
@@ -83,3 +84,19 @@ def settled_environment() -> Mapping[str, str]:
 def process_environment() -> Mapping[str, str]:
     """Return the variables as this process was given them: for commands that we start, and for templates."""
     return {**os.environ, **_given}
+
+
+@contextmanager
+def without_certificates() -> Iterator[None]:
+    """For the import of a library: the system's CA certificates, which it would load, are not found inside."""
+    ours = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+    before = {name: os.environ.get(name) for name in ours}
+    os.environ.update(dict.fromkeys(ours, os.devnull))
+    try:
+        yield
+    finally:
+        for name, text in before.items():
+            if text is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = text

@@ -2,7 +2,6 @@
 
 import os
 import socket
-import ssl
 
 _LOOKUP = {
     socket.EAI_NONAME: "the name does not resolve",
@@ -16,7 +15,8 @@ def words(error: OSError) -> str:
     """Return what went wrong. asyncio puts the address into `strerror`, so the number is asked."""
     if isinstance(error, socket.gaierror):
         return _LOOKUP.get(error.errno or 0, "the name cannot be looked up")
-    if isinstance(error, ssl.SSLError):  # its number is one of OpenSSL, and as errno 1 "operation not permitted"
+    # An ssl.SSLError, known by its home: naming it loads ssl. Its number is OpenSSL's, as errno 1 "not permitted".
+    if type(error).__module__ == "ssl":
         return f"no TLS: {(getattr(error, 'reason', None) or 'the handshake failed').lower().replace('_', ' ')}"
     if error.errno:
         return os.strerror(error.errno).lower()

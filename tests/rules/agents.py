@@ -7,6 +7,7 @@ weigh them too.
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -139,6 +140,12 @@ def kib(pid: int, file: str, key: str) -> int:
     """A line of one of the files in /proc/PID."""
     text = Path(f"/proc/{pid}/{file}").read_text(encoding="ascii")
     return next(int(line.split()[1]) for line in text.splitlines() if line.startswith(key))
+
+
+def libraries(pid: int) -> set[str]:
+    """The shared libraries that a process has loaded, without versions."""
+    maps = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8")
+    return set(re.findall(r"/(lib[^/\s.]+)\.so", maps))
 
 
 def check_alive(process: subprocess.Popen[bytes], log: Path) -> None:

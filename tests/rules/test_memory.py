@@ -16,6 +16,8 @@ TITLE = "memory of the sidecars, MiB resident"
 LINES_PER_SECOND = 10_000
 LOAD_SECONDS = 5
 LOADED_MIB = 64
+UNNEEDED = {"libstdc++", "libbz2", "liblzma", "libzstd"}
+TLS = {"libssl"}
 LINE = "2026-01-01T00:00:00.000Z INFO request {:09d} served in 12 ms " + "x" * 90 + "\n"
 
 Table = Callable[[str, str], None]
@@ -58,6 +60,12 @@ def test_an_idle_sidecar_keeps_within_its_budget(name: str, fleet: Fleet, table:
     assert resident_mib <= budget_mib
 
 
+@pytest.mark.parametrize("name", agents.SERVING)
+def test_an_idle_sidecar_has_loaded_no_library_that_it_does_not_need(name: str, fleet: Fleet) -> None:
+    idle_mib(name, fleet)
+    assert not agents.libraries(fleet[name].process.pid) & UNNEEDED
+
+
 def test_two_in_one_process_weigh_hardly_more_than_one(fleet: Fleet, table: Table) -> None:
     together_mib = idle_mib(agents.TOGETHER, fleet)
     alone_mib = [idle_mib(name, fleet) for name in agents.TOGETHER.split()]
@@ -80,6 +88,7 @@ def test_wait_for_keeps_within_its_budget_while_it_waits(tmp_path: Path, table: 
         budget_mib = agents.FOOTPRINTS["wait-for"].idle_mib
         table(TITLE, f"{'wait-for':16} idle   {resident_mib:6.1f} of {budget_mib:.0f}")
         assert resident_mib <= budget_mib
+        assert not agents.libraries(process.pid) & (UNNEEDED | TLS)
 
 
 def test_the_log_shipper_keeps_within_its_budget_at_ten_thousand_lines_a_second(fleet: Fleet, table: Table) -> None:

@@ -1,0 +1,112 @@
+"""What other modules import and we seldom need is loaded at first use, or left out: memory that each pod would pay for.
+
+Exists because asyncio imports TLS, subprocesses import locales, and aiohttp loads the system's certificates, whether or
+not anybody wants them. Who uses a module that is deferred gets it, whole, at that moment (as with PEP 810, which Python
+has from 3.15 on). Prices are of resident memory, on Python 3.14.
+"""
+
+import importlib.util
+import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec, PathFinder
+from threading import RLock
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from sidecars.runtime.environment import without_certificates
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader  # imports shutil on Python 3.11
+
+AT_FIRST_USE = {
+    "ssl": "3.5 MiB with OpenSSL, where nobody speaks TLS or HTTP; asyncio asks whether a socket is one of its",
+    "asyncio.sslproto": "asks ssl for the names of its errors",
+    "locale": "0.5 MiB of names of languages, for subprocesses whose output is text",
+    "shutil": "0.4 MiB with bz2 and lzma; two functions of the HTTP libraries that are never called",
+    "bz2": "asked for by shutil",
+    "lzma": "asked for by shutil",
+}
+LEFT_OUT = {
+    "_zstd": "0.5 MiB (new in Python 3.14); without it aiohttp does not announce that compression, and so never gets it",
+    "frozenlist._frozenlist": "1.7 MiB with the C++ library; the same class in Python holds a few callbacks",
+}
+_NEEDS = {"ssl": "_ssl", "bz2": "_bz2", "lzma": "_lzma"}  # a Python without one has to say so at the import
+_LOADING = RLock()
+
+
+def defer() -> None:
+    """Prepare the imports. To be called before asyncio or a library is imported."""
+    for name in AT_FIRST_USE:
+        spec = _spec(name)
+        if name not in sys.modules and spec is not None:
+            sys.modules[name] = _deferred(spec)
+    for name in LEFT_OUT:
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # makes an import fail, by the language reference
+    sys.meta_path.insert(0, _WithoutCertificates())
+
+
+def _spec(name: str) -> ModuleSpec | None:
+    if importlib.util.find_spec(_NEEDS.get(name, "sys")) is None:
+        return None
+    package = name.rpartition(".")[0]
+    parent = PathFinder.find_spec(package) if package else None  # found, not imported
+    return PathFinder.find_spec(name, parent.submodule_search_locations if parent else None)
+
+
+def _deferred(spec: ModuleSpec) -> ModuleType:
+    module = importlib.util.module_from_spec(spec)
+    if spec.name == "ssl":
+        module.SSLSocket = type("SSLSocket", (), {})  # type: ignore[attr-defined]  # none can be one before it is loaded
+    module.__class__ = _Deferred
+    return module
+
+
+class _Deferred(ModuleType):
+    """A module that is loaded when it is asked for a name that it does not have yet."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "__path__":  # the import system asks whether this is a package
+            raise AttributeError(name)
+        with _LOADING:
+            if type(self) is _Deferred:
+                self.__class__ = _Half  # type: ignore[assignment]
+                self.__spec__.loader.exec_module(self)  # type: ignore[union-attr]  # it was found with both
+                self.__class__ = ModuleType  # type: ignore[assignment]
+        return getattr(self, name)
+
+
+class _Half(ModuleType):
+    """While its code runs: other threads wait for the end."""
+
+    def __getattr__(self, name: str) -> Any:
+        with _LOADING:
+            return object.__getattribute__(self, name)
+
+
+class _WithoutCertificates:
+    """Finds aiohttp's module for connections, which at its import loads the system's certificates for requests that
+    bring no TLS context. Ours bring one, so that would be 2 MiB for nobody.
+    """
+
+    def find_spec(self, name: str, path: Sequence[str] | None = None, target: object = None) -> ModuleSpec | None:
+        """Find that module, once."""
+        del target
+        if name != "aiohttp.connector":
+            return None
+        sys.meta_path.remove(self)
+        spec = PathFinder.find_spec(name, path)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Loader(spec.loader)  # type: ignore[assignment]  # behaves as one
+        return spec
+
+
+class _Loader:
+    def __init__(self, loader: "Loader") -> None:
+        self._loader = loader
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)  # its source, for tracebacks
+
+    def exec_module(self, module: ModuleType) -> None:
+        with without_certificates():
+            self._loader.exec_module(module)
