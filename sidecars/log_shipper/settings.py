@@ -209,7 +209,9 @@ class LogShipperSettings(Settings, frozen=True, kw_only=True):
 
     def _file_problems(self) -> Iterable[Problem]:
         """Something else than a file in the place of one that we write."""
-        yield from unusable("state_dir", f"{self.state_dir}/checkpoint.json", "remove it, or name another folder")
+        # A folder there is never replaced, and no reason not to ship: it is done without, as on a full disk.
+        checkpoint = f"{self.state_dir}/checkpoint.json"
+        yield from unusable("state_dir", checkpoint, "remove it, or name another folder", {"a folder"})
         if self.destination is Output.FILE:
             name_a_file = "name a file, a named pipe, or /dev/stdout"
             yield from unusable("output_path", self.output_path, name_a_file, {"a named pipe", "a stream"})
