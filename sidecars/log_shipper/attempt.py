@@ -176,5 +176,5 @@ class Attempt:
         self._think_again()
 
     def _think_again(self) -> None:
-        """There may be more reason for a copy than before: who is connected knows how many addresses the name has."""
+        """There may be more reason for a copy than before: a look-up tells how many addresses the name has."""
         self._ended.put_nowait(None)

@@ -28,16 +28,16 @@ _LOOKUP_PATIENCE_SECONDS = 1.0
 
 
 class Line:
-    """The connection that one request goes over, as soon as there is one; then `up` is called."""
+    """The connection that one request goes over, as soon as there is one. `told` is called when more is known of it."""
 
-    def __init__(self, up: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, told: Callable[[], None] = lambda: None) -> None:
         self._transport: asyncio.Transport | None = None
-        self._up = up
+        self.told = told
 
     def taken(self, transport: asyncio.Transport | None) -> None:
         """This is the connection."""
         self._transport = transport
-        self._up()
+        self.told()
 
     @property
     def peer(self) -> str:
@@ -82,6 +82,8 @@ class Addresses(AbstractResolver):
         """All addresses in the order in which they are to be tried. Raises OSError when none is known."""
         results = {result["host"]: result for result in await self._known(host, port, family)}
         self._turn += 1
+        if line := LINE.get(None):
+            line.told()
         return [results[address] for address in ordered([*results], self._silent_at, self._turn - 1, monotonic())]
 
     async def close(self) -> None:

@@ -3,12 +3,15 @@
 import contextlib
 import os
 import socket
+import ssl
 import threading
 import time
 from array import array
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import trustme
 from aiohttp.abc import ResolveResult
 
 from sidecars.log_shipper.connection import Addresses
@@ -99,6 +102,22 @@ async def test_a_first_address_that_accepts_and(hosts: Hosts, script: Script) ->
     assert failovers == (("timeout",) if script is silent else ("connection",))
     assert hosts.hedges == ([Hedge.NODES] if script is silent else [])
     await elastic.close()
+
+
+async def test_an_address_that_is_silent_amid_the_handshake_costs_a_second(hosts: Hosts, tmp_path: Path) -> None:
+    authority, context = trustme.CA(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("es.invalid").configure_cert(context)
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    live = Listener(at=(LIVE, 0)).listen(answering, context)
+    with live, Listener(at=(DEAD, live.port)).listen(silent) as dead:
+        given = settings(elasticsearch_url=(f"https://es.invalid:{live.port}",), ca_file=str(tmp_path / "ca.pem"))
+        elastic = Elastic(given, Stop())
+        elastic.addresses = Book(DEAD, LIVE)
+        seconds, status, failovers = await timed(elastic)
+        assert (status, failovers) == (200, ("timeout",))
+        assert seconds < 4, "not the 5 s that a connection may take"
+        assert dead.accepted == 1
+        await elastic.close()
 
 
 async def test_an_address_that_was_silent_comes_last_from_then_on(hosts: Hosts) -> None:
