@@ -27,7 +27,7 @@ AT_FIRST_USE = {
     "lzma": "asked for by shutil",
 }
 LEFT_OUT = {
-    "_zstd": "0.5 MiB (new in Python 3.14); without it aiohttp does not announce that compression, and so never gets it",
+    "_zstd": "0.5 MiB (new in Python 3.14); without it aiohttp does not announce that compression, so never gets it",
     "frozenlist._frozenlist": "1.7 MiB with the C++ library; the same class in Python holds a few callbacks",
 }
 _NEEDS = {"ssl": "_ssl", "bz2": "_bz2", "lzma": "_lzma"}  # a Python without one has to say so at the import
