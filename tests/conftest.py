@@ -8,6 +8,7 @@ this machine could have it.
 import asyncio
 import os
 import random
+import signal
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -33,9 +34,19 @@ hypothesis.settings.load_profile("sidecars")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    not_ignored()
     config.stash[SEED] = int(os.environ.get("SIDECARS_SEED") or random.SystemRandom().randrange(2**32))
     os.environ["SIDECARS_SEED"] = str(config.stash[SEED])  # the workers of a run on several processes inherit it
     config.stash[TABLES] = {}
+
+
+def not_ignored() -> None:
+    """Under nohup, and in the background of a script, signals are ignored, and so by all that is started: what a test
+    starts must have them as on any other day. A handler that does nothing keeps us, and only us, from ending.
+    """
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -37,7 +37,11 @@ class AppProcess:
         self._popen = subprocess.Popen(command, cwd=ROOT, env=_environment(), stdin=pipe, stdout=pipe, text=True)
         self._prefix = prefix
         self.parent = self._popen.pid  # of what was started: the app, or its prefix
-        self.pid = int(self._line())  # as the app sees it
+        try:
+            self.pid = int(self._line())  # as the app sees it
+        except EOFError:  # the prefix could not be run: leave nothing to the tests that count children
+            self._popen.communicate()
+            raise
         if not prefix:
             self._popen.wait()
 
@@ -95,7 +99,7 @@ class AppProcess:
 
 
 def _environment() -> dict[str, str]:
-    """For nsenter goes to the root folder: our modules are found all the same."""
+    """Wherever nsenter goes, our modules are found."""
     return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 

@@ -67,7 +67,7 @@ def pod() -> Iterator[Pod]:
         return
     with AppProcess("pause", prefix=_NAMESPACE) as pause:
         (child,) = Path(f"/proc/{pause.parent}/task/{pause.parent}/children").read_text(encoding="ascii").split()
-        yield Pod(user, ("nsenter", "--target", child, "--pid", "--mount", "--", *user))
+        yield Pod(user, ("nsenter", "--target", child, "--pid", "--mount", "--root", "--", *user))
 
 
 class Nginx:

@@ -42,7 +42,7 @@ def pod(first: str) -> Iterator[tuple[str, ...]]:
     """
     with AppProcess(first, prefix=(*NAMESPACE, "--kill-child")) as init:
         (child,) = Path(f"/proc/{init.parent}/task/{init.parent}/children").read_text().split()
-        yield ("nsenter", "-t", child, "-p", "-m", "--")
+        yield ("nsenter", "-t", child, "-p", "-m", "-r", "--")  # and its root, which is another one in a chroot
 
 
 def test_the_app_gets_its_signal_once_and_is_named() -> None:

@@ -181,7 +181,7 @@ def test_a_volume_that_is_mounted_over_the_folder_is_told(stage: Stage) -> None:
     other.write({"app.yaml": b"other"})
     reloader = stage.reloader(app, prefix=mounted(stage.config.folder, app), resync_seconds=1)
     first = stage.begin(reloader)
-    inside = ["nsenter", "--mount", "--target", str(reloader.pid)]
+    inside = ["nsenter", "--mount", "--root", "--target", str(reloader.pid)]
     mount, unmount = ["mount", "--bind", str(other.folder), str(app)], ["umount", str(app)]
     assert stage.tells(reloader, lambda: subprocess.run([*inside, *mount], check=True)) != first
     stage.tells(reloader, lambda: other.write({"app.yaml": b"1"}))
