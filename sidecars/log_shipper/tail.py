@@ -33,6 +33,21 @@ class Tail:
     removed from the globs: read on as long as it exists), over (`fd` is None and nothing is unread).
     """
 
+    original: "Tail | None" = None
+    """What this is a copy of, where only the file system tells: made by copytruncate before we ran, or before the
+    state was lost."""
+    origin_sought = False
+    elder: "Tail | None" = None
+    """The next older copy of the same original, as long as that has no ids either: they are numbered by age."""
+    encoding: str | None = None
+    """Of its text; empty for UTF-8, None until its first bytes were looked at."""
+    encoding_before = ""
+    """What it was before a truncation: the writer goes on without a byte order mark."""
+    joining: Joining | None = None
+    """The records of it that are open, where lines can be parts of records."""
+    former: "Tail | None" = None
+    """The generation before it, as long as nothing was read of this one: a record may go on from there to here."""
+
     def __init__(self, path: str, start: Mark | None = None) -> None:
         self.path = path
         """The name it was first seen under: `log.file.path` of its documents, also after a rename."""
@@ -48,20 +63,6 @@ class Tail:
         self.start_line = ""
         """The same, as it was when the first bytes were read."""
         self.generation = 0
-        self.original: Tail | None = None
-        """What this is a copy of, where only the file system tells: made by copytruncate before we ran, or before the
-        state was lost."""
-        self.origin_sought = False
-        self.elder: Tail | None = None
-        """The next older copy of the same original, as long as that has no ids either: they are numbered by age."""
-        self.encoding: str | None = None
-        """Of its text; empty for UTF-8, None until its first bytes were looked at."""
-        self.encoding_before = ""
-        """What it was before a truncation: the writer goes on without a byte order mark."""
-        self.joining: Joining | None = None
-        """The records of it that are open, where lines can be parts of records."""
-        self.former: Tail | None = None
-        """The generation before it, as long as nothing was read of this one: a record may go on from there to here."""
         self.template: Template | None = None
         self.size_bytes = 0
         self.modified_ns = 0
