@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from sidecars.kit.watch import FolderWatch
 from sidecars.runtime import Context, State
-from sidecars.runtime.stop import monotonic
+from sidecars.runtime.stop import monotonic, seconds_until
 
 from . import volume
 from .core import digest as digests
@@ -135,16 +135,16 @@ class Detection:
 
     async def _wait(self) -> None:
         """Until something happened, content is due, or it is time to look anyway."""
-        due_at, at = self.settling.due_at(), monotonic()
+        due_at = self.settling.due_at()
         seconds = self._settings.poll_seconds if self._watch.polling else self._settings.resync_seconds
         if self.last and any(root.state is digests.State.UNSTABLE for root in self.last.roots):
             seconds = _UNSTABLE_SECONDS
         if due_at is not None:
-            seconds = min(seconds, due_at - at)
+            seconds = min(seconds, seconds_until(due_at))
         if self.settling.present is None and self._held:
-            seconds = min(seconds, self.patient_until - at)
+            seconds = min(seconds, seconds_until(self.patient_until))
         try:
-            async with asyncio.timeout(max(0.0, seconds)):
+            async with asyncio.timeout(seconds):
                 await self._happened.wait()
         except TimeoutError:
             pass  # a timer is a reason as well

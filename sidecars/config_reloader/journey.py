@@ -6,7 +6,7 @@ import random
 
 from sidecars.runtime import Permanent, State
 from sidecars.runtime.settings import process_environment
-from sidecars.runtime.stop import monotonic
+from sidecars.runtime.stop import monotonic, seconds_until
 
 from . import rendering
 from .core.advance import Value
@@ -110,7 +110,7 @@ class Journey:
     async def _wait(self, until: float) -> None:
         """Until an attempt ended, newer content came, or this time."""
         newer = self._tasks.create_task(self._shared.mailbox.arrived.wait(), name="newer")
-        seconds = None if until == math.inf else max(0.0, until - monotonic())
+        seconds = None if until == math.inf else seconds_until(until)
         watched = (
             {*self._running.values()} if self._shared.mailbox.arrived.is_set() else {*self._running.values(), newer}
         )

@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 
-from sidecars.runtime.stop import monotonic
+from sidecars.runtime.stop import seconds_until
 
 from .core.plan import Done
 
@@ -53,7 +53,7 @@ class Mailbox:
     async def wait(self, until: float) -> bool:
         """Wait until this time (monotonic), or until an order arrives: True."""
         try:
-            async with asyncio.timeout(max(0.0, until - monotonic())):
+            async with asyncio.timeout(seconds_until(until)):
                 await self._arrived.wait()
         except TimeoutError:
             pass  # waited to the end

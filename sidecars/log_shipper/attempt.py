@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import msgspec
 
-from sidecars.runtime.stop import monotonic
+from sidecars.runtime.stop import monotonic, seconds_until
 
 from .connection import LINE, Line
 from .core.bulk import Answer, reason_of, whole_refusal
@@ -165,7 +165,7 @@ class Attempt:
     async def _next_ended(self, due: float) -> tuple[_Copy, Answer] | None:
         """The next copy that ended, or None when it is time to think again."""
         try:
-            async with asyncio.timeout(None if due == math.inf else due - monotonic()):
+            async with asyncio.timeout(None if due == math.inf else seconds_until(due)):
                 return await self._ended.get()
         except TimeoutError:
             return None

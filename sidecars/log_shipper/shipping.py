@@ -9,7 +9,7 @@ import msgspec
 
 from sidecars.kit.watch import FolderWatch
 from sidecars.runtime import Context, State
-from sidecars.runtime.stop import monotonic, now, rfc3339
+from sidecars.runtime.stop import monotonic, now, rfc3339, seconds_until
 
 from .core.batch import Batch
 from .core.joining import Joining
@@ -107,7 +107,7 @@ class Tailing:
         if self._watch.names_changed:
             due.append(self._scan_after)
         try:
-            async with asyncio.timeout(max(0.0, min(due) - at)):
+            async with asyncio.timeout(seconds_until(min(due))):
                 await self.wake.wait()
         except TimeoutError:
             pass  # a timer is a reason as well

@@ -9,6 +9,7 @@ from sidecars.runtime import Backoff, Context, Health, Log, Metrics, Stop, guard
 from sidecars.runtime.admin import Admin
 from sidecars.runtime.health import TimedHealth
 from sidecars.runtime.logs import configure
+from sidecars.runtime.stop import seconds_until
 from sidecars.runtime.tracing import Tracing
 
 pytestmark = pytest.mark.looptime
@@ -29,6 +30,25 @@ async def test_a_sleep_lasts_its_time_when_nobody_stops() -> None:
     began = clock()
     assert await Stop().sleep(60) is False
     assert clock() - began == pytest.approx(60)
+
+
+@pytest.mark.parametrize("ahead_seconds", [1e-12, 5.5e-10, 1e-7, 5e-4])
+async def test_who_waits_for_a_time_that_is_nearly_there_does_not_turn_on_the_spot(ahead_seconds: float) -> None:
+    """A loop does not wait at all for less than its clock's resolution."""
+    await Stop().pause(60)  # where the clock's numbers are coarser
+    for wait in (Stop().pause, Stop().sleep):
+        at, turns = clock() + ahead_seconds, 0
+        while clock() < at:
+            await wait(seconds_until(at))
+            turns += 1
+        assert turns <= 1
+        await wait(ahead_seconds)
+        assert clock() >= at + ahead_seconds
+
+
+def test_a_time_that_has_come_is_not_waited_for() -> None:
+    assert seconds_until(-math.inf) == 0
+    assert seconds_until(math.inf) == math.inf
 
 
 async def test_a_stop_ends_a_sleep_at_once() -> None:
