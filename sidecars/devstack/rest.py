@@ -54,6 +54,8 @@ class Rest:
             ("GET", "/_data_stream/{name}/_lifecycle", self._get_lifecycle),
             ("PUT", "/_data_stream/{name}/_lifecycle", self._put_lifecycle),
             ("DELETE", "/_data_stream/{name}/_lifecycle", self._delete_lifecycle),
+            ("GET", "/_data_stream/{name}/_options", self._get_options),
+            ("PUT", "/_data_stream/{name}/_options", self._put_options),
             ("GET POST", "/{target}/_search", self._search),
             ("GET POST", "/{target}/_count", self._count),
             ("GET POST", "/{target}/_refresh", self._refresh),
@@ -145,6 +147,16 @@ class Rest:
         lifecycle = stored_lifecycle(await _object(request))
         for stream in self._store.streams(request.match_info["name"]):
             stream.lifecycle = lifecycle
+        return answer(request, _ACKNOWLEDGED)
+
+    async def _get_options(self, request: web.Request) -> web.Response:
+        streams = self._store.streams(request.match_info["name"])
+        return answer(request, {"data_streams": [{"name": each.name, "options": each.options} for each in streams]})
+
+    async def _put_options(self, request: web.Request) -> web.Response:
+        options = await _object(request)
+        for stream in self._store.streams(request.match_info["name"]):
+            stream.options = options
         return answer(request, _ACKNOWLEDGED)
 
     async def _delete_lifecycle(self, request: web.Request) -> web.Response:

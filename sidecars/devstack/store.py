@@ -12,7 +12,7 @@ from sidecars.devstack.documents import Document, Documents
 from sidecars.devstack.mapping import FieldMapping
 from sidecars.devstack.obstacles import Aliases, Cluster, Obstacles
 from sidecars.devstack.problem import JsonObject, Problem, bad_request, no_such_index
-from sidecars.devstack.templates import Templates, merge
+from sidecars.devstack.templates import Templates, merge, stored_settings
 
 _FORBIDDEN = frozenset('\\/*?"<>| ,#')
 
@@ -22,8 +22,8 @@ class Index:
 
     def __init__(self, name: str, declared: JsonObject, data_stream: str | None = None) -> None:
         self.name = name
-        self.mapping = FieldMapping(declared.get("mappings", {}))
         self.settings: JsonObject = declared.get("settings", {})
+        self.mapping = FieldMapping(declared.get("mappings", {}), stored_settings(self.settings))
         self.obstacles = Obstacles(self.settings)
         self.documents = Documents(name)
         self.data_stream = data_stream
@@ -32,11 +32,17 @@ class Index:
 class DataStream:
     """A data stream of one backing index (the stand-in does not roll over)."""
 
-    def __init__(self, name: str, template: str, index: Index, lifecycle: JsonObject | None) -> None:
+    def __init__(self, name: str, template: str, index: Index, composed: JsonObject) -> None:
         self.name = name
         self.template = template
         self.index = index
-        self.lifecycle = lifecycle
+        self.lifecycle: JsonObject | None = composed.get("lifecycle")
+        self.options: JsonObject = composed.get("data_stream_options", {})
+
+    @property
+    def has_failure_store(self) -> bool:
+        """Whether it is switched on; as in the server's Maven artifacts, nothing goes into it even so."""
+        return bool(self.options.get("failure_store", {}).get("enabled", False))
 
     def describe(self) -> JsonObject:
         """As in the reply of `GET /_data_stream`."""
@@ -49,6 +55,7 @@ class DataStream:
             "template": self.template,
             "hidden": False,
             "system": False,
+            "failure_store": {"enabled": self.has_failure_store, "rollover_on_write": True, "indices": []},
         }
         return about | ({"lifecycle": self.lifecycle} if self.lifecycle is not None else {})
 
@@ -121,7 +128,7 @@ class Store:
         timestamp = {"mappings": {"properties": {"@timestamp": {"type": "date"}}}}
         backing = f".ds-{name}-{datetime.now(UTC):%Y.%m.%d}-000001"
         index = self.indices[backing] = Index(backing, merge(timestamp, composed), name)
-        stream = self.data_streams[name] = DataStream(name, template, index, composed.get("lifecycle"))
+        stream = self.data_streams[name] = DataStream(name, template, index, composed)
         return stream
 
     def matching(self, target: str) -> list[Index]:

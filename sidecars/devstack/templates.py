@@ -14,6 +14,7 @@ _FIELDS = frozenset(
     {"index_patterns", "template", "composed_of", "priority", "version", "_meta", "data_stream", "allow_auto_create"}
     | {"ignore_missing_component_templates", "deprecated"}
 )
+_CONTENT = frozenset({"settings", "mappings", "aliases", "lifecycle", "data_stream_options"})
 
 
 class Templates:
@@ -88,6 +89,8 @@ class Templates:
     def _check(self, name: str, body: JsonObject) -> None:
         for field in body.keys() - _FIELDS:
             raise bad_request(f"[1:1] [index_template] unknown field [{field}]", "x_content_parse_exception")
+        for field in body.get("template", {}).keys() - _CONTENT:
+            raise bad_request(f"[1:1] [template] unknown field [{field}]", "x_content_parse_exception")
         if not body.get("index_patterns"):
             raise bad_request("Required [index_patterns]")
         missing = [part for part in body.get("composed_of", []) if part not in self.components]

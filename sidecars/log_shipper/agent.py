@@ -213,7 +213,7 @@ async def main(settings: LogShipperSettings, ctx: Context) -> None:
 
 async def setup(settings: LogShipperSettings, _ctx: Context) -> int:
     """`--setup`: make or update the data stream's template, once."""
-    from .template import set_up  # the full client costs 10 MiB that the running agent does not need
+    from .template import set_up  # the running agent does not need it
 
     return await set_up(settings)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from .elastic import Elastic, Node
 
-_NODE_FAILURES = (0, 502, 503, 504)
+NODE_FAILURES = (0, 502, 503, 504)
 """Another node may do better."""
 _CHANCE_SECONDS = 10.0
 _SECOND_CHANCE_SECONDS = 3.0
@@ -80,7 +80,7 @@ class Attempt:
                 continue
             copy, answer = ended
             self._copies.remove(copy)
-            if answer.status not in _NODE_FAILURES:
+            if answer.status not in NODE_FAILURES:
                 self._won(copy, patience_seconds)
                 return answer
             self._race.failed(monotonic())
@@ -139,7 +139,7 @@ class Attempt:
         finally:
             if copy.own:
                 await copy.node.close()
-        self._note(copy, failed=answer.status in _NODE_FAILURES, silent=answer.status == 0)
+        self._note(copy, failed=answer.status in NODE_FAILURES, silent=answer.status == 0)
         self._ended.put_nowait((copy, answer))
 
     def _note(self, copy: _Copy, *, failed: bool, silent: bool) -> None:

@@ -20,7 +20,7 @@ import aiohttp
 from sidecars import __version__
 from sidecars.runtime import Stop
 
-from .attempt import Attempt
+from .attempt import NODE_FAILURES, Attempt
 from .connection import CONNECT_SECONDS, LINE, Addresses, Connector, Line
 from .core.batch import Payload
 from .core.bulk import FILTER_PATH, Answer
@@ -167,6 +167,17 @@ class Elastic:
         nodes = cast("list[Node]", (await self._nodes()).all())
         limit_seconds = min(_QUESTION_SECONDS, self.settings.request_timeout_seconds)
         return await asyncio.gather(*(self._ask(node, question, headers, limit_seconds) for node in nodes))
+
+    async def ask_any(self, question: Question) -> Answer:
+        """What the first node that answers says to a question of `--setup`. Raises OSError."""
+        headers = self._headers(None)
+        nodes = cast("list[Node]", (await self._nodes()).all())
+        answer = Answer(0)
+        for node in nodes:
+            answer = await self._ask(node, question, headers, self.settings.request_timeout_seconds)
+            if answer.status not in NODE_FAILURES:
+                break
+        return answer
 
     async def _ask(self, node: Node, question: Question, headers: HttpHeaders, limit_seconds: float) -> Answer:
         """One request to one node."""

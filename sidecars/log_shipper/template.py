@@ -1,55 +1,77 @@
 """`--setup`: make the index template of the data stream, or bring it up to date; changes nothing the second time.
 
-Runs once (an init container, or a person), so it may use the full official client, which costs about 10 MiB more than
-the transport that the running agent loads.
+Runs once (an init container, or a person). It speaks plain JSON over the connections of the running agent: the official
+client refuses OpenSearch, and Elasticsearch refuses an official client that is newer than itself.
 """
 
 import re
 import sys
-from collections.abc import Mapping
-from typing import Any
+from http import HTTPStatus
+from typing import Any, TypeVar
+from urllib.parse import quote
 
-from elasticsearch import ApiError, AsyncElasticsearch, NotFoundError, TransportError
+import msgspec
 
 from sidecars.runtime import Problem, SettingsError
 
-from .credentials import authorization
-from .elastic import node_configs
+from .core.bulk import Answer, whole_refusal
+from .core.index_template import (
+    FAILURE_STORE,
+    FLAT_OBJECTS,
+    RETENTION,
+    Json,
+    Parts,
+    Target,
+    losses,
+    outdated,
+    refused_part,
+    template,
+)
+from .core.preflight import WHO_IS_THERE, Question, product
+from .elastic import Elastic
 from .settings import LogShipperSettings
 
-_PRIORITY = 250
-"""Above Elastic's own `logs` template (100) and what Fleet installs (200)."""
-_MAPPINGS: dict[str, Any] = {
-    "dynamic_templates": [
-        {"strings_as_keywords": {"match_mapping_type": "string", "mapping": {"type": "keyword", "ignore_above": 1024}}}
-    ],
-    "properties": {
-        "@timestamp": {"type": "date"},
-        "message": {"type": "text"},
-        "log": {
-            "properties": {
-                "file": {"properties": {"path": {"type": "keyword"}}},
-                "offset": {"type": "long"},
-                "flags": {"type": "keyword"},
-                "level": {"type": "keyword"},
-            }
-        },
-        "stream": {"type": "keyword"},
-        "kubernetes": {
-            "properties": {
-                "pod": {"properties": {"name": {"type": "keyword"}, "uid": {"type": "keyword"}}},
-                "namespace": {"type": "keyword"},
-                "node": {"properties": {"name": {"type": "keyword"}}},
-                "container": {"properties": {"name": {"type": "keyword"}}},
-            }
-        },
-    },
-}
-"""Elastic Common Schema types for what this agent writes; everything else is mapped as it comes."""
+_UNKNOWN = (HTTPStatus.BAD_REQUEST, HTTPStatus.METHOD_NOT_ALLOWED)
+"""What a server answers to a request that it does not know."""
+
+
+_Shape = TypeVar("_Shape")
+
+
+class _Template(msgspec.Struct):
+    index_template: Json
+
+
+class _Templates(msgspec.Struct):
+    index_templates: list[_Template]
+
+
+class _Lifecycle(msgspec.Struct):
+    data_retention: str = ""
+
+
+class _Store(msgspec.Struct):
+    enabled: bool = True
+
+
+class _Stream(msgspec.Struct):
+    lifecycle: _Lifecycle | None = None
+    failure_store: _Store | None = None
+
+
+class _Streams(msgspec.Struct):
+    data_streams: list[_Stream]
+
+
+class _Refused(Exception):
+    """Elasticsearch did not let us; the text says why."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(_explained(answer))
 
 
 async def set_up(settings: LogShipperSettings) -> int:
-    """Create or update the template, say what changed; exit status 0, or 1 when Elasticsearch did not let us."""
+    """Create or update the template, say what changed; exit status 0, or 1 when the server did not let us."""
     if not settings.elasticsearch_url:
         raise SettingsError(
             [Problem("elasticsearch_url", "no address is known", "set it, such as http://elasticsearch:9200")]
@@ -57,109 +79,147 @@ async def set_up(settings: LogShipperSettings) -> int:
     if settings.index:
         print(f"nothing to set up: {settings.index} is a plain index (index), and templates are for data streams")
         return 0
+    elastic = Elastic(settings)
     try:
-        async with AsyncElasticsearch(node_configs(settings), headers=_headers(settings), max_retries=0) as client:
-            for line in await _apply(client, settings):
-                print(line)
-    except (ApiError, TransportError, OSError) as error:
-        print(f"cannot set up {settings.data_stream}: {_explained(error)}", file=sys.stderr)
+        for line in await _Setup(elastic, settings).run():
+            print(line)
+    except _Refused as refusal:
+        print(f"cannot set up {settings.data_stream}: {refusal}", file=sys.stderr)
         return 1
+    except OSError as error:
+        what = error.filename or "the TLS files (ca_file, client_certificate_file, client_key_file)"
+        print(f"cannot set up {settings.data_stream}: cannot read {what}: {error.strerror}", file=sys.stderr)
+        return 1
+    finally:
+        await elastic.close()
     return 0
 
 
-def wanted_template(settings: LogShipperSettings) -> dict[str, Any]:
-    """The template's body as it is put."""
-    lifecycle = {"data_retention": settings.retention} if settings.retention else {}
-    return {
-        "index_patterns": [settings.data_stream],
-        "data_stream": {},
-        "priority": _PRIORITY,
-        "template": {"mappings": _MAPPINGS, "lifecycle": lifecycle},
-        "_meta": {"managed_by": "sidecars log-shipper"},
-    }
-
-
-def differences(wanted: Mapping[str, Any], present: Mapping[str, Any]) -> list[str]:
-    """Dotted names of what `wanted` says and `present` does not have so.
-
-    What the server adds by itself (defaults, dates) and what others added beside our settings is no difference.
-    """
-    found: list[str] = []
-    for name, value in wanted.items():
-        there = present.get(name)
-        if isinstance(value, Mapping):
-            if not isinstance(there, Mapping):
-                found.append(name)
-            else:
-                found += [f"{name}.{inner}" for inner in differences(value, there)]
-        elif there != value:
-            found.append(name)
-    return found
-
-
-async def _apply(client: AsyncElasticsearch, settings: LogShipperSettings) -> list[str]:
-    name, wanted = template_name(settings), wanted_template(settings)
-    try:
-        reply = await client.indices.get_index_template(name=name)
-        present = reply["index_templates"][0]["index_template"]
-    except NotFoundError:
-        await client.indices.put_index_template(name=name, body=wanted)
-        said = [f"created the index template {name} for the data stream {settings.data_stream}"]
-    else:
-        changed = differences(wanted, present)
-        changed += _retention_left_over(settings, present)
-        said = []
-        if changed:
-            await client.indices.put_index_template(name=name, body=wanted)
-            said = [f"updated the index template {name}: {', '.join(changed)}"]
-    said += await _apply_to_stream(client, settings)
-    return said or [f"the index template {name} is as it should be; nothing changed"]
-
-
-def _retention_left_over(settings: LogShipperSettings, present: Mapping[str, Any]) -> list[str]:
-    """A retention that is set on the server and no longer wanted."""
-    lifecycle = present.get("template", {}).get("lifecycle") or {}
-    return ["template.lifecycle.data_retention"] if not settings.retention and "data_retention" in lifecycle else []
-
-
-async def _apply_to_stream(client: AsyncElasticsearch, settings: LogShipperSettings) -> list[str]:
-    """A stream that exists already keeps its own lifecycle: give it the template's. Mappings follow at its rollover."""
-    try:
-        reply = await client.indices.get_data_stream(name=settings.data_stream)
-        if (reply["data_streams"][0].get("lifecycle") or {}).get("data_retention", "") == settings.retention:
-            return []
-        await client.indices.put_data_lifecycle(
-            name=settings.data_stream, data_retention=settings.retention or None, enabled=True
-        )
-    except NotFoundError:
-        return []
-    except ApiError as error:
-        if error.status_code in (400, 405):
-            return []
-        raise
-    return [f"set the retention of the data stream {settings.data_stream} to {settings.retention or 'for ever'}"]
-
-
-def template_name(settings: LogShipperSettings) -> str:
+def template_name(data_stream: str) -> str:
     """One template for each data stream."""
-    return "sidecars-" + re.sub(r"[^a-z0-9_.-]", "-", settings.data_stream)
+    return "sidecars-" + re.sub(r"[^a-z0-9_.-]", "-", data_stream)
 
 
-def _headers(settings: LogShipperSettings) -> dict[str, str]:
-    value = authorization(settings)
-    return {"authorization": value} if value else {}
+class _Setup:
+    """The steps on one server; `left_out` grows by what it does not know."""
+
+    def __init__(self, elastic: Elastic, settings: LogShipperSettings) -> None:
+        self._elastic = elastic
+        self._target = Target(settings.data_stream, settings.retention)
+        self._name = template_name(settings.data_stream)
+        self._left_out: Parts = frozenset()
+
+    async def run(self) -> list[str]:
+        """Lines that say what was done. Raises _Refused, OSError."""
+        server = product(await self._ask("GET", WHO_IS_THERE.path))
+        if server.startswith("Elasticsearch"):
+            self._left_out |= {FLAT_OBJECTS}
+        changed = await self._apply_template()
+        said = list(filter(None, [self._told(changed)]))
+        said += await self._apply_to_stream(changed or [])
+        if not said:
+            said = [f"the index template {self._name} is as it should be; nothing changed"]
+        unknown = f"left out, as {server or 'this server'} does not know it: "
+        return [*said, *(unknown + loss for loss in losses(self._left_out))]
+
+    def _told(self, changed: list[str] | None) -> str:
+        if changed is None:
+            return f"created the index template {self._name} for the data stream {self._target.data_stream}"
+        return f"updated the index template {self._name}: {', '.join(changed)}" if changed else ""
+
+    async def _apply_template(self) -> list[str] | None:
+        """Names of what was not as it should be; None when there was no template. What the server refuses as unknown is
+        left out, until it takes the rest or has it already.
+        """
+        path = f"/_index_template/{self._name}"
+        present = await self._present(path)
+        while True:
+            changed = None if present is None else outdated(self._target, self._left_out, present)
+            if changed == []:
+                return changed
+            answer = await self._ask("PUT", path, template(self._target, self._left_out))
+            if answer.status == 200:
+                return changed
+            reply = answer.body.decode(errors="replace")
+            part = refused_part(reply, self._left_out) if answer.status == HTTPStatus.BAD_REQUEST else None
+            if part is None:
+                raise _Refused(answer)
+            self._left_out |= {part}
+
+    async def _present(self, path: str) -> Json | None:
+        answer = await self._ask("GET", path)
+        if answer.status == HTTPStatus.NOT_FOUND:
+            return None
+        found = _decoded(answer, _Templates).index_templates
+        return found[0].index_template if found else None
+
+    async def _apply_to_stream(self, changed: list[str]) -> list[str]:
+        """A stream that exists already keeps its own lifecycle and options: give it the template's. Its mapping follows
+        at its rollover.
+        """
+        name, retention = self._target.data_stream, self._target.retention
+        path = f"/_data_stream/{quote(name)}"
+        answer = await self._ask("GET", path)
+        if answer.status in (HTTPStatus.NOT_FOUND, *_UNKNOWN):
+            return []
+        stream = next(iter(_decoded(answer, _Streams).data_streams), _Stream())
+        said: list[str] = []
+        keeps = stream.lifecycle.data_retention if stream.lifecycle else ""
+        lifecycle = {"enabled": True, **({"data_retention": retention} if retention else {})}
+        if keeps != retention and RETENTION not in self._left_out and await self._put(f"{path}/_lifecycle", lifecycle):
+            said.append(f"set the retention of the data stream {name} to {retention or 'for ever'}")
+        if stream.failure_store and not stream.failure_store.enabled:
+            said += await self._switch_on_failure_store(path)
+        if any(part.startswith(("template.mappings", "template.settings")) for part in changed):
+            said.append(f"{name} keeps its present mapping until it rolls over: POST /{name}/_rollover does it now")
+        return said
+
+    async def _switch_on_failure_store(self, path: str) -> list[str]:
+        """What came of it. It takes a privilege that nothing else here needs, and is not worth failing for."""
+        where = f"the failure store of the data stream {self._target.data_stream}"
+        if FAILURE_STORE in self._left_out:
+            return []
+        try:
+            done = await self._put(f"{path}/_options", {"failure_store": {"enabled": True}})
+        except _Refused as refusal:
+            return [f"{where} stays off: {refusal}"]
+        return [f"switched on {where}"] if done else []
+
+    async def _put(self, path: str, body: Json) -> bool:
+        """Whether the server knows the request, and did it."""
+        answer = await self._ask("PUT", path, body)
+        if answer.status in _UNKNOWN:
+            return False
+        _decoded(answer, dict[str, Any])
+        return True
+
+    async def _ask(self, method: str, path: str, body: Json | None = None) -> Answer:
+        answer = await self._elastic.ask_any(Question(method, path, msgspec.json.encode(body) if body else b""))
+        if answer.status == 0:
+            raise _Refused(answer)
+        return answer
 
 
-def _explained(error: ApiError | TransportError | OSError) -> str:
+def _decoded(answer: Answer, shape: type[_Shape]) -> _Shape:
+    """The body of a success. Raises _Refused."""
+    if answer.status != HTTPStatus.OK:
+        raise _Refused(answer)
+    try:
+        return msgspec.json.decode(answer.body, type=shape)
+    except (msgspec.DecodeError, UnicodeError):
+        detail = f"{answer.url} answers, but not as Elasticsearch does"
+        raise _Refused(Answer(0, detail=detail)) from None
+
+
+def _explained(answer: Answer) -> str:
     """What a person needs: the server's reason, or that it was not reached; never the credentials."""
-    if isinstance(error, ApiError):
-        hint = (
-            " (check the credentials and their privilege manage_index_templates)"
-            if error.status_code in (401, 403)
-            else ""
-        )
-        return f"HTTP {error.status_code}: {error.message}{hint}"
-    if isinstance(error, OSError):
-        what = error.filename or "the TLS files (ca_file, client_certificate_file, client_key_file)"
-        return f"cannot read {what}: {error.strerror}"
-    return f"{error.message} (check elasticsearch_url)"
+    if answer.status == 0:
+        return f"{answer.detail} (check elasticsearch_url)"
+    if 300 <= answer.status < 400:
+        return f"HTTP {answer.status}: redirected to {answer.location} (set elasticsearch_url to it)"
+    refusal = whole_refusal(answer)
+    named = "" if refusal.type == "unknown" else f"{refusal.type}: "
+    privileges = "manage_index_templates, and on the data stream view_index_metadata, manage_data_stream_lifecycle"
+    denied = answer.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+    hint = f" (check the credentials and their privileges: {privileges})" if denied else ""
+    return f"HTTP {answer.status}: {named}{refusal.reason}{hint}"

@@ -86,6 +86,14 @@ def answers(verdict: Verdict) -> bool:
     return verdict.level is not Level.ERROR
 
 
+def product(answer: Answer) -> str:
+    """Name and version, by the answer to WHO_IS_THERE; empty where it does not say."""
+    root = _decoded(answer.body, _Root) if answer.status == 200 else None
+    if root is None:
+        return ""
+    return f"{'OpenSearch' if root.version.distribution == 'opensearch' else 'Elasticsearch'} {root.version.number}"
+
+
 def rights(answer: Answer, target: str, *, exists: bool | None) -> Verdict:
     """Whether the credentials may write to the target. `exists` is None where that is not known."""
     if answer.status in (401, 403):
@@ -147,12 +155,12 @@ def _node(answer: Answer) -> Verdict:
         return Verdict(Level.WARNING, f"{answer.url} answers; which version it is was not to be learned")
     if answer.status != 200:
         return Verdict(Level.ERROR, f"{answer.url} answers HTTP {answer.status}: {whole_refusal(answer).reason}")
-    root = _decoded(answer.body, _Root)
-    if root is None:
+    name = product(answer)
+    if not name:
         return Verdict(Level.ERROR, f"{answer.url} answers, but is no Elasticsearch (check elasticsearch_url)")
-    product = "OpenSearch" if root.version.distribution == "opensearch" else "Elasticsearch"
-    text = f"{answer.url} is {product} {root.version.number}"
-    if product == "Elasticsearch" and _numbers(root.version.number) < _OLDEST:
+    text = f"{answer.url} is {name}"
+    kind, number = name.split(" ", 1)
+    if kind == "Elasticsearch" and _numbers(number) < _OLDEST:
         return Verdict(Level.ERROR, f"{text}: data streams came with 7.9; use a newer one")
     return Verdict(Level.OK, text)
 

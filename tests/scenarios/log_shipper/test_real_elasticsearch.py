@@ -2,10 +2,8 @@
 404, 413 and 429, its silence and its death.
 """
 
-import os
+import json
 import secrets
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,8 @@ from tests.support.books import assert_balanced
 from tests.support.delivery_stage import Stage
 from tests.support.elastic import StartElasticsearch
 from tests.support.scale import scaled
-from tests.support.shipper import ROOT
+from tests.support.setting_up import set_up
+from tests.support.shapes import KEPT, ODD_LINES
 
 LINES = scaled(8000, 100_000)
 
@@ -55,23 +54,6 @@ def witnessed(url: str, target: str) -> list[str]:
         return found
 
 
-def set_up(url: str, stream: str) -> str:
-    """Run `--setup`; what it says."""
-    variables = {"ELASTICSEARCH_URL": url, "DATA_STREAM": stream, "PATHS": "/logs/*.log"}
-    done = subprocess.run(
-        [sys.executable, "-m", "sidecars", "log-shipper", "--setup"],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
-        | {f"LOG_SHIPPER_{name}": text for name, text in variables.items()},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 def test_kills_and_a_lost_state_double_nothing_in_a_real_data_stream(
     tmp_path: Path, elasticsearch_server: Server, stream: str
 ) -> None:
@@ -102,6 +84,24 @@ def test_the_setup_changes_nothing_the_second_time(elasticsearch_server: Server,
         assert client.indices.get_index_template(name=f"*{stream}*").body == before
     assert before["index_templates"], "there is a template for the stream"
     assert first != second
+
+
+def test_lines_of_every_shape_arrive_in_a_real_data_stream(
+    tmp_path: Path, elasticsearch_server: Server, stream: str
+) -> None:
+    url = elasticsearch_server.url
+    set_up(url, stream)
+    with Stage(tmp_path, elasticsearch_url=url, data_stream=stream, parse="json") as stage:
+        stage.append(ODD_LINES)
+        stage.shipper.start()
+        stage.wait_until_delivered(60)
+        assert stage.outcomes() == {"indexed": len(ODD_LINES)}, stage.letters()
+    with Elasticsearch(url, request_timeout=60) as client:
+        client.indices.refresh(index=stream)
+        found = client.search(index=stream, size=1000)["hits"]["hits"]
+    assert len(found) == len(ODD_LINES), "what is stored is to be found"
+    everything = json.dumps([hit["_source"] for hit in found])
+    assert [text for text in KEPT if text not in everything] == []
 
 
 def test_a_real_mapping_conflict_goes_to_the_dead_letters(tmp_path: Path, elasticsearch_server: Server) -> None:
