@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from tests.services.elasticsearch_node import is_healthy
-from tests.services.elasticsearch_package import Unavailable
+from tests.services.maven import Unavailable
 
 if TYPE_CHECKING:
     from testcontainers.core.container import DockerContainer

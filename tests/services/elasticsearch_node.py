@@ -1,4 +1,4 @@
-"""One Elasticsearch node as a process of ours: started from the package, stopped, killed, frozen, started again."""
+"""One Elasticsearch (or OpenSearch) node as a process of ours: started, stopped, killed, frozen, started again."""
 
 import atexit
 import ctypes
@@ -12,15 +12,13 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
-from tests.services.elasticsearch_package import Package, Unavailable
+from tests.services.maven import Unavailable
 
 _START_SECONDS = 180.0
 _STOP_SECONDS = 30.0
 _PACE_SECONDS = 0.1
-_JVM = ["-Xms256m", "-Xmx256m", "-XX:+UseSerialGC"]
-_ADD_MODULES = "org.elasticsearch.server,jdk.net,jdk.management.agent,jdk.incubator.vector"
-_NATIVE = "org.elasticsearch.nativeaccess,org.apache.lucene.core"
 _SETTINGS = {
     "discovery.type": "single-node",
     "network.host": "127.0.0.1",
@@ -44,6 +42,16 @@ def _die_with_parent() -> None:
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+class Package(Protocol):
+    """A server that is laid out."""
+
+    def furnish(self, home: Path) -> None:
+        """Put into a home folder what the server looks for there."""
+
+    def command(self) -> list[str]:
+        """What starts the server, but for the home folder and the settings."""
+
+
 class Node:
     """A running node; it keeps its data folder and its port through `restart`, and never outlives the test run."""
 
@@ -54,9 +62,7 @@ class Node:
         self._log = self._home / "output.log"
         self._port = 0
         self._process: subprocess.Popen[bytes] | None = None
-        for name in ("config", "data", "logs", "lib", "plugins"):
-            (self._home / name).mkdir()
-        (self._home / "modules").symlink_to(package.modules)
+        package.furnish(self._home)
         atexit.register(self.discard)
         self._start()
 
@@ -125,11 +131,9 @@ class Node:
         self._wait_until_healthy(self._process, ports)
 
     def _command(self) -> list[str]:
-        package = self._package
-        modules = ["--module-path", str(package.jars), "--add-modules", _ADD_MODULES]
-        java = [str(package.java), *_JVM, *modules, f"--enable-native-access={_NATIVE}", "-cp", str(package.classes)]
         settings = {**self._settings, "http.port": str(self._port)}
-        return [*java, "Launcher", str(self._home), *(f"{name}={value}" for name, value in settings.items())]
+        named = (f"{name}={value}" for name, value in settings.items())
+        return [*self._package.command(), str(self._home), *named]
 
     def _wait_until_healthy(self, process: subprocess.Popen[bytes], ports: Path) -> None:
         deadline = time.monotonic() + _START_SECONDS

@@ -11,7 +11,7 @@ from typing import Protocol
 from tests.services import elasticsearch_container, elasticsearch_package
 from tests.services.elasticsearch_container import Container
 from tests.services.elasticsearch_node import Node, is_healthy
-from tests.services.elasticsearch_package import Unavailable
+from tests.services.maven import Unavailable
 
 
 class Server(Protocol):

@@ -14,8 +14,8 @@ import pytest
 from sidecars.devstack.elasticsearch import Options
 from sidecars.devstack.serving import Served, serving
 from tests.services import elasticsearch_server as real
-from tests.services.elasticsearch_package import Unavailable
 from tests.services.elasticsearch_server import Server
+from tests.services.maven import Unavailable
 
 GiveUp = Callable[[str, str], NoReturn]
 StartElasticsearch = Callable[[Mapping[str, str]], Server]

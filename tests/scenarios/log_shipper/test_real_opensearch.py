@@ -1,0 +1,94 @@
+"""The shipper against a real OpenSearch: what `--setup` leaves out there, and what arrives even so."""
+
+import json
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.services import opensearch_package
+from tests.services.elasticsearch_node import Node
+from tests.services.maven import Unavailable
+from tests.support.books import assert_balanced
+from tests.support.delivery_stage import Stage
+from tests.support.elastic import GiveUp
+from tests.support.rest import call, count
+from tests.support.setting_up import set_up
+from tests.support.shapes import KEPT, ODD_LINES, SHAPES
+
+REFUSED = {"a list of numbers", "a list of everything", "a long text in an object"}
+"""What OpenSearch's mapping cannot be made to take, where the field is new or holds objects."""
+
+
+@pytest.fixture(scope="module")
+def opensearch(without_server: GiveUp) -> Iterator[str]:
+    """The address of a node."""
+    try:
+        node = Node(opensearch_package.prepare(), {})
+    except Unavailable as reason:
+        without_server("opensearch", str(reason))
+    yield node.url
+    node.discard()
+
+
+@pytest.fixture
+def stream() -> str:
+    return f"logs-shipped-{secrets.token_hex(6)}"
+
+
+def documents(url: str, target: str) -> list[dict[str, Any]]:
+    call(url, "POST", f"/{target}/_refresh")
+    hits = call(url, "POST", f"/{target}/_search", {"size": 10_000}).body["hits"]["hits"]
+    return [hit["_source"] for hit in hits]
+
+
+def test_the_setup_says_what_is_left_out_and_changes_nothing_the_second_time(opensearch: str, stream: str) -> None:
+    first = set_up(opensearch, stream)
+    assert first[0] == f"created the index template sidecars-{stream} for the data stream {stream}"
+    assert len(first) == 4
+    assert all(line.startswith("left out, as OpenSearch 3.") for line in first[1:])
+    assert any("the retention" in line for line in first)
+    path = f"/_index_template/sidecars-{stream}"
+    before = call(opensearch, "GET", path).body
+    assert set_up(opensearch, stream) == [
+        f"the index template sidecars-{stream} is as it should be; nothing changed",
+        *first[1:],
+    ]
+    assert call(opensearch, "GET", path).body == before
+
+
+def test_kills_double_nothing_in_a_data_stream(tmp_path: Path, opensearch: str, stream: str) -> None:
+    set_up(opensearch, stream)
+    with Stage(tmp_path, elasticsearch_url=opensearch, data_stream=stream, batch_bytes=64 << 10) as stage:
+        stage.write(5000, " of an app")
+        for _ in range(2):
+            stage.shipper.start()
+            stage.shipper.wait_until(lambda: stage.shipper.metric("records_total") > 500, "some progress")
+            stage.shipper.kill()
+        (tmp_path / "state" / "checkpoint.json").unlink(missing_ok=True)
+        stage.shipper.start()
+        stage.wait_until_delivered(120)
+        assert stage.outcomes()["duplicate"] > 0
+        assert_balanced(stage.lines, [document["message"] for document in documents(opensearch, stream)])
+
+
+def test_lines_of_every_shape_arrive_but_for_those_that_it_has_no_mapping_for(
+    tmp_path: Path, opensearch: str, stream: str
+) -> None:
+    set_up(opensearch, stream)
+    odd = ODD_LINES[len(SHAPES) :]
+    shapes = [
+        json.dumps({"message": name, f"field{number}": value, "all": value})
+        for number, (name, value) in enumerate(SHAPES.items())
+        if name not in REFUSED
+    ]
+    with Stage(tmp_path, elasticsearch_url=opensearch, data_stream=stream, parse="json") as stage:
+        stage.append([*shapes, *odd])
+        stage.shipper.start()
+        stage.wait_until_delivered(60)
+        assert stage.outcomes() == {"indexed": len(shapes) + len(odd)}, stage.letters()
+    assert count(opensearch, stream) == len(shapes) + len(odd), "what is stored is to be found"
+    everything = json.dumps(documents(opensearch, stream))
+    assert [text for text in KEPT if text not in everything] == []
