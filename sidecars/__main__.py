@@ -84,8 +84,8 @@ def verb_of(words: list[str]) -> tuple[str, list[str]]:
     if first in verbs:
         return first, words[1:]
     if second in verbs and first in known_names():
-        named_again = words[2:3] and words[2] in known_names()
-        return second, words[2:] if named_again else [first, *words[2:]]
+        about = {*known_names(), *(_VERBS if second == "help" else ())}
+        return second, words[2:] if about & set(words[2:3]) else [first, *words[2:]]
     return "", words
 
 

@@ -127,6 +127,7 @@ def test_a_program_called_like_a_sidecar_runs_it(tmp_path: Path) -> None:
         (("check", "--help"), ("help", "check")),
         (("check", "log-shipper", "-h"), ("help", "check")),
         (("schema", "--help"), ("help", "schema")),
+        (("log-shipper", "help", "check"), ("help", "check")),
         (("log-shipper", "schema"), ("schema", "log-shipper")),
         (("log-shipper", "schema", "log-shipper"), ("schema", "log-shipper")),
     ],

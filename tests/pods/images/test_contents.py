@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from tests.pods.images.engine import LABEL, docker, image
+from tests.pods.images.engine import LABEL, docker, image, run
 from tests.pods.images.rows import ROWS, Row
 from tests.support.sidecar_process import ROOT
 
@@ -148,3 +148,18 @@ def test_scanners_find_what_it_is_made_of_and_it_holds_the_extras_of_its_own_sid
     folders = {path.split("/")[-2] for path in files(row.name) if re.fullmatch(r".*/sidecars/[a-z_]+/agent\.py", path)}
     assert folders == {name.replace("-", "_") for name in names}
     assert not [path for path in files(row.name) if "/sidecars/devstack" in path]
+
+
+@each
+def test_its_entry_point_takes_help_and_check_with_the_name_or_without(row: Row) -> None:
+    """`docker run IMAGE check NAME` arrives as `NAME check NAME`."""
+    named = [] if row.name != "sidecar" else ["log-shipper"]
+    name = row.name if row.name != "sidecar" else "log-shipper"
+    for words in (["check", name], ["check", *named]):
+        done = run("run", "--rm", "--label", LABEL, "--network", "none", image(row.name), *words, "--log-level", "loud")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert 'cannot use log_level="loud"' in done.stderr
+    for words in (["help", name], ["help", "check"], ["check", "--help"]):
+        done = run("run", "--rm", "--label", LABEL, "--network", "none", image(row.name), *words)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith("usage: sidecar ")

@@ -49,7 +49,10 @@ def test_it_asks_for_the_page_it_is_told(started: Container, page: str, text: st
 
 def test_nobody_there_is_status_1_with_the_reason(started: Container) -> None:
     done = started.execute("sidecar-probe", "livez", "1")
-    assert (done.returncode, done.stdout) == (1, "cannot ask 127.0.0.1:1 for /livez: nobody listens there\n")
+    assert (done.returncode, done.stdout) == (
+        1,
+        "cannot ask 127.0.0.1 or ::1, port 1, for /livez: nobody listens there\n",
+    )
 
 
 @pytest.mark.parametrize("words", [("metrics",), ("livez", "70000"), ("livez", "9101", "x")])
