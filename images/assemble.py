@@ -41,18 +41,7 @@ UNUSED = (
     *("**/*.c", "**/*.h", "**/*.hash", "**/*.pxd", "**/*.pyi", "**/*.pyx", "**/tests"),
     # Its Python twin does the same; this one alone would bring the C++ library along (2.4 MB).
     "frozenlist/_frozenlist.*.so",
-    # `--setup` needs two calls of the Elasticsearch client: not its query language, nor the time zones of that.
-    *(
-        "elasticsearch/dsl",
-        "elasticsearch/esql",
-        "dateutil",
-        "python_dateutil-*.dist-info",
-        "tzdata",
-        "tzdata-*.dist-info",
-    ),
 )
-# Four fifths of this library are documentation of calls; its bytecode goes without, its sources keep it.
-WITHOUT_DOCSTRINGS = "elasticsearch"
 # Folders that a sidecar must be able to write where nothing is mounted over them. A named volume of Docker takes over
 # owner and mode from what the image has in its place, so these decide whether a volume can be written at all.
 WRITABLE = {
@@ -143,7 +132,6 @@ def packages(name: str, root: str) -> None:
         os.makedirs(root + folder)
         os.chown(root + folder, USER, USER)
     write(f"{root}/usr/share/sbom/{name}.cdx.json", sbom.document(name, target, STATUS))
-    compile_all(f"{target}/{WITHOUT_DOCSTRINGS}", root, optimize=2)
     compile_all(target, root)
     finish(root)
 

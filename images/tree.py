@@ -52,17 +52,16 @@ def drop_dead_links(root: str) -> None:
             os.unlink(path)
 
 
-def compile_all(library: str, root: str, optimize: int = 0) -> None:
+def compile_all(library: str, root: str) -> None:
     """Compile a Python library (a folder below `root`, or none there) where it is not compiled yet.
 
-    Unchecked: the files of an image never change, so nobody need compare them with their sources at each start. With
-    `optimize` 2 docstrings and asserts are left out, but the files are named as usual.
+    Unchecked: the files of an image never change, so nobody need compare them with their sources at each start.
     """
     for path in sorted(entries(library)):
         place, source = compiled_name(path), path.endswith(".py")
         if source and not os.path.exists(place):
             unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
-            py_compile.compile(path, place, path.removeprefix(root), True, optimize, unchecked)
+            py_compile.compile(path, place, path.removeprefix(root), True, invalidation_mode=unchecked)
 
 
 def compiled_name(path: str) -> str:
