@@ -4,7 +4,7 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -16,9 +16,9 @@ from .core.choices import IdMode
 from .core.schedule import Hedge, Race, hedge
 
 if TYPE_CHECKING:
-    from elastic_transport import NodePool
-
-    from .elastic import Elastic, Node
+    from .core.pool import Pool
+    from .elastic import Elastic
+    from .node import Node
 
 NODE_FAILURES = (0, 502, 503, 504)
 """Another node may do better."""
@@ -43,10 +43,12 @@ class Attempt:
     connections, until one answers. Then the others are given up.
     """
 
-    def __init__(self, elastic: "Elastic", pool: "NodePool", ask: "Callable[[Node, float], Awaitable[Answer]]") -> None:
+    def __init__(
+        self, elastic: "Elastic", pool: "Pool[Node]", ask: "Callable[[Node, float], Awaitable[Answer]]"
+    ) -> None:
         self._elastic = elastic
         self._pool = pool
-        self._nodes = cast("list[Node]", pool.all())
+        self._nodes = pool.all()
         self._asks = ask
         self._own_ids = elastic.settings.id_mode is IdMode.DERIVED
         self._race = Race()
@@ -115,7 +117,7 @@ class Attempt:
         """The node whose turn it is. One that was asked in this attempt already can be back in turn (a second after it
         failed, while the next one is waited for): then one that was not, and rather one that answered the last time.
         """
-        node = cast("Node", self._pool.get())
+        node = self._pool.next(monotonic())
         if node not in self._asked:
             return node
         others = [each for each in self._nodes if each not in self._asked]
@@ -144,13 +146,13 @@ class Attempt:
 
     def _note(self, copy: _Copy, *, failed: bool, silent: bool) -> None:
         """What the pool, and the next attempts, have to know of a node."""
-        known = next((node for node in self._nodes if node.config == copy.node.config), None)
+        known = next((node for node in self._nodes if node.place == copy.node.place), None)
         if known is None:
             return
         if failed:
-            self._pool.mark_dead(known)
+            self._pool.failed(known, monotonic())
         else:
-            self._pool.mark_live(known)
+            self._pool.answered(known)
         (self._elastic.failed.add if silent else self._elastic.failed.discard)(known)
 
     def _won(self, winner: _Copy, patience_seconds: float) -> None:
@@ -159,7 +161,7 @@ class Attempt:
         self._elastic.latency.answered(now - winner.sent_at)
         self._elastic.addresses.answered(winner.line)
         for beaten in self._copies:
-            if beaten.node.config != winner.node.config and now - beaten.sent_at >= patience_seconds:
+            if beaten.node.place != winner.node.place and now - beaten.sent_at >= patience_seconds:
                 self._note(beaten, failed=True, silent=True)
 
     async def _next_ended(self, due: float) -> tuple[_Copy, Answer] | None:

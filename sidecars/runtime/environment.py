@@ -14,7 +14,7 @@ IGNORED = {
     # files that a library would write: the app's own, in a folder that may not even be here
     "PROMETHEUS_MULTIPROC_DIR": "prometheus_client",
     "prometheus_multiproc_dir": "prometheus_client",
-    "SSLKEYLOGFILE": "ssl, urllib3, elastic_transport",  # and the keys of our connections in it
+    "SSLKEYLOGFILE": "ssl, urllib3",  # and the keys of our connections in it
     # how the app's metrics look
     "PROMETHEUS_DISABLE_CREATED_SERIES": "prometheus_client",
     "PROMETHEUS_LEGACY_NAME_VALIDATION": "prometheus_client",

@@ -7,7 +7,8 @@ has from 3.15 on). Prices are of resident memory, on Python 3.14.
 
 import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from importlib.machinery import ModuleSpec, PathFinder
 from threading import RLock
 from types import ModuleType
@@ -42,7 +43,7 @@ def defer() -> None:
             sys.modules[name] = _deferred(spec)
     for name in LEFT_OUT:
         sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # makes an import fail, by the language reference
-    sys.meta_path.insert(0, _WithoutCertificates())
+    sys.meta_path.insert(0, _Finder())
 
 
 def _spec(name: str) -> ModuleSpec | None:
@@ -83,30 +84,58 @@ class _Half(ModuleType):
             return object.__getattribute__(self, name)
 
 
-class _WithoutCertificates:
-    """Finds aiohttp's module for connections, which at its import loads the system's certificates for requests that
-    bring no TLS context. Ours bring one, so that would be 2 MiB for nobody.
-    """
+@contextmanager
+def _without_servers() -> Iterator[None]:
+    """The metrics library can serve and push by itself, for which it asks for servers; neither is used here."""
+    standing_in = [_standing_in(name, names) for name, names in _SERVERS.items() if name not in sys.modules]
+    sys.modules.update({module.__name__: module for module in standing_in})
+    try:
+        yield
+    finally:
+        for module in standing_in:
+            del sys.modules[module.__name__]
+
+
+def _standing_in(name: str, names: Sequence[str]) -> ModuleType:
+    module = ModuleType(name)
+    for each in names:
+        setattr(module, each, type(each, (), {}))
+    return module
+
+
+_SERVERS = {
+    "http.server": ("BaseHTTPRequestHandler",),
+    "socketserver": ("ThreadingMixIn",),
+    "wsgiref.simple_server": ("WSGIRequestHandler", "WSGIServer", "make_server"),
+}
+_SPARINGLY: dict[str, Callable[[], AbstractContextManager[None]]] = {
+    # 2 MiB of the system's certificates for requests that bring no TLS context; ours bring one
+    "aiohttp.connector": without_certificates,
+    # 0.4 MiB
+    "prometheus_client.exposition": _without_servers,
+}
+
+
+class _Finder:
+    """Finds the modules that are to be imported sparingly."""
 
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: object = None) -> ModuleSpec | None:
-        """Find that module, once."""
+        """Find one of them, as usual."""
         del target
-        if name != "aiohttp.connector":
-            return None
-        sys.meta_path.remove(self)
-        spec = PathFinder.find_spec(name, path)
+        spec = PathFinder.find_spec(name, path) if name in _SPARINGLY else None
         if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader)  # type: ignore[assignment]  # behaves as one
+            spec.loader = _Loader(spec.loader, _SPARINGLY[name])  # type: ignore[assignment]  # behaves as one
         return spec
 
 
 class _Loader:
-    def __init__(self, loader: "Loader") -> None:
+    def __init__(self, loader: "Loader", sparingly: Callable[[], AbstractContextManager[None]]) -> None:
         self._loader = loader
+        self._sparingly = sparingly
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)  # its source, for tracebacks
 
     def exec_module(self, module: ModuleType) -> None:
-        with without_certificates():
+        with self._sparingly():
             self._loader.exec_module(module)

@@ -1,8 +1,7 @@
 """Each sidecar as it ships: which there are, what each may weigh, and how to start one to look at it from outside.
 
 A sidecar runs in a virtual environment of its own locked requirements and nothing else, as in its image: some libraries
-import whatever they find installed (elastic_transport takes requests and httpx), so the development environment would
-weigh them too.
+import whatever they find installed, so the development environment would weigh that too.
 """
 
 import json

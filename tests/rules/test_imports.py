@@ -113,7 +113,7 @@ GOOD = {
     "the base libraries": ("sidecars/log_shipper/agent.py", "import aiohttp\nfrom opentelemetry import trace"),
     "the SDK in its home": (SDK_HOME, "from opentelemetry.sdk.trace import TracerProvider"),
     "the environment in its home": ("sidecars/runtime/environment.py", "import os\nos.environ['A']"),
-    "a library in the contracts": ("sidecars/log_shipper/elastic.py", "import elastic_transport"),
+    "a library in the contracts": ("sidecars/log_shipper/compress.py", "import isal"),
 }
 
 

@@ -125,6 +125,19 @@ def test_certificates_are_loaded_only_for_who_asks(tmp_path: Path) -> None:
     assert said == f"0 {authority} 1 {tmp_path}"
 
 
+def test_metrics_are_shown_without_servers_and_the_servers_are_there_afterwards() -> None:
+    said = run("""
+from prometheus_client import CollectorRegistry, Counter, generate_latest
+registry = CollectorRegistry()
+Counter("a", "A.", registry=registry).inc()
+print("a_total 1.0" in generate_latest(registry).decode(), "http.server" in sys.modules, "socketserver" in sys.modules)
+from http.server import BaseHTTPRequestHandler
+from socketserver import BaseRequestHandler
+print(issubclass(BaseHTTPRequestHandler, BaseRequestHandler))
+""")
+    assert said == "True False False\nTrue"
+
+
 def test_a_traceback_shows_the_lines_of_the_http_library() -> None:
     said = run("import aiohttp.connector, inspect; print(inspect.getsource(aiohttp.connector.TCPConnector)[:18])")
     assert said == "class TCPConnector"

@@ -3,18 +3,18 @@ that has no answer, others or the same again.
 """
 
 import asyncio
+import random
 from array import array
-from functools import partial
-from typing import Any
+from collections.abc import Mapping
 
 import pytest
-from elastic_transport import ApiResponseMeta, BinaryApiResponse, ConnectionTimeout, HttpHeaders, NodeConfig, NodePool
-from elastic_transport import ConnectionError as CannotConnect
 
 from sidecars.log_shipper.connection import Addresses
 from sidecars.log_shipper.core.batch import Payload
+from sidecars.log_shipper.core.pool import Pool
 from sidecars.log_shipper.core.schedule import Hedge
-from sidecars.log_shipper.elastic import Elastic, Node
+from sidecars.log_shipper.elastic import Elastic
+from sidecars.log_shipper.node import Node, NoReply, Place, Reply
 from sidecars.runtime import Stop
 from tests.support.context import passes, settings
 
@@ -48,46 +48,44 @@ class Script:
 class Played(Node):
     """A node without a network."""
 
-    def __init__(self, config: NodeConfig, addresses: Addresses, script: Script, *, twin: bool = False) -> None:
-        super().__init__(config, addresses)
+    def __init__(self, port: int, script: Script, *, twin: bool = False) -> None:
+        super().__init__(Place("http", "node.invalid", port), Addresses(), 1)
         self.script, self.is_twin = script, twin
 
     def twin(self) -> Node:
-        return Played(self.config, Addresses(), self.script, twin=True)
+        return Played(self.place.port, self.script, twin=True)
 
-    async def perform_request(self, *_: Any, request_timeout: Any = None, **__: Any) -> Any:  # type: ignore[override]  # it is shorter so
+    async def ask(self, method: str, path: str, body: bytes, headers: Mapping[str, str], limit_seconds: float) -> Reply:
         script = self.script
         script.sent.append(clock())
         if self.is_twin:
             script.new.append(clock())
-        if DOWN <= self.port < LIVE:
-            raise CannotConnect("refused")
+        if DOWN <= self.place.port < LIVE:
+            raise NoReply("connection", "refused")
         script.under_way += 1
         try:
-            if self.port != LIVE or clock() < script.well_at:
-                await passes(float(request_timeout))
-                raise ConnectionTimeout("nobody answered")
+            if self.place.port != LIVE or clock() < script.well_at:
+                await passes(limit_seconds)
+                raise NoReply("timeout", "nobody answered")
             await passes(script.answer_seconds)
         finally:
             script.under_way -= 1
-        meta = ApiResponseMeta(status=200, http_version="1.1", headers=HttpHeaders(), duration=0.0, node=self.config)
-        return BinaryApiResponse(body=b"{}", meta=meta)
+        return Reply(200, b"{}")
 
 
 class Nodes(Elastic):
-    """Elastic with these nodes. One that failed is back in turn at once: the pool's clock is not the virtual one, and
-    waiting for the next silent node takes longer than the second for which the first is left out.
+    """Elastic with these nodes, in an order drawn by lot. One that failed is back in turn at once, unless said
+    otherwise.
     """
 
     def __init__(self, *ports: int, backoff_seconds: float = 0, **given: object) -> None:
         self.hedges: list[Hedge] = []
         super().__init__(settings(**given), Stop(), self.hedges.append)
         self.script = Script()
-        configs = [NodeConfig("http", "node.invalid", port) for port in ports]
-        node_class = partial(Played, addresses=self.addresses, script=self.script)
-        self.pool = NodePool(configs, node_class=node_class, dead_node_backoff_factor=backoff_seconds)  # type: ignore[arg-type]
+        nodes: list[Node] = [Played(port, self.script) for port in random.sample(ports, len(ports))]
+        self.pool = Pool(nodes, first_seconds=backoff_seconds)
 
-    async def _nodes(self) -> NodePool:
+    async def _nodes(self) -> Pool[Node]:
         return self.pool
 
     async def timed(self) -> tuple[float, int, tuple[str, ...]]:
@@ -113,7 +111,7 @@ async def test_each_of_several_silent_nodes_is_asked_once_in_an_attempt() -> Non
         for _ in range(3):
             answer = await nodes.send(PAYLOAD)
             assert (answer.status, answer.failovers[:2]) == (0, ("timeout", "timeout"))
-        assert set(nodes.pool._dead_consecutive_failures.values()) == {3}
+        assert [nodes.pool.failures(node) for node in nodes.pool.all()] == [3, 3, 3]
         assert len(nodes.script.sent) == 9
 
 
@@ -215,7 +213,7 @@ async def test_while_stopping_a_silent_node_beside_a_good_one_costs_a_second() -
 async def test_an_address_that_is_given_twice_is_one_node() -> None:
     given = settings(elasticsearch_url=("http://Es.invalid:9200/", "http://es.invalid:9200", "https://u@es.invalid"))
     elastic = Elastic(given)
-    assert sorted(node.base_url for node in (await Elastic._nodes(elastic)).all()) == [
+    assert sorted(node.place.url for node in (await Elastic._nodes(elastic)).all()) == [
         "http://es.invalid:9200",
         "https://es.invalid:443",
     ]
