@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sidecars.runtime import Context, Flag, Permanent, Sidecar, Transient
-from sidecars.runtime.stop import monotonic
+from sidecars.runtime.stop import monotonic, seconds_until
 
 from .check import findings, step_text
 from .core.plan import Done, Verdict
@@ -147,27 +147,47 @@ class Reloader:
         if self._detection.absent:
             raise Transient(f"cannot read {', '.join(self._detection.absent)}: nobody is told a part of the content")
         self._detection.settling.hand_on()
-        since = self._standing.order.since if self._standing.order else monotonic()
-        order = Order(digest, monotonic(), since, forced=True)
-        self._delivery.put(order)
-        await self._ended(order)
-        if not order.ended.done():
+        done = await self._outcome(self._ordered_by_hand(digest))
+        if done is None:
             plan = self._delivery.plan
             raise Transient(f"still pending: {plan.blocked() if plan else ''}; it is tried again")
-        done = order.ended.result()
         if done.verdict is Verdict.APPLIED:
             return {"hash": digest, "result": done.verdict.value}
         if done.verdict is Verdict.SUPERSEDED:
             raise Transient("newer content came, which is told instead")
         raise Permanent(f"{done.verdict}: {done.reason}")
 
-    async def _ended(self, order: Order) -> None:
+    def _ordered_by_hand(self, digest: str) -> Order:
+        """An order of this content: that of another request, as long as nothing holds it up, or a new one."""
+        newest, plan = self._standing.order, self._delivery.plan
+        if newest and newest.forced and newest.digest == digest and not (plan and plan.blocked()):
+            return newest
+        order = Order(digest, monotonic(), newest.since if newest else monotonic(), forced=True)
+        self._delivery.put(order)
+        return order
+
+    async def _outcome(self, order: Order) -> Done | None:
+        """The end of this content, also when another order of the same took the place of this one; None when that takes
+        too long, or we stop.
+        """
+        until = monotonic() + _BY_HAND_SECONDS
+        while await self._ended(order, until):
+            done, newest = order.ended.result(), self._standing.order
+            if done.verdict is not Verdict.SUPERSEDED:
+                return done
+            if newest is None or newest is order or newest.digest != order.digest:
+                return Done(Verdict.APPLIED) if self._standing.applied == order.digest else done
+            order = newest
+        return None
+
+    async def _ended(self, order: Order, until: float) -> bool:
         """Wait for the end; not for ever, and not when we stop."""
         async with asyncio.TaskGroup() as tasks:
             stop = tasks.create_task(self._ctx.stop.wait(), name="stop")
             waits: set[asyncio.Future[Any]] = {order.ended, stop}
-            await asyncio.wait(waits, timeout=_BY_HAND_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waits, timeout=seconds_until(until), return_when=asyncio.FIRST_COMPLETED)
             stop.cancel()
+        return order.ended.done()
 
     def _recover(self) -> None:
         generations, rules = self._shared.generations, self._settings.render

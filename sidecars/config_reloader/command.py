@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Literal, Self
 
 from .core.change import Change
-from .core.outcome import Outcome, Result
+from .core.outcome import Outcome, Result, one_line
 
 _KEPT_BYTES = 4096
 _READ_BYTES = 1 << 16  # what a pipe holds: pipe(7)
@@ -28,13 +28,14 @@ _SHORTAGES = frozenset({errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE, 
 """Why a program may start the next time."""
 _CUT_SHORT = frozenset({-signal.SIGKILL, -signal.SIGTERM})
 """Ends that it did not choose (the OOM killer): a validator has given no verdict then."""
+_NO_VERDICT = _CUT_SHORT | {os.EX_TEMPFAIL}
 
 
 async def run(command: tuple[str, ...], change: Change, timeout_seconds: float, environ: Mapping[str, str]) -> Outcome:
     """Run the command to its end, without a shell and without input; `environ` and two variables of ours are its
     environment. What it started and left in its process group ends with it: at the latest 2 s after the time-out, and
     at once when we are cancelled. FAILED for an exit status other than 0, DENIED when it cannot be started, UNREACHABLE
-    when it cannot be started just now, or somebody ended it.
+    when it cannot be started just now, somebody ended it, or it says that it cannot say now (75).
     """
     arguments = [change.fill(argument) for argument in command]
     variables = {**environ, "CONFIG_RELOADER_HASH": change.hash, "CONFIG_RELOADER_CANDIDATE": change.candidate}
@@ -51,7 +52,7 @@ async def run(command: tuple[str, ...], change: Change, timeout_seconds: float, 
     if not in_time:
         return Outcome(Result.TIMEOUT, f"{arguments[0]} did not end within {timeout_seconds:g} s and was killed{told}")
     status = child.process.returncode
-    result = Result.UNREACHABLE if status in _CUT_SHORT else Result.FAILED if status else Result.OK
+    result = Result.UNREACHABLE if status in _NO_VERDICT else Result.FAILED if status else Result.OK
     return Outcome(result, f"{arguments[0]}: {_ending(status)}{told}")
 
 
@@ -92,7 +93,7 @@ class _Tail:
         """Return the end of what was written, on one line."""
         self._read()  # the loop may not have come to it before the end
         text = self._kept.decode(errors="replace")
-        return " ".join("".join(c if c.isprintable() else " " for c in text).split())[-_SHOWN_CHARACTERS:]
+        return one_line(text)[-_SHOWN_CHARACTERS:]
 
     def _read(self) -> None:
         """Take what is there, at most what a pipe holds."""
@@ -190,6 +191,8 @@ def _not_started(program: str, error: OSError | ValueError) -> Outcome:
 
 
 def _ending(status: int) -> str:
+    if status == os.EX_TEMPFAIL:
+        return f"exit status {status} (it cannot say now)"
     if status >= 0:
         return f"exit status {status}"
     try:

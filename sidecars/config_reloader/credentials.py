@@ -8,7 +8,7 @@ import base64
 import os
 import ssl
 import stat
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from sidecars.kit.tls import trusting
 
@@ -95,6 +95,21 @@ def authorization(step: Http) -> str:
     else:
         return ""
     return f"Basic {base64.b64encode(f'{username}:{password}'.encode()).decode()}"
+
+
+def secrets(step: Http, change: Change, sent: str) -> frozenset[str]:
+    """What an answer may repeat and nobody is to read: `sent` (the value of Authorization) and what it was made of, the
+    values of headers, and the values of the query.
+    """
+    found = {change.fill(value) for value in step.headers.values()} | {sent}
+    scheme, _, value = sent.partition(" ")
+    found.add(value)
+    if scheme == "Basic":
+        found.add(base64.b64decode(value).decode().partition(":")[2])
+    query = urlsplit(change.fill(step.url)).query
+    found |= {query, *(value for _, value in parse_qsl(query)), *(pair.partition("=")[2] for pair in query.split("&"))}
+    words = {word for text in tuple(found) for word in text.split()}  # `X-Token: Token abc` may come back as `abc`
+    return frozenset((found | words) - {"", "Basic", "Bearer", change.hash, change.candidate})
 
 
 def _secret(setting: str, path: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from sidecars.runtime.stop import monotonic
 
-from .core.plan import TELLING, Done, Item, Plan, Verdict, items_of
+from .core.plan import TELLING, Done, Item, Plan, Verdict, ask_again_seconds, items_of
 from .core.steps import Confirm, Step
 from .journey import Journey
 from .mailbox import Order
@@ -29,6 +29,9 @@ class Delivery:
         shared.before_telling = self._before_telling
         self._noting: asyncio.Task[None] | None = None
         self._told_from = 0.0
+        self._standing.confirms = any(step.confirm for step in steps)
+        self._refusals = 0
+        """How often in a row a validator said no to the same content."""
         self.plan: Plan | None = None
         """What is under way."""
 
@@ -41,8 +44,10 @@ class Delivery:
 
     async def run(self) -> None:
         """Until cancelled."""
+        refused: Order | None = None
         while True:
-            order = await self._shared.mailbox.get()
+            order = await self._next(refused)
+            refused = None
             known = order.digest == self._standing.applied and not self._shared.touched
             if known and order.tells and not order.forced:
                 self._shared.ctx.health.mark_started()
@@ -57,6 +62,20 @@ class Delivery:
                 self._shared.touched = False
                 await self._state.save(order.digest)
             self._end(order, done, told=order.tells and bool(self._telling))
+            refused = order if done.may_pass else None
+
+    async def _next(self, refused: Order | None) -> Order:
+        """The newest content; if none comes for long, once more that which a validator refused."""
+        mailbox = self._shared.mailbox
+        self._refusals += 1
+        if refused and not await mailbox.wait(monotonic() + ask_again_seconds(self._refusals)):
+            # The app may run by now, without it: it must hear of what is published behind its back.
+            self.put(refused if refused.tells else replace(refused, tells=True))
+            self._shared.behind_since = monotonic()
+        order = await mailbox.get()
+        if refused is None or order.ended is not refused.ended:
+            self._refusals = 0
+        return order
 
     def _tell_after_all(self, order: Order) -> None:
         if self._shared.mailbox.arrived.is_set():

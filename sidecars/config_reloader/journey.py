@@ -148,6 +148,8 @@ class Journey:
         fields = {"step": item.kind.value, "outcome": outcome.result.value, "attempt": attempt}
         if outcome.ok:
             self._shared.ctx.log.info(f"{item.kind}: {outcome.detail or 'done'}", action="step.done", **fields)
+        elif outcome.result is Result.REJECTED and self._order.ended.done():
+            pass  # asked again, and still no: that was said
         elif outcome.result is not Result.SUPERSEDED:
             self._shared.ctx.log.warning(
                 f"cannot {item.kind}: {outcome.detail or outcome.result}",

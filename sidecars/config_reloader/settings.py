@@ -110,7 +110,10 @@ class ConfigReloaderSettings(Settings, frozen=True, kw_only=True):
     ] = ""
     webhook_retries: Annotated[
         int | None,
-        Meta(description="Attempts for `webhook_url` in all; negative or unset: until it works."),
+        Meta(
+            description="Attempts for `webhook_url` in all, 10 s apart, as with configmap-reload; negative: until it "
+            "works. Unset: until it works, after pauses that grow from 0.25 s."
+        ),
     ] = None
     volume_dir: Annotated[tuple[str, ...], Meta(description="The same as `watch`, under configmap-reload's name.")] = ()
     listen_address: Annotated[
@@ -151,6 +154,7 @@ class ConfigReloaderSettings(Settings, frozen=True, kw_only=True):
                 method=self.webhook_method,
                 expect_status=(self.webhook_status_code or "2xx",),
                 retries=None if attempts is None or attempts < 0 else max(attempts - 1, 0),
+                retry_seconds=None if attempts is None else _RETRY_SECONDS,
                 on_failure=OnFailure.CONTINUE,
             )
             for url in self.webhook_url
@@ -221,6 +225,8 @@ def _lies_in(ours: str, watched: str) -> bool:
     return ours == watched or ours.startswith(watched.rstrip("/") + "/")
 
 
+_RETRY_SECONDS = 10.0
+"""configmap-reload's pause between two attempts."""
 _SIMPLE = {
     "webhook.url": "webhook_url",
     "webhook.method": "webhook_method",

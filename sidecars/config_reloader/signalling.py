@@ -74,7 +74,7 @@ def deliver(step: Signal, seen: Look, proc: str = "/proc") -> Outcome:
     signalled, none is.
     """
     if seen.table is None or seen.selection.found is not Found.YES:
-        return Outcome(Result.DENIED if seen.denied else Result.UNREACHABLE, _why(seen))
+        return Outcome(Result.DENIED if seen.denied else Result.UNREACHABLE, _unfound(seen))
     signal_number, needed = number(step.signal), needs_handler(step)
     name = signal.Signals(signal_number).name
     targets = seen.selection.processes
@@ -134,12 +134,23 @@ def _absent(seen: Look, table: Table) -> Finding:
     family = above.get(table.own_pid, frozenset()) | below | {table.own_pid}
     first = next((p for p in table.processes if p.pid == 1), None)
     others = [p for p in table.processes if p.pid not in family and not (p.pause or p.sidecar or p.ended)]
+    if any(p.pause for p in table.processes):
+        shared = ""
+    else:
+        shared = "; in a pod, the app's processes are seen only with shareProcessNamespace: true in the pod's spec"
     if others or first is None:
-        return "error", _why(seen)
+        return "error", _why(seen) + shared
     if first.pause and first.pid not in family:  # catatonit may also be the init of our own container
         return "warning", f"{_why(seen)}; nothing runs yet but the sidecars"
     text = f"{_why(seen)}; there are only our own processes: set shareProcessNamespace: true in the pod's spec"
     return "error", text
+
+
+def _unfound(seen: Look) -> str:
+    """Why nobody is signalled; whoever sees only the sidecar's own processes is told how to see the app's."""
+    if seen.table is not None and seen.selection.found is Found.ABSENT:
+        return _absent(seen, seen.table)[1]
+    return _why(seen)
 
 
 def _send(target: Process, attempt: int, needed: int, proc: str) -> None:

@@ -28,6 +28,8 @@ class Standing:
         self._ctx = ctx
         self._metrics = metrics
         self._rejected_state = State.FAILING if unready_when_rejected else State.DEGRADED
+        self.confirms = False
+        """Whether it is seen that the app took the content; otherwise it was told, and that is all that is known."""
         self.applied: str | None = None
         self.refused: Refused | None = None
         self.order: Order | None = None
@@ -46,7 +48,8 @@ class Standing:
 
     def ended(self, order: Order, done: Done, *, told: bool) -> None:
         """This content came to its end; `told`: the app heard of it just now."""
-        if told or done.verdict is not Verdict.APPLIED:
+        asked_again = done.verdict is Verdict.REJECTED and self._refused_before(order)
+        if (told or done.verdict is not Verdict.APPLIED) and not asked_again:
             self._metrics.reloads.labels(done.verdict).inc()
         if done.verdict is Verdict.SUPERSEDED:
             return
@@ -71,13 +74,12 @@ class Standing:
             seconds = monotonic() - order.seen_at
             self._metrics.success_seconds.observe(seconds)
             self._metrics.success_at.set(self._applied_at)
-            self._ctx.log.info(
-                "the app has the new content", action="reload.applied", hash=order.digest, seconds=round(seconds, 3)
-            )
+            text = "the app has the new content" if self.confirms else "the app was told of the new content"
+            self._ctx.log.info(text, action="reload.applied", hash=order.digest, seconds=round(seconds, 3))
 
     def refuse(self, order: Order, done: Done) -> None:
         """This content is not in force, and why; said and counted once."""
-        again = self._refused_order is order
+        again = self._refused_before(order)
         self._refused_order = order
         self.refused = Refused(order.digest, done.verdict, done.reason, now())
         self._metrics.successful.set(0)
@@ -85,10 +87,17 @@ class Standing:
         if done.kind is not None and not again:
             reason = "unconfirmed" if done.kind is Kind.CONFIRM else done.kind.value
             self._metrics.rejections.labels(reason).inc()
-        text = f"the newest content is not in force: {done.reason}; nothing more is tried until it changes"
+        more = (
+            "its validator is asked again now and then" if done.may_pass else "nothing more is tried until it changes"
+        )
+        text = f"the newest content is not in force: {done.reason}; {more}"
         self._ctx.health.set("content", self._rejected_state, text)
         if not again:
             self._ctx.log.error(text, action=f"reload.{done.verdict}", hash=order.digest)
+
+    def _refused_before(self, order: Order) -> bool:
+        """Whether this very order was refused already: put back, or its validator was asked again."""
+        return self._refused_order is not None and self._refused_order.ended is order.ended
 
     def shown(self, plan: Plan | None) -> dict[str, Any]:
         """For /status."""

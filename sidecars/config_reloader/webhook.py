@@ -1,7 +1,8 @@
 """Tell or ask by one HTTP request. The only module of this sidecar with an HTTP client.
 
 One request is one connection: certificates and credentials are read for it, and nothing of it is left when the
-outcome is known. `detail` of an outcome never holds a header, a body or an answer: a server may echo the token.
+outcome is known. `detail` of an outcome never holds a header or a body of ours, nor an answer, since a server may echo
+the token; but for a validator's refusal, which is shown without what was sent as a secret.
 """
 
 import asyncio
@@ -24,12 +25,13 @@ from sidecars.runtime.stop import monotonic
 from . import credentials
 from .core.change import Change
 from .core.http_step import shown
-from .core.outcome import Outcome, Result
+from .core.outcome import Outcome, Result, one_line
 from .core.status_set import parse
 from .core.steps import Call, Http, Validate
 
 _UNREAD_BYTES, _FETCHED_BYTES, _SENT_BYTES = 64 << 10, 4 << 20, 16 << 20
 _LISTENING_SECONDS = 2.0
+_SHOWN_CHARACTERS, _SECRET_CHARACTERS = 400, 4
 _HUNG_UP = (aiohttp.ServerDisconnectedError, ssl.SSLEOFError, ConnectionResetError, BrokenPipeError)
 _NOT_THERE_YET = frozenset({408, 425, 429, 502, 503, 504})  # something answers for an app that starts or is busy
 _COULD_NOT_SAY = _NOT_THERE_YET | frozenset({*range(300, 400), 401, 403, 404, 405, 407})
@@ -52,6 +54,8 @@ class _Request:
 class _Answer:
     status: int
     body: bytes
+    secrets: frozenset[str]
+    """What was sent and must not be shown, should the answer repeat it."""
 
 
 async def call(step: Call, change: Change) -> Outcome:
@@ -74,7 +78,8 @@ async def ask(step: Validate, change: Change) -> Outcome:
     outcome = _judged(step, answer.status)
     if outcome.ok or answer.status in _COULD_NOT_SAY:
         return outcome
-    return Outcome(Result.REJECTED, outcome.detail)
+    said = _said(answer)
+    return Outcome(Result.REJECTED, outcome.detail + (f": {said}" if said else ""))
 
 
 async def fetch(step: Http, change: Change, timeout_seconds: float) -> tuple[Outcome, bytes]:
@@ -154,7 +159,7 @@ async def _exchange(request: _Request) -> _Answer:
             body = b""
         finally:
             response.close()
-        return _Answer(response.status, body)
+        return _Answer(response.status, body, credentials.secrets(step, change, authorization))
 
 
 async def _body(response: aiohttp.ClientResponse, enough_bytes: int) -> bytes:
@@ -228,6 +233,15 @@ def _judged(step: Http, status: int) -> Outcome:
         return Outcome(Result.OK, f"{_where(step)} answered {status}")
     hint = "; redirects are not followed" if 300 <= status < 400 else ""
     return Outcome(Result.FAILED, f"{_where(step)} answered {status}, expected {expected}{hint}")
+
+
+def _said(answer: _Answer) -> str:
+    """The beginning of the answer on one line, without the secrets that we sent."""
+    text = answer.body.decode(errors="replace")
+    for secret in sorted(answer.secrets, key=len, reverse=True):
+        if len(secret) >= _SECRET_CHARACTERS:
+            text = text.replace(secret, "...")
+    return one_line(text)[:_SHOWN_CHARACTERS]
 
 
 def _where(step: Http) -> str:

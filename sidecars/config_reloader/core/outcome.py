@@ -39,3 +39,8 @@ class Outcome:
 
 
 OK = Outcome(Result.OK)
+
+
+def one_line(text: str) -> str:
+    """What a program or a server said, fit for a line of the log: printable, and without breaks."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())

@@ -1,8 +1,9 @@
 """What to do next with one content: which step, how long to wait, or how it ended. Pure: time and chance are arguments.
 
-Three rules decide. A refused content is never told and never tried again. A failed step is tried again, those marked
-`continue` after the steps behind them, so that one target that fails or hangs delays no other. And what was told is
-not yet applied: a `confirm` waits for all steps before it, and when it fails they are done again.
+Three rules decide. A refused content is never told; only its validator is asked again now and then. A failed step is
+tried again, those marked `continue` after the steps behind them, so that one target that fails or hangs delays no
+other. And what was told is not yet applied: a `confirm` waits for all steps before it, and when it fails they are done
+again.
 """
 
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from enum import StrEnum
 from math import inf
 
 from .outcome import Outcome, Result
-from .steps import OnFailure, Options, Step
+from .steps import OnFailure, Options, Step, Webhook
 
 
 class Kind(StrEnum):
@@ -89,6 +90,10 @@ class Done:
     verdict: Verdict
     reason: str = ""
     kind: Kind | None = None
+    may_pass: bool = False
+    """A validator said no before anybody was told: it is asked again now and then, for the reason may lie outside of
+    the content (a name that cannot be resolved just now).
+    """
 
 
 @dataclass
@@ -107,6 +112,7 @@ _BASE_SECONDS = 0.25
 _CAP_SECONDS = {Result.UNREACHABLE: 4.0, Result.FAILED: 10.0, Result.TIMEOUT: 10.0, Result.DENIED: 30.0}
 _REFUSALS = 2
 """With a rollback: how often an app may say no and be asked again, unless `retries` says so."""
+_ASK_SECONDS, _ASK_CAP_SECONDS = 30.0, 300.0
 _HANDLER_SECONDS = 0.5
 """How often a process is looked at that is missing or has no handler yet: it hears within a second of being ready."""
 
@@ -180,7 +186,8 @@ class Plan:
         if outcome.ok:
             state.done = True
         elif outcome.result is Result.REJECTED:
-            return Done(Verdict.REJECTED, self._text(item), item.kind)
+            may_pass = item.kind is Kind.VALIDATE and not self._anybody_told
+            return Done(Verdict.REJECTED, self._text(item), item.kind, may_pass)
         elif outcome.result is Result.SUPERSEDED:
             return Done(Verdict.SUPERSEDED, outcome.detail)
         elif self._gives_up(item, state):
@@ -192,6 +199,11 @@ class Plan:
             if item.kind is Kind.CONFIRM:
                 self._tell_again(item, state.due_at)
         return None
+
+    @property
+    def _anybody_told(self) -> bool:
+        begun = [item for item, state in self._progress.items() if state.attempts or state.running]
+        return any(item.kind in TELLING for item in begun)
 
     def attempts(self, item: Item) -> int:
         """How often it was attempted."""
@@ -234,10 +246,17 @@ class Plan:
 
 
 def delay_seconds(item: Item, result: Result, attempts: int, chance: float) -> float:
-    """Return the pause before the next attempt: exponential with full jitter up to a cap, or steady for a process that
-    is not ready.
+    """Return the pause before the next attempt: exponential with full jitter up to a cap, or steady: as it is set, or
+    for a process that is not ready.
     """
+    if isinstance(item.options, Webhook) and item.options.retry_seconds is not None:
+        return item.options.retry_seconds
     if item.kind is Kind.SIGNAL and result is Result.UNREACHABLE:
         return _HANDLER_SECONDS
     ceiling = min(_CAP_SECONDS.get(result, 10.0), _BASE_SECONDS * 2.0 ** min(attempts - 1, 20))
     return chance * ceiling
+
+
+def ask_again_seconds(times: int) -> float:
+    """Return the pause before a validator that said no so often is asked again about the same content."""
+    return min(_ASK_CAP_SECONDS, _ASK_SECONDS * 2.0 ** min(times - 1, 20))

@@ -65,14 +65,22 @@ class Call(Http, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Webhook(Call, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Tell the app by an HTTP request. While nobody listens the change stays pending."""
 
+    retry_seconds: Annotated[
+        Annotated[float, Meta(ge=0, le=3600)] | None,
+        Meta(description="Steady pause before each further attempt. Unset: it grows from 0.25 s to 4 or 10 s."),
+    ] = None
+
 
 class Validate(Call, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Ask whether the content is good, by a command or an HTTP request. A no is final until the content changes."""
+    """Ask whether the content is good, by a command or an HTTP request. After a no the content is not told; it is asked
+    again after 30 s, then less often, for the reason may lie outside of the content.
+    """
 
     command: Annotated[
         tuple[str, ...],
         Meta(
-            description="Program and arguments; exit status 0 means good. `{candidate}` is the folder to look at.",
+            description="Program and arguments; exit status 0 means good, 75 that it cannot say now, any other is a "
+            "no. `{candidate}` is the folder to look at.",
             examples=['["nginx", "-t", "-c", "{candidate}/nginx.conf"]'],
         ),
     ] = ()

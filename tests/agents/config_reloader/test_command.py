@@ -81,6 +81,7 @@ def written(pids: Path, count: int) -> list[int]:
         ("printf '\\377' >&2; exit 1", Result.FAILED, "exit status 1: \ufffd"),
         ("kill -SEGV $$", Result.FAILED, "ended by SIGSEGV"),
         ("kill -KILL $$", Result.UNREACHABLE, "ended by SIGKILL"),
+        ("echo no DNS >&2; exit 75", Result.UNREACHABLE, "exit status 75 (it cannot say now): no DNS"),
         ("kill -40 $$", Result.FAILED, "ended by signal 40"),
         ("exec >&- 2>&-; exit 4", Result.FAILED, "exit status 4"),
     ],

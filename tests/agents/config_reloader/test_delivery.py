@@ -1,6 +1,7 @@
 """How contents are told, with scripted outcomes on virtual time: newest wins, back-off, splay, by hand."""
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -191,10 +192,56 @@ async def test_refused_content_is_refused_once_and_shown() -> None:
         stage.telling.answer = lambda _step, _change: Outcome(Result.REJECTED, "line 3: unknown directive")
         done = await stage.order("b").ended
         await passes(3600)
-        assert len(stage.telling.told) == 1
+        assert set(stage.telling.contents) == {" b"}
         assert done.reason == "validate: line 3: unknown directive"
         shown = stage.standing.shown(None)
         assert (shown["applied"], shown["pending"], shown["refused"]["hash"]) == (None, None, "b")
+
+
+async def test_a_validator_that_said_no_is_asked_again_slowly_and_may_change_its_mind() -> None:
+    """`nginx -t` says no while a name cannot be resolved: that is about the network, not about the content."""
+    validate = {"validate": {"command": ["check"]}}
+    async with Stage(validate, HOOK).running() as stage:
+        no = Outcome(Result.REJECTED, "host not found in upstream")
+        stage.telling.answer = lambda _step, _change: no if monotonic() < 1000 else OK
+        assert (await stage.order("a").ended).verdict is Verdict.REJECTED
+        await passes(999)
+        asked_at = [at for at, _ in stage.telling.told]
+        pauses = [round(later - earlier) for earlier, later in itertools.pairwise(asked_at)]
+        assert pauses == [30, 60, 120, 240, 300]
+        assert stage.standing.shown(stage.delivery.plan)["pending"] is None
+        await passes(400)
+        assert stage.telling.contents[-1] == "http://a a"
+        assert (stage.standing.applied, stage.standing.refused) == ("a", None)
+        metrics = stage.ctx.metrics.registry
+        assert metrics.get_sample_value("sidecar_config_reloader_reloads_total", {"result": "rejected"}) == 1
+        assert metrics.get_sample_value("sidecar_config_reloader_rejections_total", {"reason": "validate"}) == 1
+
+
+async def test_other_content_is_refused_afresh_and_asked_about_as_soon() -> None:
+    validate = {"validate": {"command": ["check"]}}
+    async with Stage(validate, HOOK).running() as stage:
+        stage.telling.answer = lambda _step, _change: Outcome(Result.REJECTED, "line 3")
+        stage.order("a")
+        await passes(100)
+        await stage.order("b").ended
+        await passes(31)
+        assert stage.telling.contents == [" a"] * 3 + [" b"] * 2  # a validator has no address
+
+
+@pytest.mark.parametrize(
+    ("steps", "said"),
+    [
+        ([{"signal": {"process": "app"}}], "the app was told of the new content"),
+        ([HOOK, {"confirm": {"url": "http://a", "metric": "m"}}], "the app has the new content"),
+    ],
+)
+async def test_only_what_was_confirmed_is_said_to_be_with_the_app(
+    steps: list[dict[str, Any]], said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Stage(*steps).running() as stage:
+        await stage.order("a").ended
+    assert said in caplog.messages
 
 
 async def test_the_splay_delays_what_is_told_and_newer_content_does_not_begin_it_anew() -> None:

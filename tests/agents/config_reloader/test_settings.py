@@ -103,7 +103,7 @@ def test_the_simple_settings_mean_steps() -> None:
 def test_webhook_retries_are_attempts_as_in_configmap_reload(given: str, retries: int | None) -> None:
     hook = loaded(webhook_url="http://a", webhook_retries=given).all_steps[0].webhook
     assert hook is not None
-    assert hook.retries == retries
+    assert (hook.retries, hook.retry_seconds) == (retries, 10)
 
 
 @pytest.mark.parametrize(

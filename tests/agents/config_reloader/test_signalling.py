@@ -313,6 +313,21 @@ def test_a_check_says_that_the_process_namespace_is_not_shared() -> None:
     assert "shareProcessNamespace: true" in text
 
 
+@OWN_NAMESPACE
+def test_a_process_that_is_not_found_says_that_the_process_namespace_is_not_shared() -> None:
+    told = ask("tell", Signal(process="app"), prefix=NAMESPACE)
+    assert told["result"] == "unreachable"
+    assert "there are only our own processes: set shareProcessNamespace: true" in told["detail"]
+
+
+def test_among_other_processes_than_those_of_a_pod_the_namespace_is_named_too(tmp_path: Path) -> None:
+    proc = MadeUpProc(tmp_path)
+    proc.add(1, "systemd")
+    outcome = tell(Signal(process="nobody-is-called-so"), str(tmp_path))
+    assert outcome.result is Result.UNREACHABLE
+    assert "only with shareProcessNamespace: true" in outcome.detail
+
+
 CHECKED = {
     "it would be signalled": (("app", "app", 1), [("ok", "would send SIGHUP to 7 (app)")]),
     "it has no handler": (("app", "app", 0), [("warning", "has no handler for SIGHUP yet")]),

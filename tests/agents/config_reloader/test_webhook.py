@@ -333,6 +333,30 @@ async def test_a_validator_rejects_unless_it_could_not_say(status: int, result: 
         assert (await webhook.ask(expecting, CHANGE)).ok
 
 
+async def test_the_answer_of_a_validator_that_says_no_is_shown_on_one_bounded_line() -> None:
+    body = b'{"error":\r\n "line 3: \x1b[31munknown \xff key"}' + b"x" * 1000
+    async with ScriptedHttp(answer(422, body)) as target:
+        outcome = await webhook.ask(Validate(url=target.url), CHANGE)
+        said = outcome.detail.removeprefix(f"{target.url} answered 422, expected 2xx: ")
+        assert said.startswith('{"error": "line 3: [31munknown \ufffd key"}xxx')
+        assert len(said) == 400
+
+
+async def test_what_was_sent_as_a_secret_is_not_shown_though_the_validator_repeats_it(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(SECRET)
+    body = f"no {SECRET}, not {base64.b64encode(f'me:{SECRET}'.encode()).decode()} either, nor key-planted".encode()
+    ways: list[dict[str, Any]] = [
+        {"bearer_token_file": str(tmp_path / "token")},
+        {"username": "me", "password_file": str(tmp_path / "token")},
+    ]
+    async with ScriptedHttp(answer(400, body)) as target:
+        for way in ways:
+            options = {"url": target.url + "/?token=key-planted", "headers": {"X-Token": f"Token {SECRET}"}, **way}
+            outcome = await webhook.ask(Validate(**options), CHANGE)
+            assert "answered 400, expected 2xx: no ..." in outcome.detail
+            assert "planted" not in outcome.detail
+
+
 async def test_fetch_gives_the_whole_body_or_none() -> None:
     plays = [answer(200, b"x" * (4 << 20)), answer(200, b"x" * ((4 << 20) + 1)), answer(500, b"oh")]
     cut = Play(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")

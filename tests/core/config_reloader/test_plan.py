@@ -56,9 +56,24 @@ def test_what_only_prepares_tells_nobody() -> None:
     assert [item.kind for item in items] == [Kind.RENDER, Kind.VALIDATE, Kind.PUBLISH]
 
 
+def test_attempts_can_be_a_steady_pause_apart() -> None:
+    """As with configmap-reload: an app that is down for 8 s is told by the second of two."""
+    hook = Step(webhook=Webhook(url="http://a", retries=1, retry_seconds=10))
+    run = Run(made(hook), webhook=[GONE])
+    assert run.to_the_end() == Done(Verdict.APPLIED)
+    assert run.now == 10
+
+
+def test_only_a_validator_that_says_no_before_anybody_was_told_is_asked_again() -> None:
+    no = Outcome(Result.REJECTED, "no")
+    assert Run(made(VALIDATE, HOOK), validate=[no]).to_the_end().may_pass
+    assert not Run(made(HOOK, VALIDATE), validate=[no]).to_the_end().may_pass
+    assert not Run(made(VALIDATE, HOOK, renders=True), render=[no]).to_the_end().may_pass
+
+
 def test_refused_content_is_not_published_and_nobody_is_told() -> None:
     run = Run(made(VALIDATE, HOOK, renders=True), validate=[Outcome(Result.REJECTED, "line 3")])
-    assert run.to_the_end() == Done(Verdict.REJECTED, "validate: line 3", Kind.VALIDATE)
+    assert run.to_the_end() == Done(Verdict.REJECTED, "validate: line 3", Kind.VALIDATE, may_pass=True)
     assert run.did == ["render", "validate0"]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.kubelet import Volume
-from tests.support.reload_app import OK, Answer, App
+from tests.support.reload_app import CUTS, OK, Answer, App, Asked
 from tests.support.reload_stage import Stage, looks
 from tests.support.reloader import ReloaderProcess
 from tests.support.sidecar_process import ROOT
@@ -104,6 +104,26 @@ def test_retries_are_attempts_in_all_as_they_were(stage: Stage, app: App) -> Non
     write(stage.config, "2")
     reloader.wait_until(lambda: not reloader.status()["refused"], "the next content")
     assert len(app.asked("/a")) == 4
+
+
+def test_an_app_that_is_down_for_8_s_is_told_by_the_second_of_two_attempts(stage: Stage, app: App) -> None:
+    """configmap-reload waits 10 s between two."""
+    down_until: list[float] = []
+
+    def restarting(asked: Asked) -> Answer:
+        down_until.append(asked.at + 8)
+        return CUTS if asked.at < down_until[0] else OK
+
+    app.answers["/a"] = restarting
+    words = (f"--volume-dir={stage.config.folder}", f"--webhook-url={app.url}/a", ANYWHERE)
+    reloader = called_with(stage, *words, "--webhook-retries", "2")
+    stage.begin(reloader)
+    write(stage.config, "1")
+    app.wait_for("/a", 2)
+    reloader.wait_until_settled()
+    first, second = (asked.at for asked in app.asked("/a"))
+    assert 9.5 < second - first < 15
+    assert reloader.status()["refused"] is None
 
 
 def test_a_password_in_the_url_is_sent_and_never_shown(stage: Stage, app: App) -> None:

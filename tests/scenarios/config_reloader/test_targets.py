@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -262,6 +263,20 @@ def test_a_reload_by_hand_says_what_became_of_it(stage: Stage, app: App) -> None
     app.answers["/a"] = OK
     reloader.wait_until_settled()
     assert reload_by_hand(reloader)[0] == 200
+
+
+def test_reloads_by_hand_at_once_share_one_outcome(stage: Stage, app: App) -> None:
+    def slowly(_asked: Asked) -> Answer:
+        app.over.wait(2)
+        return OK
+
+    reloader = stage.reloader().steps(app.webhook("/a"))
+    digest = stage.begin(reloader)
+    app.answers["/a"] = slowly
+    with ThreadPoolExecutor(30) as pool:
+        answers = list(pool.map(lambda _: reload_by_hand(reloader), range(30)))
+    assert answers == [(200, {"hash": digest, "result": "applied"})] * 30
+    assert len(app.asked("/a")) <= 2  # the second, if some of the requests came late
 
 
 def test_a_reload_by_hand_is_taken_from_this_pod_only(stage: Stage, app: App) -> None:
