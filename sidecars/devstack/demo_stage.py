@@ -84,6 +84,13 @@ class Stage:
     _recent: deque[Sample] = field(default_factory=deque)
 
     @property
+    def shipped_once(self) -> int:
+        """Lines that are stored by all we know, each once. What a life that was killed could not count any more is
+        found by search; and the app says only now and then how much it has written.
+        """
+        return min(max(self.shipped.indexed, self.found), self.written)
+
+    @property
     def seconds(self) -> float:
         """Since the beginning."""
         return time.monotonic() - self._began
@@ -99,7 +106,7 @@ class Stage:
     def sample(self) -> None:
         """Remembers the counts of this moment, for rates and for the curve."""
         behind = max(0, self.written - self.found)
-        now = Sample(self.seconds, self.written, self.shipped.acknowledged, behind)
+        now = Sample(self.seconds, self.written, self.shipped_once, behind)
         self.samples.append(now)
         self._recent.append(now)
         while now.seconds - self._recent[0].seconds > _RATE_WINDOW_SECONDS:

@@ -82,7 +82,8 @@ class PlainView:
         self._told = len(stage.events)
         if stage.seconds - self._counted_at >= _PLAIN_SECONDS:
             self._counted_at = stage.seconds
-            counts = f"written {stage.written:,}, shipped {stage.shipped.acknowledged:,}, found {stage.found:,}"
+            again = f" ({stage.shipped.duplicates:,} sent again, stored once)" if stage.shipped.duplicates else ""
+            counts = f"written {stage.written:,}, shipped {stage.shipped_once:,}{again}, found {stage.found:,}"
             print(
                 f"{clock(stage.seconds)}    {counts}; shipper {stage.shipper}, backend {stage.backend}", file=self._out
             )
@@ -144,7 +145,7 @@ def frame(stage: Stage, ink: Ink, most_events: int) -> list[str]:
     rotated = ("app.log", "app.log, rotated once", "app.log, rotated twice", "app.log, rotated 3 times")[
         stage.rotations
     ]
-    again = f"{stage.shipped.duplicates:,} twice" if stage.shipped.duplicates else ""
+    again = f"{stage.shipped.duplicates:,} again" if stage.shipped.duplicates else ""
     title = f"  {ink(_BOLD, 'sidecars demo')}  {ink(_DIM, 'an app, its log, and the log shipper')}"
     time = f"{clock(stage.seconds)} / {clock(stage.planned_seconds)}"
     return [
@@ -155,7 +156,7 @@ def frame(stage: Stage, ink: Ink, most_events: int) -> list[str]:
         _actor(ink, "backend", stage.backend, "", stage.backend_name),
         "",
         _bar(stage, ink(_DIM, "written"), ink, (stage.written, _CYAN)),
-        _bar(stage, ink(_DIM, "shipped"), ink, (stage.shipped.acknowledged, _GREEN)) + ink(_DIM, f"  {again}"),
+        _bar(stage, ink(_DIM, "shipped"), ink, (stage.shipped_once, _GREEN)) + ink(_DIM, f"  {again}"),
         _bar(stage, ink(_DIM, "found  "), ink, (stage.found, _GREEN)),
         "",
         *_curve(stage, ink),

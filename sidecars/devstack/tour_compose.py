@@ -10,8 +10,8 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 
 import aiohttp
 
@@ -25,6 +25,7 @@ _PROJECT = "sidecars-demo"
 _MENU = ROOT / "images" / "shop" / "shop.json"
 _FOLDERS = ROOT / ".cache" / "compose"
 _PATIENCE_SECONDS, _PACE_SECONDS = 60.0, 0.1
+_LAST_LINES = 8
 _BOLD, _DIM = "1", "2"
 
 
@@ -45,7 +46,7 @@ def main(arguments: list[str]) -> int:
         print(error, file=sys.stderr)
         return _CANNOT
     except KeyboardInterrupt:
-        print(f"interrupted; {_removal(parsed.project)} removes what is there", file=sys.stderr)
+        print("interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
     return 0
 
@@ -61,18 +62,35 @@ async def _up(project: str, *, local: bool) -> None:
         menu.chmod(0o644)
     print(f"starting the pod; Elasticsearch: {choice.backend}", flush=True)
     pod = Pod(project, choice.files, {"SHOP_CONFIG": str(folder)})
-    await pod.up()
-    addresses = {
-        "shop": await pod.address("pause", 8080),
-        "search": await pod.address("elasticsearch", 9200),
-        "shipper": await pod.address("pause", 9101),
-        "reloader": await pod.address("pause", 9102),
-    }
-    await _until_open(addresses["shop"], project)
+    async with _removed_unless_it_runs(pod):
+        await pod.up()
+        addresses = {
+            "shop": await pod.address("pause", 8080),
+            "search": await pod.address("elasticsearch", 9200),
+            "shipper": await pod.address("pause", 9101),
+            "reloader": await pod.address("pause", 9102),
+        }
+        await _until_open(addresses["shop"])
     print(*hints(addresses, project, ink_for(sys.stdout)), sep="\n")
 
 
-async def _until_open(shop: str, project: str) -> None:
+@asynccontextmanager
+async def _removed_unless_it_runs(pod: Pod) -> AsyncIterator[None]:
+    """What was begun and cannot be finished is taken away again; a pod that ran before stays."""
+    ran_before = await pod.exists()
+    try:
+        yield
+    except (TourError, asyncio.CancelledError) as error:
+        if ran_before:
+            raise
+        if isinstance(error, TourError):
+            print("the services said last:", *await pod.last_lines(_LAST_LINES), sep="\n  ", file=sys.stderr)
+        await pod.down()
+        print("everything that was begun is removed", file=sys.stderr)
+        raise
+
+
+async def _until_open(shop: str) -> None:
     """Until the shop has its first menu. Raises: TourError."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
@@ -82,8 +100,7 @@ async def _until_open(shop: str, project: str) -> None:
                     if reply.status == 200:
                         return
             await asyncio.sleep(_PACE_SECONDS)
-    look = f"docker compose --project-name {project} logs app config-reloader"
-    raise TourError(f"cannot see the shop open within {_PATIENCE_SECONDS:.0f} s; it runs, so look with `{look}`")
+    raise TourError(f"cannot see the shop open within {_PATIENCE_SECONDS:.0f} s; the last words are above")
 
 
 async def _down(project: str) -> None:

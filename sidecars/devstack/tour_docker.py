@@ -16,6 +16,7 @@ IN_THE_POD = ("pause", "log-shipper", "config-reloader", "app")
 _UP_SECONDS, _STOP_SECONDS, _DOWN_SECONDS, _SHORT_SECONDS = 300.0, 120.0, 120.0, 60.0
 _LET_GO_SECONDS = 20.0
 _DOWN_ATTEMPTS = 3
+_KINDS = (["ps", "--all"], ["network", "ls"], ["volume", "ls"])
 _TERMINAL_CODES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")  # Compose 2.26 writes some with --ansi never, too
 # Finds a process by its command line and kills it with -9, from within the process namespace of the pod.
 _KILL = """
@@ -92,6 +93,11 @@ class Pod:
         self._files = [word for file in files for word in ("--file", str(file))]
         self._environment = environment
 
+    async def exists(self) -> bool:
+        """Whether there is any container of it."""
+        ended = await docker(["ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={self.project}"])
+        return bool(ended.output.strip())
+
     async def up(self) -> None:
         """Starts everything in its order; returns once the app has been started."""
         await self.compose("up", "--detach", "--no-build", "--quiet-pull", deadline_seconds=_UP_SECONDS)
@@ -105,11 +111,15 @@ class Pod:
         for _ in range(_DOWN_ATTEMPTS):
             with contextlib.suppress(TourError):
                 await self.compose("down", "--volumes", "--remove-orphans", deadline_seconds=_DOWN_SECONDS)
-            mine = f"label=com.docker.compose.project={self.project}"
-            left = await docker(["ps", "--all", "--quiet", "--filter", mine])
-            if not left.status and not left.output.strip():
+            if not await self._left():
                 return
         raise TourError(f"cannot remove everything: run `docker compose --project-name {self.project} down --volumes`")
+
+    async def _left(self) -> bool:
+        """Whether anything is there; also networks and volumes, which are made before the first container."""
+        mine = f"label=com.docker.compose.project={self.project}"
+        asked = [await docker([*words, "--quiet", "--filter", mine]) for words in _KINDS]
+        return any(ended.status or ended.output.strip() for ended in asked)
 
     async def kill_9(self, words: str) -> None:
         """Kills the process in the pod that has these words in its command line, as its neighbour.

@@ -1,6 +1,7 @@
 """Which images the pod is made of: ours have to be there; Elasticsearch's own, or else the stand-in."""
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,9 @@ _COMPOSE = ROOT / "compose.yaml"
 _LOCAL = ROOT / "images" / "compose.local.yaml"
 _OURS = ("pause", "log-shipper", "config-reloader", "wait-for", "devstack")
 _PULL_SECONDS = 600.0
+_OLDEST_ENGINE, _OLDEST_API = "25", (1, 44)
+"""Before it a health check has no `start_interval`."""
+_OLDEST_COMPOSE = (2, 20)
 
 
 @dataclass(frozen=True)
@@ -41,10 +45,23 @@ async def choose(say: Callable[[str], None], *, local: bool) -> Choice:
 
 
 async def _check_engine() -> None:
-    if (ended := await docker(["version", "--format", "{{.Server.Version}}"])).status:
+    ended = await docker(["version", "--format", "{{.Server.APIVersion}} {{.Server.Version}}"])
+    if ended.status:
         raise TourError(f"cannot talk to the container engine: {ended.complaint}")
+    api, _, version = ended.output.strip().partition(" ")
+    if _version(api) < _OLDEST_API:
+        needed = f"{_OLDEST_ENGINE} or newer is needed (https://docs.docker.com/engine/install/)"
+        raise TourError(f"cannot use Docker Engine {version}: {needed}; `make images` says what to do on Debian")
     if (ended := await docker(["compose", "version", "--short"])).status:
         raise TourError("cannot find docker compose: install the compose plugin (docker-compose-plugin)")
+    if _version(ended.output.strip().removeprefix("v")) < _OLDEST_COMPOSE:
+        raise TourError(f"cannot use Docker Compose {ended.output.strip()}: install 2.20 or newer of its plugin")
+
+
+def _version(text: str) -> tuple[int, ...]:
+    """Its numbers; what is no version is older than any."""
+    found = re.match(r"\d+(\.\d+)*", text)
+    return tuple(map(int, found[0].split("."))) if found else ()
 
 
 async def _official() -> str:

@@ -16,7 +16,7 @@ TITLE = "memory of the sidecars, MiB resident"
 LINES_PER_SECOND = 10_000
 LOAD_SECONDS = 5
 LOADED_MIB = 64
-UNNEEDED = {"libstdc++", "libbz2", "liblzma", "libzstd"}
+UNNEEDED = {"libstdc++", "libbz2", "liblzma"}
 TLS = {"libssl"}
 LINE = "2026-01-01T00:00:00.000Z INFO request {:09d} served in 12 ms " + "x" * 90 + "\n"
 

@@ -1,5 +1,6 @@
 """The demo tells the truth: it exits 0 when every line arrived once, 1 when it did not, and leaves nothing behind."""
 
+import io
 import os
 import re
 import signal
@@ -13,7 +14,7 @@ import pytest
 
 from sidecars.devstack.demo_stage import Event, Shipped, Stage, State
 from sidecars.devstack.demo_verdict import judge, table
-from sidecars.devstack.demo_view import Ink, frame
+from sidecars.devstack.demo_view import Ink, PlainView, frame
 from sidecars.devstack.faults import Faults
 from sidecars.devstack.serving import Served
 from tests.services.elasticsearch_server import Server
@@ -51,6 +52,9 @@ def check_a_good_end(ended: subprocess.CompletedProcess[str]) -> None:
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert found["written"] == found["found"] > 1000
     assert (found["lost"], found["doubled"]) == (0, 0)
+    moments = re.findall(r"written ([\d,]+), shipped ([\d,]+)", ended.stdout)
+    assert moments
+    assert all(int(shipped.replace(",", "")) <= int(written.replace(",", "")) for written, shipped in moments)
     assert "Nothing lost, nothing doubled." in ended.stdout
 
 
@@ -166,6 +170,18 @@ def test_a_document_that_nobody_wrote_counts_as_doubled() -> None:
     assert judge(1, Counter({1: 1, 0: 1}), 0).doubled == 1
     assert judge(1, Counter({1: 1, 2: 1}), 0).doubled == 1
     assert judge(1, Counter({1: 1}), 0).ok
+
+
+def test_what_is_sent_again_after_a_kill_does_not_look_like_doubling() -> None:
+    """50,000 written and stored; the last 300 before the kill were not counted any more, and 750 came again."""
+    stage, out = Stage(0, 50_000, "x"), io.StringIO()
+    stage.shipped, stage.written, stage.found = Shipped(indexed=49_700, duplicates=750), 50_000, 50_000
+    stage.tell("an event")
+    stage._began -= 60
+    PlainView(stage, out).draw()
+    assert "written 50,000, shipped 50,000 (750 sent again, stored once), found 50,000" in out.getvalue()
+    shown = "\n".join(frame(stage, Ink(colored=False), most_events=9))
+    assert re.search(r"shipped .* 50,000 +750 again", shown)
 
 
 def test_no_line_of_the_live_view_is_wider_than_80_columns() -> None:

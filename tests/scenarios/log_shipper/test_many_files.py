@@ -1,16 +1,14 @@
 """Many files and few resources: two thousand logs, 64 descriptors, no inotify. Slower is allowed, losing is not."""
 
-import ctypes
 import os
 import random
 import shutil
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import GiveUp
 from tests.support.logs import LogWriter
 from tests.support.scale import scaled
 from tests.support.scene import Scene
@@ -78,42 +76,30 @@ def test_a_descriptor_limit_of_64_survives_an_outage(scene: Scene) -> None:
     scene.expect(shipper, written)
 
 
-def test_without_inotify_files_are_found_by_looking(scene: Scene) -> None:
+def test_without_inotify_files_are_found_by_looking(scene: Scene, without_server: GiveUp) -> None:
     """All instances of the user are taken (the limit is 128): the shipper polls, says so, and ships."""
-    with no_inotify() as prefix:
-        shipper = scene.shipper({"paths": f"{scene.logs}/**/*.log"}, prefix).start()
-        shipper.wait_until(lambda: shipper.metric("watch_polling") == 1, "the polling to be said")
-        writer = LogWriter(scene.logs / "app.log")
-        writer.write(10)
-        scene.wait_for_documents(shipper, 10)
-        (scene.logs / "new").mkdir()
-        other = LogWriter(scene.logs / "new" / "other.log", "other")
-        other.write(10)
-        scene.wait_for_documents(shipper, 20)
-        writer.write(10)
-        writer.path.rename(scene.logs / "app.log.1")
-        writer.write(10)
-        writer.reopen()
-        writer.write(10)
-        scene.expect(shipper, writer.written + other.written)
+    shipper = scene.shipper({"paths": f"{scene.logs}/**/*.log"}, no_inotify(without_server)).start()
+    shipper.wait_until(lambda: shipper.metric("watch_polling") == 1, "the polling to be said")
+    writer = LogWriter(scene.logs / "app.log")
+    writer.write(10)
+    scene.wait_for_documents(shipper, 10)
+    (scene.logs / "new").mkdir()
+    other = LogWriter(scene.logs / "new" / "other.log", "other")
+    other.write(10)
+    scene.wait_for_documents(shipper, 20)
+    writer.write(10)
+    writer.path.rename(scene.logs / "app.log.1")
+    writer.write(10)
+    writer.reopen()
+    writer.write(10)
+    scene.expect(shipper, writer.written + other.written)
 
 
-@contextmanager
-def no_inotify() -> Iterator[tuple[str, ...]]:
-    """A command prefix under which there is no inotify instance to be had.
-
-    In a user namespace of its own where the system allows one; else this process takes all that are left.
+def no_inotify(without_server: GiveUp) -> tuple[str, ...]:
+    """A command prefix under which there is no inotify instance to be had: in a user namespace of its own. Taking all
+    that are left would do it too, and leave none to the tests beside.
     """
     prefix = (*NO_INOTIFY, _FORBID, "sh")
-    if shutil.which(prefix[0]) and subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode == 0:
-        yield prefix
-        return
-    libc = ctypes.CDLL(None, use_errno=True)
-    taken: list[int] = []
-    while (fd := libc.inotify_init1(os.O_CLOEXEC)) >= 0:
-        taken.append(fd)
-    try:
-        yield ()
-    finally:
-        for fd in taken:
-            os.close(fd)
+    if not shutil.which(prefix[0]) or subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode:
+        without_server("user namespace", "unshare --user is not allowed here")
+    return prefix

@@ -227,7 +227,7 @@ def test_nothing_of_what_is_secret_is_seen(tmp_path: Path, wait_for: Start) -> N
     token.write_text("hunter2", encoding="utf-8")
     with listening(answering(503, b"hunter2")) as server:
         url = f"http://me:hunter2@{server.place}/?key=hunter2&header=X:hunter2&body=hunter2"
-        given = {"bearer_token_file": token, "headers": "X-Y=hunter2", "timeout_seconds": 0.5, "log_level": "debug"}
+        given = {"bearer_token_file": token, "headers": "X-Y=hunter2", "timeout_seconds": 3, "log_level": "debug"}
         run = wait_for(targets=json.dumps([url, "postgres://hunter2@127.0.0.1:1"]), progress_seconds=0.1, **given)
         assert run.wait() == 1
     assert "answered 503" in run.left
