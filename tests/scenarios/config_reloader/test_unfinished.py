@@ -84,12 +84,13 @@ def test_a_part_of_the_content_is_waited_for_at_a_restart(stage: Stage, tmp_path
     stage.ends(reloader, told=0)
 
 
-def test_a_state_file_that_is_a_pipe_holds_up_nothing(stage: Stage, tmp_path: Path) -> None:
+def test_a_state_file_that_is_a_pipe_is_refused_at_the_start(stage: Stage, tmp_path: Path) -> None:
+    """... and does not hang there: nobody writes into it."""
     os.mkfifo(tmp_path / "pipe")
     reloader = stage.reloader(state_file=str(tmp_path / "pipe"))
-    reloader.start()
-    assert reloader.logged("state.unusable")
-    assert reloader.terminate() == 0
+    reloader.start(wait=False)
+    assert reloader.wait() == 2
+    assert "is a named pipe" in reloader.stderr
 
 
 def test_the_state_file_says_what_is_being_told(stage: Stage, tmp_path: Path) -> None:
