@@ -69,7 +69,7 @@ def table(verdict: Verdict, ink: Ink) -> list[str]:
         ("found", "documents, every one read back by search", verdict.documents, ""),
         ("lost", _named(verdict.lost_numbers), verdict.lost, _RED if verdict.lost else _GREEN),
         ("doubled", _named(verdict.doubled_numbers), verdict.doubled, _RED if verdict.doubled else _GREEN),
-        ("recognised", "sent again, known by their ids, stored once (409)", verdict.recognised, ""),
+        ("recognised", "sent again, stored once (known by id: 409)", verdict.recognised, ""),
     ]
     lines = [f"  ┌{'─' * _TEXT_COLUMNS}┬{'─' * _COUNT_COLUMNS}┐"]
     for name, about, count, color in rows:

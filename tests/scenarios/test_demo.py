@@ -151,7 +151,9 @@ def test_the_verdict_tells_lost_from_doubled() -> None:
     assert (verdict.documents, verdict.lost, verdict.doubled, verdict.recognised) == (6, 1, 2, 7)
     assert (verdict.lost_numbers, verdict.doubled_numbers) == ((3,), (2,))
     assert not verdict.ok
-    assert counts("\n".join(table(verdict, Ink(colored=False)))) == {
+    lines = table(verdict, Ink(colored=False))
+    assert len({len(line) for line in lines}) == 1, "every text fits into its column"
+    assert counts("\n".join(lines)) == {
         "written": 5,
         "found": 6,
         "lost": 1,

@@ -5,6 +5,7 @@ import os
 import re
 import secrets
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -57,6 +58,24 @@ def until(condition: Callable[[], bool], what: str) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"never saw {what}"
         time.sleep(PACE_SECONDS)
+
+
+def test_a_demo_that_cannot_be_started_leaves_nothing_behind(engine: None) -> None:
+    """A port is in use: that is known only when network and volumes are made and Elasticsearch runs."""
+    name = f"sidecars-test-{secrets.token_hex(4)}"
+    folder = ROOT / ".cache" / "compose" / name
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        command = [sys.executable, "-m", "sidecars.devstack", "compose", "up", "--local", "--project", name]
+        environment = {**os.environ, **FREE_PORTS, "SHOP_PORT": str(taken.getsockname()[1])}
+        ended = subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=False
+        )
+    try:
+        assert ended.returncode == 2, ended.stdout + ended.stderr
+        assert "everything that was begun is removed" in ended.stderr
+        assert leftovers(name) == [str(folder)]
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_what_it_says_to_try_works_as_it_is_pasted(project: str) -> None:
