@@ -6,11 +6,12 @@ import os
 from collections.abc import Iterator
 
 from sidecars.runtime import Finding
+from sidecars.runtime.settings import process_environment
 
-from . import command, signalling, volume
-from .core.digest import State
+from . import command, rendering, signalling, volume
+from .core.digest import Look, State
 from .core.http_step import shown
-from .core.steps import Http, Step
+from .core.steps import Http, Render, Step
 from .mounts import frozen
 from .settings import ConfigReloaderSettings
 
@@ -49,7 +50,8 @@ def step_text(step: Step) -> str:
 
 
 def _watch(settings: ConfigReloaderSettings) -> Iterator[Finding]:
-    look = volume.take(settings.watched)
+    rules = settings.render
+    look = volume.take(settings.watched, contents=rules is not None)
     for root in look.roots:
         if root.state is State.OK and not root.files:
             yield Finding(
@@ -62,9 +64,25 @@ def _watch(settings: ConfigReloaderSettings) -> Iterator[Finding]:
         else:
             yield Finding("error", f"cannot watch {root.path}: {root.state.value}")
     for problem in look.problems:
-        yield Finding("warning", f"cannot read {problem.path}: {problem.reason}")
+        # A generation without a file that is there would be another configuration.
+        yield Finding("error" if rules else "warning", f"cannot read {problem.path}: {problem.reason}")
     for item in frozen(settings.watched):
         yield Finding("error", f"cannot see changes of {item.path}: {item.reason}")
+    if rules and look.usable and not look.problems:
+        yield from _rendered(look, rules)
+
+
+def _rendered(look: Look, rules: Render) -> Iterator[Finding]:
+    """Renders what is there, and writes nothing."""
+    if look.clashes:
+        yield Finding("error", f"cannot render: {volume.clash(look)}")
+        return
+    try:
+        files = rendering.render(look.files, rules, process_environment())
+    except rendering.Unrenderable as error:
+        yield Finding("error", str(error))
+    else:
+        yield Finding("ok", f"would render {len(files)} files into {rules.output}")
 
 
 def _step(step: Step) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ from sidecars.runtime import Permanent, State
 from sidecars.runtime.settings import process_environment
 from sidecars.runtime.stop import monotonic, seconds_until
 
-from . import rendering
+from . import rendering, volume
 from .core.advance import Value
 from .core.change import Change
 from .core.outcome import OK, Outcome, Result
@@ -184,7 +184,7 @@ class Journey:
         if digest != self._order.digest:
             return Outcome(Result.UNREACHABLE, "the content is changing, or a part of it is not there")
         if look.clashes:
-            return Outcome(Result.REJECTED, f"several watched paths have a file called {', '.join(look.clashes)}")
+            return Outcome(Result.REJECTED, volume.clash(look))
         if look.problems:  # a generation without a file that is there would be another configuration
             named = "; ".join(f"cannot read {problem.path}: {problem.reason}" for problem in look.problems[:_NAMED])
             return Outcome(Result.REJECTED, f"{named}; mend it, or watch a glob that leaves it out")

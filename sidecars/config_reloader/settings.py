@@ -15,7 +15,7 @@ from sidecars.kit.files import unusable
 from sidecars.runtime.settings import Problem, Settings
 
 from .core.steps import OnFailure, Render, Signal, Step, Webhook
-from .steps_check import complaints
+from .steps_check import complaints, without_before
 
 
 class Initial(StrEnum):
@@ -190,6 +190,8 @@ class ConfigReloaderSettings(Settings, frozen=True, kw_only=True):
             for path, message, remedy in complaints(step, renders=self.render is not None):
                 where = f"steps[{number}].{path}".rstrip(".") if self.steps else _SIMPLE.get(path, path)
                 yield Problem(where, message, remedy)
+        for number, message, remedy in without_before(self.all_steps):
+            yield Problem(f"steps[{number}].confirm", message, remedy)
 
     def _path_problems(self) -> Iterable[Problem]:
         """What we write must not be what we watch: each reload would be the reason for the next."""

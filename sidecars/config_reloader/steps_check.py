@@ -1,7 +1,8 @@
 """What is wrong with a step beyond its types: for the settings' list of problems."""
 
 import re
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Sequence
 
 from .core.http_step import problems as http_problems
 from .core.steps import Confirm, Exec, Http, Signal, Step, Validate
@@ -19,6 +20,8 @@ def complaints(step: Step, *, renders: bool) -> Iterator[Complaint]:
         yield "", what, "give each step exactly one of validate, signal, webhook, exec, confirm"
         return
     name, options = given[0], getattr(step, given[0])
+    if isinstance(options, Exec | Validate) and options.command:
+        yield from _command(f"{name}.command", options.command)
     if isinstance(options, Signal):
         yield from _signal(options)
     elif isinstance(options, Exec):
@@ -31,6 +34,29 @@ def complaints(step: Step, *, renders: bool) -> Iterator[Complaint]:
         yield from http_problems(options, name)
     if isinstance(options, Confirm):
         yield from _confirm(options, renders=renders)
+
+
+def without_before(steps: Sequence[Step]) -> Iterator[tuple[int, str, str]]:
+    """Yield (place, message, remedy) of each confirm that has nothing to compare with: the value from before is that
+    which was seen before the app was told.
+    """
+    told = False
+    for place, step in enumerate(steps):
+        told = told or bool(step.signal or step.webhook or step.exec)
+        if step.confirm is not None and not (told or step.confirm.equals):
+            message = "no step before it tells the app: without a value from before, any would count as an advance"
+            yield place, message, "put a signal, webhook or exec before it, or set `equals` to what the value must be"
+
+
+def _command(path: str, command: tuple[str, ...]) -> Iterator[Complaint]:
+    """There is no shell that would split it. A program may have a blank in its name, but a key of a ConfigMap not."""
+    words = command[0].split()
+    if not words:
+        yield path, "the program has no name", 'write the program and its arguments as a list: ["nginx", "-t"]'
+    elif len(words) > 1 and shutil.which(command[0]) is None:
+        message = f"it begins with {len(words)} words in one text, and there is no shell that would split them"
+        # The other words stay out of sight: an argument may be a secret.
+        yield path, message, f'write the program and each argument as an item of a list: ["{words[0]}", "...", ...]'
 
 
 def _signal(step: Signal) -> Iterator[Complaint]:

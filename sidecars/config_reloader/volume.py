@@ -66,6 +66,15 @@ def take(watch: Sequence[str], *, contents: bool = False) -> Look:
     return summed([reading.found for reading in readings])
 
 
+def clash(look: Look) -> str:
+    """Why it cannot be rendered into one folder, with the paths that have the same names."""
+    several = "a file" if len(look.clashes) == 1 else "files"
+    return (
+        f"several watched paths have {several} called {', '.join(look.clashes)}; "
+        "rename the keys, or bring the volumes into folders of one projected volume"
+    )
+
+
 class _TooLargeError(Exception):
     """Beyond the bounds."""
 

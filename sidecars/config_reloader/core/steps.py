@@ -127,7 +127,7 @@ class Signal(Options, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 class Confirm(Http, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """See that the app took the content: a value at a status URL must advance after the app was told. One of `metric`,
-    `json` and `text`.
+    `json` and `text`. Where no step before it tells the app, `equals` is needed.
     """
 
     timeout_seconds: Annotated[float, Meta(gt=0, le=3600, description="How long it may take to advance.")] = 30.0

@@ -1,6 +1,7 @@
 """What is said about settings of the config reloader that cannot be used: where it is, what is wrong, what to do."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -53,6 +54,23 @@ HOOK = {"webhook": {"url": "http://a/"}}
         pytest.param(
             {"confirm": {"url": "http://a", "json": "a", "rollback": True}}, "confirm.rollback", id="rollback"
         ),
+        pytest.param(
+            {"confirm": {"url": "http://a", "metric": "reloads"}},
+            "steps[0].confirm: no step before it tells the app: without a value from before",
+            id="no value from before",
+        ),
+        pytest.param(
+            {"validate": {"command": "nginx -t -c {candidate}/nginx.conf"}},
+            'write the program and each argument as an item of a list: ["nginx", "...", ...]',
+            id="a command as one text",
+        ),
+        pytest.param(
+            {"validate": {"command": ["{candidate}/check -q"]}},
+            '["{candidate}/check", "...", ...]',
+            id="a list of one text",
+        ),
+        pytest.param({"exec": {"command": "sh -c 'kill -HUP 1'"}}, '["sh", "...", ...]', id="an exec as one text"),
+        pytest.param({"exec": {"command": [" "]}}, "steps[0].exec.command: the program has no name", id="a blank"),
     ],
 )
 def test_a_step_that_cannot_work_is_named_with_its_place(step: dict[str, Any], said: str) -> None:
@@ -63,7 +81,7 @@ def test_a_step_that_cannot_work_is_named_with_its_place(step: dict[str, Any], s
 def test_everything_wrong_is_said_once_and_at_once() -> None:
     text = complaints({"confirm": {"url": "nowhere", "metric": "{", "timeout_seconds": 1, "interval_seconds": 2}}, {})
     lines = text.splitlines()
-    assert len(lines) == len(set(lines)) == 4
+    assert len(lines) == len(set(lines)) == 5
 
 
 @pytest.mark.parametrize(
@@ -134,3 +152,29 @@ def test_the_flags_of_prometheus_config_reloader_are_understood() -> None:
     assert (settings.quiet_seconds, settings.resync_seconds) == (2, 180)
     assert settings.admin_port == 8080
     assert len(parse_arguments(SIDECAR, ["--config-envsubst-file=/out/x", "--reload-method=signal"]).problems) == 2
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        pytest.param([{"confirm": {"url": "http://a", "json": "hash", "equals": "{hash}"}}], id="equals"),
+        pytest.param([HOOK, {"confirm": {"url": "http://a", "json": "reloads"}}], id="told before"),
+    ],
+)
+def test_a_confirm_needs_a_value_to_compare_with(steps: list[dict[str, Any]]) -> None:
+    assert len(loaded(*steps).all_steps) == len(steps)
+
+
+def test_a_confirm_before_the_step_that_tells_is_refused() -> None:
+    assert "steps[0].confirm" in complaints({"confirm": {"url": "http://a", "json": "reloads"}}, HOOK)
+
+
+def test_a_program_with_a_blank_in_its_name_is_taken(tmp_path: Path) -> None:
+    program = tmp_path / "the program"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    assert loaded({"exec": {"command": [str(program)]}}).all_steps
+
+
+def test_what_a_command_as_one_text_holds_is_not_shown() -> None:
+    assert "s3cret" not in complaints({"exec": {"command": "curl -H Authorization:s3cret http://a"}})

@@ -4,11 +4,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.kubelet import Volume
 from tests.support.reload_app import App
 from tests.support.reload_stage import Stage
 from tests.support.reloader import ReloaderProcess
@@ -167,6 +168,34 @@ def test_check_is_content_with_what_is_good(stage: Stage, app: App) -> None:
     assert done.returncode == 0, done.stdout
     assert "error" not in done.stdout
     assert "warning" not in done.stdout
+    assert not (stage.folder / "out").exists()
+
+
+def clashing(stage: Stage) -> str:
+    other = Volume(stage.folder / "other")
+    other.write({"app.yaml": b"1", "more.yaml": b"2"})
+    return "error: cannot render: several watched paths have a file called app.yaml; rename the keys"
+
+
+def unreadable(stage: Stage) -> str:
+    (stage.folder / "other").mkdir()
+    (stage.folder / "other" / "app.conf").symlink_to("gone")
+    return f"error: cannot read {stage.folder}/other/app.conf"
+
+
+def unset(stage: Stage) -> str:
+    Volume(stage.folder / "other").write({"more.yaml": b"$(NOT_SET_ANYWHERE)"})
+    return "error: cannot expand 'more.yaml' line 1: the variable NOT_SET_ANYWHERE is not set"
+
+
+@pytest.mark.parametrize("trouble", [clashing, unreadable, unset])
+def test_check_says_what_would_not_be_rendered(stage: Stage, app: App, trouble: Callable[[Stage], str]) -> None:
+    said = trouble(stage)
+    output = {"output": str(stage.folder / "out"), "expand": True}
+    reloader = stage.reloader(stage.config.folder, stage.folder / "other", render=json.dumps(output))
+    done = run("check", "config-reloader", reloader=reloader)
+    assert done.returncode == 1
+    assert said in done.stdout
     assert not (stage.folder / "out").exists()
 
 
