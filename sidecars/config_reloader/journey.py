@@ -22,6 +22,8 @@ _PATIENCE_SECONDS = 1.0
 _CUT_SHORT = frozenset({Kind.VALIDATE, Kind.HOLD, Kind.CONFIRM})
 _READY_SECONDS = 0.5
 """How often it is looked whether somebody is there to be told (`initial: when-ready`)."""
+_WRITING = frozenset({Kind.RENDER, Kind.PUBLISH})
+_CANNOT_WRITE = frozenset({Result.FAILED, Result.DENIED})
 _SAY_SECONDS = 60.0
 _NAMED = 5
 _SUPERSEDED = Outcome(Result.SUPERSEDED, "newer content came")
@@ -42,6 +44,8 @@ class Journey:
         self._running: dict[Item, asyncio.Task[Outcome]] = {}
         """The attempts that are under way."""
         self._failed = False
+        self._unwritten = False
+        """Whether the output could not be written, by the last attempt."""
 
     async def run(self) -> Done:
         """Do what the plan says, until it ends or newer content waits."""
@@ -63,7 +67,7 @@ class Journey:
                 return end
             step = self._plan.next(monotonic())
             if not (isinstance(step, Do) and step.item.kind in PREPARING) and not self._prepares:
-                self._shared.ctx.health.mark_started()  # the app's files are there; the rest needs the app
+                self._end_start()  # the app's files are there; the rest needs the app
             if isinstance(step, Done):
                 return step  # also when newer content waits: what is done is done
             if self._gives_way(step):
@@ -74,6 +78,12 @@ class Journey:
                 self._begin(step.item)
                 if self._running:
                     await self._wait(math.inf if step.item.stops else monotonic() + _PATIENCE_SECONDS)
+
+    def _end_start(self) -> None:
+        """The start is over, unless the app would begin without any files of its own, since they cannot be written."""
+        generations = self._shared.generations
+        if not self._unwritten or (generations and generations.current()):
+            self._shared.ctx.health.mark_started()
 
     def _gives_way(self, step: Do | Wait) -> bool:
         """Whether newer content takes over now. Content that comes faster than it can be prepared must not keep the app
@@ -97,13 +107,15 @@ class Journey:
         end: Done | None = None
         for item in [item for item, task in self._running.items() if task.done()]:
             outcome = self._running.pop(item).result()
+            if item.kind in _WRITING:
+                self._unwritten = outcome.result in _CANNOT_WRITE
             end = self._plan.ended(item, outcome, monotonic(), random.random()) or end
             if item.kind is not Kind.HOLD:
                 self._shared.metrics.attempts.labels(item.kind, outcome.result).inc()
                 self._say(item, outcome)
             if not outcome.ok and outcome.result is not Result.SUPERSEDED:
                 self._failed = True
-                self._shared.ctx.health.mark_started()  # tried once: the app's start must not depend on more
+                self._end_start()  # tried once: the app's start must not depend on more
                 self._shared.ctx.health.set("reload", State.DEGRADED, self._plan.blocked())
         return end
 

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from tests.support.reload_stage import Stage, wait_until_told
+import pytest
+
+from tests.support.reload_stage import Stage, wait_until_begun, wait_until_told
 
 
 def test_a_change_while_the_sidecar_was_down_is_told_though_no_state_is_kept(stage: Stage, tmp_path: Path) -> None:
@@ -28,3 +30,42 @@ def test_the_same_content_after_a_restart_is_not_told(stage: Stage, tmp_path: Pa
         stage.config.rewrite()
         stage.begin(reloader)
     stage.ends(reloader, told=0)
+
+
+@pytest.mark.parametrize("trouble", ["the folder cannot be made", "another file is in the way"])
+def test_the_start_is_not_over_while_the_first_content_cannot_be_written(
+    stage: Stage, tmp_path: Path, trouble: str
+) -> None:
+    """The app would begin without its files."""
+    output = tmp_path / "live" / "etc"
+    if trouble == "the folder cannot be made":
+        blocks, said = output.parent, f"cannot write {output}"
+    else:
+        output.mkdir(parents=True)
+        blocks, said = output / "app.yaml", "'app.yaml' is there already"
+    blocks.write_text("in the way")
+    reloader = stage.reloader(render=f"{{output: {output}}}")
+    reloader.start(wait=False)
+    reloader.wait_until(lambda: said in reloader.ask("/readyz")[1], "the reason to be named")
+    assert [reloader.ask(page)[0] for page in ("/startupz", "/readyz", "/livez")] == [503, 503, 200]
+    blocks.unlink()
+    stage.config.write({"app.yaml": b"1"})
+    wait_until_begun(reloader)
+    assert reloader.ask("/readyz")[0] == 200
+    assert (output / "app.yaml").read_bytes() == b"1"
+    assert reloader.terminate() == 0
+
+
+def test_a_restart_starts_although_the_output_cannot_be_written(stage: Stage, tmp_path: Path) -> None:
+    """The app has the files of the generation before."""
+    output = tmp_path / "live"
+    reloader = stage.reloader(render=f"{{output: {output}}}")
+    stage.begin(reloader)
+    reloader.kill()
+    (output / "more.yaml").write_text("in the way")
+    stage.config.write({"app.yaml": b"1", "more.yaml": b"1"})
+    reloader.start()
+    reloader.wait_until(lambda: "'more.yaml' is there already" in reloader.ask("/readyz")[1], "the reason to be named")
+    assert reloader.ask("/startupz")[0] == 200
+    assert (output / "app.yaml").read_bytes() == b"0"
+    assert reloader.terminate() == 0
