@@ -64,7 +64,8 @@ class Reloader:
             self._recover()
             digest = await self._detection.look()
             if self._detection.absent:
-                print(f"cannot read {', '.join(self._detection.absent)}: not there, or more than can be watched")
+                why = "; ".join(self._detection.too_large) or "not there"
+                print(f"cannot read {', '.join(self._detection.absent)}: {why}")
                 return 1
             order = Order(digest, monotonic(), monotonic(), tells=False)
             done = await self._delivery.carry_out(order, patient=False)
@@ -145,7 +146,10 @@ class Reloader:
         """POST /reload: tell the present content, whatever was told before, and without debounce and splay."""
         digest = await self._detection.look()
         if self._detection.absent:
-            raise Transient(f"cannot read {', '.join(self._detection.absent)}: nobody is told a part of the content")
+            why = "".join(f"; {text}" for text in self._detection.too_large)
+            raise Transient(
+                f"cannot read {', '.join(self._detection.absent)}: nobody is told a part of the content{why}"
+            )
         self._detection.settling.hand_on()
         done = await self._outcome(self._ordered_by_hand(digest))
         if done is None:
@@ -210,7 +214,10 @@ class Reloader:
                 {"path": root.path, "kind": root.kind.value, "state": root.state.value, "files": root.files}
                 for root in (look.roots if look else ())
             ],
-            "problems": [f"{problem.path}: {problem.reason}" for problem in (look.problems if look else ())],
+            "problems": [
+                *self._detection.too_large,
+                *(f"{problem.path}: {problem.reason}" for problem in (look.problems if look else ())),
+            ],
             "steps": [step_text(step) for step in self._settings.all_steps],
         }
 

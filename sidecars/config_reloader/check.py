@@ -51,7 +51,8 @@ def step_text(step: Step) -> str:
 
 def _watch(settings: ConfigReloaderSettings) -> Iterator[Finding]:
     rules = settings.render
-    look = volume.take(settings.watched, contents=rules is not None)
+    bounds = volume.Bounds(settings.max_files, settings.max_bytes)
+    look = volume.take(settings.watched, bounds, contents=rules is not None)
     for root in look.roots:
         if root.state is State.OK and not root.files:
             yield Finding(
@@ -62,7 +63,7 @@ def _watch(settings: ConfigReloaderSettings) -> Iterator[Finding]:
         elif root.state is State.MISSING:
             yield Finding("warning", f"{root.path} is not there yet; it is watched when it appears")
         else:
-            yield Finding("error", f"cannot watch {root.path}: {root.state.value}")
+            yield Finding("error", f"cannot watch {root.path}: {root.too_large or root.state.value}")
     for problem in look.problems:
         # A generation without a file that is there would be another configuration.
         yield Finding("error" if rules else "warning", f"cannot read {problem.path}: {problem.reason}")

@@ -38,6 +38,7 @@ class Detection:
         self._metrics = metrics
         self._happened = asyncio.Event()
         self._watch = FolderWatch(self._happened, retry_seconds=_RETRY_INOTIFY_SECONDS)
+        self._bounds = volume.Bounds(settings.max_files, settings.max_bytes)
         self._held: dict[str, str] = {}
         self._told: dict[str, str] = {}
         """What was held when content was handed on last."""
@@ -68,6 +69,11 @@ class Detection:
         """Watched paths that could not be read at the last look."""
         return [root.path for root in self.last.roots if root.state is not digests.State.OK] if self.last else []
 
+    @property
+    def too_large(self) -> list[str]:
+        """Watched paths that held too much at the last look, each with the limit and the remedy."""
+        return _too_large(self.last) if self.last else []
+
     def changed_files(self) -> tuple[str, ...]:
         """The names of the files that came, went or changed since this was last asked."""
         before, self._named = self._named, dict(self.last.names) if self.last else {}
@@ -77,7 +83,7 @@ class Detection:
         """Look now, and return the digest of all that is watched."""
         async with self._looking:
             for _ in range(_SETTING_TRIES):
-                look = await asyncio.to_thread(volume.take, self._settings.watched)
+                look = await asyncio.to_thread(volume.take, self._settings.watched, self._bounds)
                 if not self._watch.watch(look.watch_contents, look.watch_names):
                     break  # every folder of this look was watched before it was taken
             self._hold(look)
@@ -112,7 +118,7 @@ class Detection:
         """Read everything once more, with the bytes: the digest and the look. A missing path that was there before
         makes the look unusable.
         """
-        look = await asyncio.to_thread(volume.take, self._settings.watched, contents=True)
+        look = await asyncio.to_thread(volume.take, self._settings.watched, self._bounds, contents=True)
         held = {root.path: root.digest for root in look.roots if root.state is digests.State.OK}
         return digests.combined(held) if held else "", look
 
@@ -151,21 +157,25 @@ class Detection:
 
     def _report(self, look: digests.Look) -> None:
         missing = [root.path for root in look.roots if root.state is digests.State.MISSING]
-        too_large = [root.path for root in look.roots if root.state is digests.State.TOO_LARGE]
+        too_large = _too_large(look)
         self._metrics.polling.set(self._watch.polling)
         self._metrics.missing.set(len(missing))
+        self._metrics.too_large.set(len(too_large))
         self._metrics.unreadable.set(len(look.problems))
         self._metrics.files.set(sum(root.files for root in look.roots))
-        reasons = [f"{path} is not there" for path in missing]
+        reasons = too_large + [f"{path} is not there" for path in missing]
         reasons += [
             f"{root.path} {_empty(root.kind)}; in a pod, mount there what the app reads"
             for root in look.roots
             if root.state is digests.State.OK and not root.files
         ]
-        reasons += [f"{path} holds too much to be watched: name the files that matter" for path in too_large]
         reasons += [f"cannot read {problem.path}: {problem.reason}" for problem in look.problems[:_NAMED]]
-        if self._say("watch", reasons):
-            self._ctx.log.warning("; ".join(reasons), action="watch.incomplete")
+        # Whoever sees no change for good must not look as if nothing had changed.
+        if self._say("watch", reasons, State.FAILING if too_large else State.DEGRADED):
+            if too_large:
+                self._ctx.log.error("; ".join(reasons), action="watch.too_large")
+            else:
+                self._ctx.log.warning("; ".join(reasons), action="watch.incomplete")
         polling = ["inotify is exhausted (fs.inotify.max_user_instances or max_user_watches of the node)"]
         if self._say("events", polling if self._watch.polling else []):
             text = f"{polling[0]}: looking every {self._settings.poll_seconds:g} s instead"
@@ -181,12 +191,16 @@ class Detection:
                     f"cannot see changes of {item.path}: {item.reason}", action="watch.frozen", path=item.path
                 )
 
-    def _say(self, condition: str, reasons: list[str]) -> bool:
+    def _say(self, condition: str, reasons: list[str], bad: State = State.DEGRADED) -> bool:
         """Set a condition; whether it has just become bad, or bad in another way."""
         before = {c.name: c.reason for c in self._ctx.health.conditions}.get(condition, "")
         reason = "; ".join(reasons)
-        self._ctx.health.set(condition, State.DEGRADED if reasons else State.OK, reason)
+        self._ctx.health.set(condition, bad if reasons else State.OK, reason)
         return bool(reasons) and reason != before
+
+
+def _too_large(look: digests.Look) -> list[str]:
+    return [f"{root.path}: {root.too_large}" for root in look.roots if root.state is digests.State.TOO_LARGE]
 
 
 def _empty(kind: digests.Kind) -> str:

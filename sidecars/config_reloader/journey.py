@@ -194,7 +194,9 @@ class Journey:
             raise TypeError("cannot render without rules")
         digest, look = await self._shared.detection.contents()
         if digest != self._order.digest:
-            return Outcome(Result.UNREACHABLE, "the content is changing, or a part of it is not there")
+            too_large = [f"{root.path}: {root.too_large}" for root in look.roots if root.too_large]
+            why = "; ".join(too_large) or "the content is changing, or a part of it is not there"
+            return Outcome(Result.UNREACHABLE, why)
         if look.clashes:
             return Outcome(Result.REJECTED, volume.clash(look))
         if look.problems:  # a generation without a file that is there would be another configuration

@@ -40,6 +40,9 @@ class ReloaderMetrics:
         self.applied = gauge("applied_info", "Always 1; the label is the hash of the applied content.", ("hash",))
         self.polling = gauge("watch_polling", "1 while inotify cannot be had and the content is polled.")
         self.missing = gauge("watch_missing", "Watched paths that are not there.")
+        self.too_large = gauge(
+            "watch_too_large", "Watched paths beyond `max_files` or `max_bytes`: no change of them is told."
+        )
         self.frozen = gauge("watch_frozen", "Watched paths that can never change (subPath mounts).")
         self.unreadable = gauge("watch_unreadable", "Files among the watched that cannot be read.")
         self.files = gauge("watched_files", "Files watched.")

@@ -87,6 +87,23 @@ class ConfigReloaderSettings(Settings, frozen=True, kw_only=True):
     poll_seconds: Annotated[
         float, Meta(ge=0.05, le=300, description="Look this often while inotify cannot be had.")
     ] = 2.0
+    max_files: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1_000_000,
+            description="Files watched at most, over all of `watch`. Above it no change is told, and /readyz fails.",
+        ),
+    ] = 10_000
+    max_bytes: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=16 << 30,
+            description="Their size at most, together. All of it is read at each look, and with `render` held in "
+            "memory. Above it no change is told, and /readyz fails.",
+        ),
+    ] = 256 << 20
     unready_when_rejected: Annotated[
         bool,
         Meta(description="/readyz fails while the newest content is refused or given up: the pod leaves its Services."),

@@ -21,8 +21,6 @@ __all__ = ["Kind", "Look", "Problem", "Root", "State", "take"]
 
 _TRIES = 100
 _ABSENT_TRIES = 10
-_FILES = 10_000
-_BYTES = 256 << 20
 _DEPTH = 64
 """Folders below each other: each holds two descriptors while it is read."""
 _BLOCK_BYTES = 64 << 10
@@ -30,11 +28,18 @@ _BLOCK_BYTES = 64 << 10
 _FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _SHORT = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE}
 """These say nothing about the file, so they must not look like a change of it."""
-_TOO_LARGE = f"more than {_FILES:,} files or {_BYTES >> 20} MiB are watched; name the files that matter"
 _NOT_A_FILE = "it is not a regular file"
 
 
-def take(watch: Sequence[str], *, contents: bool = False) -> Look:
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much is watched at most, over all entries of `watch` together. `files` bounds the folders as well."""
+
+    files: int = 10_000
+    bytes: int = 256 << 20
+
+
+def take(watch: Sequence[str], bounds: Bounds = Bounds(), *, contents: bool = False) -> Look:
     """Look at all of `watch` (folders, files, globs), in a thread: it reads files. `contents`: keep their bytes.
 
     Each volume is seen in one version, whatever is swapped meanwhile. Raises nothing for what is in the folders: what
@@ -47,7 +52,7 @@ def take(watch: Sequence[str], *, contents: bool = False) -> Look:
         for tries in range(_TRIES):
             for n in stale:
                 others = [one for m, one in enumerate(readings) if m != n]
-                reading = _Reading(watch[n], volumes, others, contents=contents)
+                reading = _Reading(watch[n], volumes, _left(bounds, others), contents=contents)
                 reading.read()
                 readings[n : n + 1] = [reading]
             moved = volumes.moved()
@@ -76,7 +81,48 @@ def clash(look: Look) -> str:
 
 
 class _TooLargeError(Exception):
-    """Beyond the bounds."""
+    """Beyond the bounds; the text says which, and what to do."""
+
+    def __init__(self, limit: str) -> None:
+        super().__init__(f"{limit} are watched: no change here is told; watch only what matters, or raise the limit")
+
+
+def _left(bounds: Bounds, others: "Sequence[_Reading]") -> "_Left":
+    return _Left(
+        bounds,
+        files=bounds.files - sum(len(other.found.names) for other in others),
+        folders=bounds.files,
+        bytes=bounds.bytes - sum(other.bytes for other in others),
+    )
+
+
+@dataclass(slots=True)
+class _Left:
+    """What one entry may still take of the bounds, beside what the others took."""
+
+    bounds: Bounds
+    files: int
+    folders: int
+    bytes: int
+
+    def take_file(self) -> None:
+        """Raises _TooLargeError."""
+        self.files -= 1
+        if self.files < 0:
+            raise _TooLargeError(f"more than {self.bounds.files:,} files (max_files)")
+
+    def take_folder(self) -> None:
+        """Raises _TooLargeError."""
+        self.folders -= 1
+        if self.folders < 0:
+            raise _TooLargeError(f"more than {self.bounds.files:,} folders (max_files)")
+
+    def refuse_more_than_is_left(self, size: int) -> None:
+        """Raises _TooLargeError if so many bytes of this entry are too many."""
+        if size > self.bytes:
+            mebibytes, rest = divmod(self.bounds.bytes, 1 << 20)
+            shown = f"{self.bounds.bytes:,} bytes" if rest else f"{mebibytes:,} MiB"
+            raise _TooLargeError(f"more than {shown} (max_bytes)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +138,14 @@ class _Place:
 class _Reading:
     """One entry of `watch`, read once."""
 
-    def __init__(self, path: str, volumes: Volumes, others: "Sequence[_Reading]", *, contents: bool) -> None:
-        """`others` take their part of the bounds."""
+    def __init__(self, path: str, volumes: Volumes, left: _Left, *, contents: bool) -> None:
         self.found = Found(path)
         self.bytes = 0
         self.absent = False
         """Whether a volume has no `..data`: it may be back at once."""
         self._volumes = volumes
         self._contents = contents
-        self._files_left = _FILES - sum(len(other.found.names) for other in others)
-        self._bytes_left = _BYTES - sum(other.bytes for other in others)
-        self._folders_left = _FILES
+        self._left = left
         self._buffer = bytearray(_BLOCK_BYTES)
 
     def give_up(self, state: State) -> None:
@@ -117,8 +160,8 @@ class _Reading:
         except AbsentError:
             self.absent = True
             self.give_up(State.MISSING)
-        except _TooLargeError:
-            self.found.problems.append(problem(self.found.path, _TOO_LARGE))
+        except _TooLargeError as error:
+            self.found.too_large = str(error)
             self.give_up(State.TOO_LARGE)
         except OSError as error:
             absent = isinstance(error, FileNotFoundError | NotADirectoryError)
@@ -153,9 +196,7 @@ class _Reading:
                 spot = Spot(handle, ".", None)
             elif path in self._volumes.known:
                 raise AbsentError
-        self._folders_left -= 1
-        if self._folders_left < 0:
-            raise _TooLargeError
+        self._left.take_folder()
         fd = os.open(spot.file, FOLDER, dir_fd=spot.fd)
         try:
             status = os.fstat(fd)
@@ -230,12 +271,10 @@ class _Reading:
     def _bytes_of(self, fd: int, size: int) -> tuple[str, bytes]:
         """The digest, and the bytes where they are asked for. `size` is a hint: the file may grow, or be of /proc."""
         total, blocks = hashlib.sha256(), []
-        if self.bytes + size > self._bytes_left:
-            raise _TooLargeError
+        self._left.refuse_more_than_is_left(self.bytes + size)
         while got := os.readv(fd, [self._buffer]):
             self.bytes += got
-            if self.bytes > self._bytes_left:
-                raise _TooLargeError
+            self._left.refuse_more_than_is_left(self.bytes)
             block = memoryview(self._buffer)[:got]
             total.update(block)
             if self._contents:
@@ -243,9 +282,7 @@ class _Reading:
         return total.hexdigest(), b"".join(blocks)
 
     def _add(self, name: str, content: str, data: bytes) -> None:
-        self._files_left -= 1
-        if self._files_left < 0:
-            raise _TooLargeError
+        self._left.take_file()
         self.found.names[name] = content
         if self._contents and content != UNREADABLE:
             self.found.files[name] = data

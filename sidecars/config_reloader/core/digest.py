@@ -44,6 +44,7 @@ class State(StrEnum):
 class Root:
     """One entry of `watch`. `path`: as configured. `files`: how many it holds. `folder`: the absolute folder itself, or
     the one that the file or the fixed part of the glob lies in. `digest`: of its names and bytes; "" unless `ok`.
+    `too_large`: which limit it is beyond, and what to do; "" unless `too_large`.
     """
 
     path: str
@@ -52,6 +53,7 @@ class Root:
     files: int
     folder: str
     digest: str
+    too_large: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,7 @@ class Found:
     names: dict[str, str] = field(default_factory=dict, repr=False)
     files: dict[str, bytes] = field(default_factory=dict, repr=False)
     problems: list[Problem] = field(default_factory=list)
+    too_large: str = ""
     watch_contents: set[str] = field(default_factory=set)
     watch_names: set[str] = field(default_factory=set)
     volumes: set[str] = field(default_factory=set)
@@ -123,7 +126,7 @@ class Found:
     def root(self) -> Root:
         """What there is to say about the root."""
         digest = combined(self.names) if self.state is State.OK else ""
-        return Root(self.path, self.kind, self.state, len(self.names), self.folder, digest)
+        return Root(self.path, self.kind, self.state, len(self.names), self.folder, digest, self.too_large)
 
 
 def summed(found: Sequence[Found]) -> Look:

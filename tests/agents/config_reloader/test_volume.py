@@ -11,7 +11,7 @@ import pytest
 
 from sidecars.config_reloader import volume
 from sidecars.config_reloader.core.digest import UNREADABLE
-from sidecars.config_reloader.volume import Kind, Look, State
+from sidecars.config_reloader.volume import Bounds, Kind, Look, State
 from tests.support.kubelet import Volume
 
 
@@ -316,18 +316,40 @@ def test_several_roots_are_one_content_with_their_clashes(config: Volume, etc: P
     assert not look(config.folder, etc / "gone").usable
 
 
+@pytest.mark.parametrize(
+    ("bounds", "said"),
+    [
+        (Bounds(files=2), "more than 2 files (max_files) are watched"),
+        (Bounds(bytes=10), "more than 10 bytes (max_bytes) are watched"),
+    ],
+)
 def test_too_much_is_said_and_leaves_the_other_roots_alone(
-    config: Volume, etc: Path, monkeypatch: pytest.MonkeyPatch
+    config: Volume, etc: Path, bounds: Bounds, said: str
 ) -> None:
-    for name in ("nginx.conf", ".hidden", "sub/deep/a.conf"):
-        put(etc / name, "ten bytes.")
-    for bound, most in (("_FILES", 2), ("_BYTES", 10)):
-        with monkeypatch.context() as patch:
-            patch.setattr(volume, bound, most)
-            seen = look(etc, config.folder)
-        assert [root.state for root in seen.roots] == [State.TOO_LARGE, State.OK]
-        assert "name the files that matter" in seen.problems[0].reason
-        assert seen.files.keys() == {"app.yaml", "conf.d/a.conf"}
+    for name in ("nginx.conf", ".hidden", "a.conf"):
+        put(etc / "flat" / name, "ten bytes.")
+    seen = volume.take([str(etc / "flat"), str(config.folder)], bounds, contents=True)
+    assert [root.state for root in seen.roots] == [State.TOO_LARGE, State.OK]
+    assert said in seen.roots[0].too_large
+    assert "raise the limit" in seen.roots[0].too_large
+    assert seen.files.keys() == {"app.yaml", "conf.d/a.conf"}
+
+
+def test_what_reaches_the_bounds_is_not_too_much(config: Volume) -> None:
+    whole = look(config.folder)
+    size = sum(len(content) for content in whole.files.values())
+    for bounds, state in (
+        (Bounds(len(whole.files), size), State.OK),
+        (Bounds(len(whole.files), size - 1), State.TOO_LARGE),
+        (Bounds(len(whole.files) - 1, size), State.TOO_LARGE),
+    ):
+        assert volume.take([str(config.folder)], bounds).roots[0].state is state
+
+
+def test_many_folders_without_files_are_too_much(etc: Path) -> None:
+    for name in "abc":
+        (etc / name).mkdir()
+    assert "more than 2 folders (max_files)" in volume.take([str(etc)], Bounds(files=2)).roots[0].too_large
 
 
 def test_a_deep_tree_ends(tmp_path: Path) -> None:

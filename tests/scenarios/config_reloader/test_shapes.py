@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.kubelet import Volume
-from tests.support.reload_stage import Act, Stage, looks
+from tests.support.reload_stage import Act, Stage, looks, wait_until_begun
 
 
 class Told(StrEnum):
@@ -368,6 +368,51 @@ def test_what_is_empty_is_named_until_something_is_there(stage: Stage, watch: st
     stage.tells(reloader, write(plain / "app.yaml", "1"))
     assert said not in reloader.ask("/readyz")[1]
     stage.ends(reloader, told=1)
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        ({"max_files": 2}, "more than 2 files (max_files) are watched"),
+        ({"max_bytes": "64KiB"}, "more than 65,536 bytes (max_bytes) are watched"),
+    ],
+)
+@pytest.mark.parametrize("when", ["from the start", "later"])
+def test_too_much_to_be_watched_is_not_ready_and_names_the_limit(
+    stage: Stage, limit: dict[str, object], said: str, when: str
+) -> None:
+    """No change is told then: nobody should take it for well."""
+    plain = stage.folder / "plain"
+    plain.mkdir()
+    (plain / "app.yaml").write_text("0")
+
+    def fill() -> None:
+        for name in ("a", "b"):
+            (plain / name).write_bytes(b"x" * 50_000)
+
+    if when == "from the start":
+        fill()
+    reloader = stage.reloader(plain)
+    reloader.settings.update(limit)
+    reloader.start()
+    if when == "later":
+        wait_until_begun(reloader)
+        assert reloader.ask("/readyz")[0] == 200
+        fill()
+    reloader.wait_until(lambda: reloader.ask("/readyz")[0] == 503, "it not to be ready")
+    assert said in reloader.ask("/readyz")[1]
+    assert [said in line["message"] for line in reloader.logged("watch.too_large")] == [True]
+    assert (reloader.metric("watch_too_large"), reloader.metric("watch_unreadable")) == (1, 0)
+    assert reloader.ask("/startupz")[0] == 200, "the app need not wait"
+    status, answer = reloader.ask("/reload", "POST")
+    assert (status, said in answer) == (503, True)
+    for name in ("a", "b"):
+        (plain / name).unlink()
+    reloader.wait_until(lambda: reloader.ask("/readyz")[0] == 200, "it to be ready again")
+    assert reloader.metric("watch_too_large") == 0
+    wait_until_begun(reloader)
+    stage.tells(reloader, write(plain / "app.yaml", "1"))
+    assert reloader.terminate() == 0
 
 
 DROP = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
