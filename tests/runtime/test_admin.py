@@ -16,6 +16,7 @@ from sidecars.runtime.health import TimedHealth
 from sidecars.runtime.loop import THREADS_SECONDS
 from sidecars.runtime.metrics import new_registry
 from sidecars.runtime.stop import monotonic
+from tests.support.names import LOCALHOST
 from tests.support.toy_runs import ROOT, ToyRun, wait_until
 
 Start = Callable[..., ToyRun]
@@ -199,7 +200,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-@pytest.mark.parametrize("host", ["::", "localhost"])
+@pytest.mark.parametrize("host", ["::", pytest.param("localhost", marks=LOCALHOST)])
 def test_a_kernel_without_ipv6_is_served_on_ipv4(host: str) -> None:
     """As with `ipv6.disable=1`; the /etc/hosts of many a machine still has ::1 for localhost."""
     command = [sys.executable, "-c", WITHOUT_IPV6, "idle", "--admin-host", host]

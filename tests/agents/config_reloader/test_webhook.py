@@ -15,6 +15,7 @@ from sidecars.config_reloader import webhook
 from sidecars.config_reloader.core.change import Change
 from sidecars.config_reloader.core.outcome import Outcome, Result
 from sidecars.config_reloader.core.steps import Call, Confirm, Http, Validate
+from tests.support.names import LOCALHOST
 from tests.support.scripted_http import CUTS, DEAF, HANGS, RESETS, Play, ScriptedHttp, Tls, answer
 
 CHANGE = Change("0a1b", "/content/..data 1")
@@ -123,7 +124,11 @@ async def test_a_connection_cut_before_an_answer_is_unreachable_and_one_request(
     ("options", "words"),
     [
         ({}, "cannot reach http://127.0.0.1:1/reload: Connection refused"),
-        ({"url": "http://localhost:1/reload"}, "cannot reach http://localhost:1/reload: Connection refused"),
+        pytest.param(
+            {"url": "http://localhost:1/reload"},
+            "cannot reach http://localhost:1/reload: Connection refused",
+            marks=LOCALHOST,
+        ),
         ({"url": "http://nobody.invalid/reload"}, "cannot reach http://nobody.invalid/reload: "),
         ({"unix_socket": "/nowhere/app.sock"}, "(socket /nowhere/app.sock): No such file or directory"),
         ({"unix_socket": "/dev/null"}, "(socket /dev/null): Connection refused"),

@@ -14,6 +14,7 @@ from sidecars.runtime import Transient
 from sidecars.wait_for.aside import Aside
 from sidecars.wait_for.dial import Found, Lookup, dial
 from tests.support.listeners import Listener, Script, closing, greeting, listening, response, saying, silent
+from tests.support.names import LOCALHOST
 from tests.support.wait_for import PATIENCE_SECONDS, outcome
 
 
@@ -24,6 +25,7 @@ async def test_a_port_that_accepts_is_ready_and_one_that_does_not_is_refused() -
         assert await outcome(listener.place) == "ready"
 
 
+@LOCALHOST
 async def test_a_host_is_reached_at_any_of_its_addresses() -> None:
     with listening(closing) as listener:
         assert await outcome(f"tcp://localhost:{listener.port}") == "ready"  # ::1 refuses
@@ -78,6 +80,7 @@ async def test_the_reasons_of_all_addresses_are_given_once_each() -> None:
         await dial(Given(nobody, neither))
 
 
+@LOCALHOST
 async def test_a_name_that_resolves_is_ready_and_one_that_does_not_may_come() -> None:
     assert await outcome("dns://localhost") == "ready"
     assert await outcome("dns://127.0.0.1") == "ready"
