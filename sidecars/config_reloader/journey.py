@@ -25,6 +25,7 @@ _READY_SECONDS = 0.5
 _WRITING = frozenset({Kind.RENDER, Kind.PUBLISH})
 _CANNOT_WRITE = frozenset({Result.FAILED, Result.DENIED})
 _SAY_SECONDS = 60.0
+_DOUBT_SECONDS = 3600.0
 _NAMED = 5
 _SUPERSEDED = Outcome(Result.SUPERSEDED, "newer content came")
 
@@ -160,6 +161,9 @@ class Journey:
         fields = {"step": item.kind.value, "outcome": outcome.result.value, "attempt": attempt}
         if outcome.ok:
             self._shared.ctx.log.info(f"{item.kind}: {outcome.detail or 'done'}", action="step.done", **fields)
+            if outcome.doubt:
+                log = self._shared.ctx.log
+                log.warning(outcome.doubt, action="step.doubtful", every_seconds=_DOUBT_SECONDS, **fields)
         elif outcome.result is Result.REJECTED and self._order.ended.done():
             pass  # asked again, and still no: that was said
         elif outcome.result is not Result.SUPERSEDED:

@@ -66,7 +66,7 @@ def read(proc: str, pid: int) -> Process | None:
         numbers = _read(folder, "stat", _STATUS_BYTES)
         status = _status(folder)
         line = _read(folder, "cmdline", _COMMAND_BYTES)
-        return _process(pid, numbers, status, line)
+        return _process(pid, numbers, status, line, _exe(folder))
     except (FileNotFoundError, ProcessLookupError):
         return None
     finally:
@@ -101,7 +101,7 @@ def read_pidfile(path: str) -> PidFile | None:
     return PidFile(int(words[0]), int((since_boot_seconds + _PIDFILE_SLACK_SECONDS) * ticks))
 
 
-def _process(pid: int, numbers: bytes, status: dict[str, str], line: bytes) -> Process:
+def _process(pid: int, numbers: bytes, status: dict[str, str], line: bytes, exe: str) -> Process:
     name, _, rest = numbers.partition(b"(")[2].rpartition(b")")  # a name may hold spaces and parentheses itself
     fields = rest.split()
     real, effective, saved = _uids(status)
@@ -120,6 +120,7 @@ def _process(pid: int, numbers: bytes, status: dict[str, str], line: bytes) -> P
         blocked=_mask(status, "SigBlk"),
         kernel=bool(int(fields[_FLAGS]) & _KERNEL_THREAD),
         terminal=fields[_TERMINAL] != b"0",
+        exe=exe,
     )
 
 
@@ -129,6 +130,14 @@ def _status(folder: int) -> dict[str, str]:
     fields = {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
     owner = os.fstat(folder).st_uid
     return {"Uid": f"{owner} {owner} {owner}", **fields}
+
+
+def _exe(folder: int) -> str:
+    """To read it takes more rights than the rest (ptrace(2)): it may remain unknown."""
+    try:
+        return os.readlink("exe", dir_fd=folder)
+    except OSError:
+        return ""
 
 
 def _uids(status: dict[str, str]) -> tuple[int, int, int]:

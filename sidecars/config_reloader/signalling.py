@@ -12,7 +12,7 @@ from typing import Literal
 from .core.outcome import Outcome, Result
 from .core.permissions import explain, explain_uid, may_signal, may_signal_uid
 from .core.process import Process, ancestry
-from .core.selection import Found, PidFile, Selection, needs_handler, number, select
+from .core.selection import Found, PidFile, Selection, doubt, needs_handler, number, select
 from .core.steps import Signal
 from .processes import Table, read, read_pidfile, scan
 
@@ -90,7 +90,8 @@ def deliver(step: Signal, seen: Look, proc: str = "/proc") -> Outcome:
             return Outcome(Result.DENIED, explain(seen.table.ours, target))
         result = Result.DENIED if error.errno == errno.EACCES else Result.FAILED
         return Outcome(result, f"cannot signal {target.label}: {_reason(error)}")
-    return Outcome(Result.OK, f"{name} to {', '.join(target.label for target in targets)}")
+    doubts = "; ".join(text for target in targets if (text := doubt(target, step)))
+    return Outcome(Result.OK, f"{name} to {', '.join(target.label for target in targets)}", doubts)
 
 
 def findings(step: Signal, proc: str = "/proc") -> list[Finding]:
@@ -125,6 +126,8 @@ def _permitted(step: Signal, selection: Selection, table: Table) -> Iterator[Fin
             yield "error", explain(table.ours, process)
         elif selection.found is Found.YES:
             yield "ok", f"would send {name} to {process.label}"
+            if text := doubt(process, step):
+                yield "warning", text
 
 
 def _absent(seen: Look, table: Table) -> Finding:

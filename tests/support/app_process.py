@@ -120,7 +120,7 @@ class MadeUpProc:
         self.add(os.getpid(), "python", ("python", "-m", "sidecars", "config-reloader"))
 
     def add(self, pid: int, comm: str, argv: Sequence[str] = (), **more: Any) -> None:
-        """Add or replace a process; `more`: ppid, uid, state, start_time, caught (a mask), flags."""
+        """Add or replace a process; `more`: ppid, uid, state, start_time, caught (a mask), flags, exe."""
         at = self._folder / str(pid)
         at.mkdir(exist_ok=True)
         numbers = [more.get("state", "S"), more.get("ppid", 0), pid, pid, 0, -1, more.get("flags", 0), *[0] * 12]
@@ -129,6 +129,8 @@ class MadeUpProc:
         uid, caught = more.get("uid", 0), more.get("caught", 1)
         masks = f"SigBlk:\t{0:016x}\nSigIgn:\t{0:016x}\nSigCgt:\t{caught:016x}\nCapEff:\t{more.get('caps', 0):016x}\n"
         (at / "status").write_text(f"Name:\t{comm}\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\n{masks}")
+        if more.get("exe"):
+            (at / "exe").symlink_to(more["exe"])
         (at / "cmdline").write_bytes(b"".join(os.fsencode(word) + b"\0" for word in argv))
 
 

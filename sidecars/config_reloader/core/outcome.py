@@ -31,6 +31,8 @@ class Outcome:
 
     result: Result
     detail: str = ""
+    doubt: str = ""
+    """Why what was done may not have been what was wanted."""
 
     @property
     def ok(self) -> bool:

@@ -37,6 +37,8 @@ class Process:
     blocked: int = 0
     kernel: bool = False
     terminal: bool = False
+    exe: str = ""
+    """The file of its program; "" where we may not know."""
 
     @property
     def program(self) -> str:
@@ -92,6 +94,14 @@ class Process:
             return True
         runs_others = self.program.startswith("python") or self.launcher
         return runs_others and _SIDECAR.search(" ".join(self.argv[1:])) is not None
+
+    @property
+    def ends_on_hangup(self) -> bool:
+        """Whether it is a Java virtual machine, which catches SIGHUP in order to exit with status 129 (as it does INT
+        and TERM, unless told -Xrs) where the app has no handler of its own; from outside both look the same.
+        """
+        java = self.program == "java" or self.exe.removesuffix(" (deleted)").endswith("/bin/java")
+        return java and "-Xrs" not in self.argv
 
     @property
     def launcher(self) -> bool:

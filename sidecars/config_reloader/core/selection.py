@@ -118,6 +118,16 @@ def asked(wanted: Signal) -> str:
     return ", ".join(words for words, is_given in given if is_given)
 
 
+def doubt(process: Process, wanted: Signal) -> str:
+    """Why the signal may end this process although it is caught; "" when nothing speaks for that."""
+    if number(wanted.signal) != signal.SIGHUP or not process.ends_on_hangup:
+        return ""
+    return (
+        f"{process.label} is a Java virtual machine, which catches SIGHUP in order to exit (status 129) unless the app "
+        "has its own handler for it; if it has none, tell it by a webhook, or by another signal"
+    )
+
+
 def _fits(process: Process, wanted: Signal, file: PidFile | None) -> bool:
     """Whether all selectors but `process` fit."""
     comm = wanted.comm.encode()[:_COMM_BYTES].decode(errors="replace")

@@ -244,6 +244,14 @@ async def test_only_what_was_confirmed_is_said_to_be_with_the_app(
     assert said in caplog.messages
 
 
+async def test_a_doubt_about_what_was_told_is_said_once_an_hour(caplog: pytest.LogCaptureFixture) -> None:
+    async with Stage({"signal": {"process": "app"}}).running() as stage:
+        stage.telling.answer = lambda _step, _change: Outcome(Result.OK, "SIGHUP to 7 (java)", "it may exit")
+        for digest in "ab":
+            assert (await stage.order(digest).ended).verdict is Verdict.APPLIED
+    assert caplog.messages.count("it may exit") == 1
+
+
 async def test_the_splay_delays_what_is_told_and_newer_content_does_not_begin_it_anew() -> None:
     async with Stage(HOOK).running() as stage:
         stage.shared.splay_seconds = 20.0

@@ -387,3 +387,48 @@ def test_what_python_says_of_its_own_signals_is_what_is_read() -> None:
     interrupt_is_ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # by a shell, for what runs beside it
     assert own.ignores(signal.SIGINT) == interrupt_is_ignored != own.handles(signal.SIGINT)
     assert own.ignores(signal.SIGPIPE)
+
+
+@pytest.mark.parametrize(
+    ("argv", "exe", "step", "doubted"),
+    [
+        pytest.param(("java", "-jar", "app.jar"), "", {}, True, id="by its command"),
+        pytest.param(("/usr/lib/jvm/bin/java", "App"), "", {}, True, id="by its path"),
+        pytest.param(("tomcat",), "/opt/jdk-21/bin/java", {}, True, id="by its program"),
+        pytest.param(("tomcat",), "/opt/jdk-21/bin/java (deleted)", {}, True, id="by its program before an update"),
+        pytest.param(("java", "-jar", "app.jar"), "", {"process": "any"}, True, id="as any"),
+        pytest.param(("java", "-Xrs", "-jar", "app.jar"), "", {}, False, id="told to leave signals alone"),
+        pytest.param(("java", "-jar", "app.jar"), "", {"signal": "SIGUSR1"}, False, id="another signal"),
+        pytest.param(("javadoc-server",), "/opt/jdk-21/bin/javadoc", {}, False, id="another program"),
+    ],
+)
+def test_a_java_virtual_machine_that_would_exit_is_warned_of(
+    tmp_path: Path, argv: tuple[str, ...], exe: str, step: dict[str, str], doubted: bool
+) -> None:
+    proc = MadeUpProc(tmp_path)
+    proc.add(4_000_001, "app", argv, caught=0xFFFF, exe=exe)
+    found = findings(Signal(**{"comm": "app", **step}), proc.path)  # type: ignore[arg-type]  # texts, all of them
+    warnings = [text for level, text in found if level == "warning"]
+    assert [("Java" in text, "(status 129)" in text) for text in warnings] == [(True, True)] * doubted
+
+
+@pytest.mark.skipif(shutil.which("javac") is None, reason="there is no JDK here")
+def test_a_real_java_virtual_machine_is_known_and_warned_of(tmp_path: Path) -> None:
+    """It exits, as it always does: whoever reads the log learns why."""
+    (tmp_path / "Sleeper.java").write_text(
+        "public class Sleeper { public static void main(String[] a) throws Exception {"
+        ' System.out.println("up"); Thread.sleep(60000); } }'
+    )
+    pidfile = tmp_path / "pid"
+    program = f"echo $$ > {pidfile}; exec java -Xmx64m -XX:TieredStopAtLevel=1 {tmp_path}/Sleeper.java"
+    # Started by a shell that has ended, since a sidecar does not signal what it started itself.
+    shell = subprocess.Popen(["sh", "-c", f"sh -c '{program}' & true"], stdout=subprocess.PIPE, text=True)
+    with shell:
+        assert shell.stdout
+        assert shell.stdout.readline() == "up\n"
+        step = Signal(pidfile=str(pidfile))
+        assert "Java virtual machine" in "".join(text for _, text in findings(step))
+        outcome = tell(step)
+        assert outcome.ok, outcome
+        assert "Java virtual machine" in outcome.doubt
+        assert shell.stdout.read() == ""  # it has ended
