@@ -1,19 +1,21 @@
-"""A machine with Python and nothing else: what cannot be run there is skipped, with the reason, and nothing fails."""
+"""A machine without a container engine: what cannot be run there is skipped, with the reason, and nothing fails."""
 
 import os
-import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-BASICS = ("bash", "env", "git", "make", "sh")
+LEFT_OUT = ("docker", "podman", "mvn")  # the last: the real Elasticsearch has nothing to do with it
 
 
 def test_without_a_container_engine_the_tests_of_pods_are_skipped(tmp_path: Path) -> None:
-    for program in BASICS:
-        if found := shutil.which(program):
-            (tmp_path / program).symlink_to(found)
+    for folder in filter(os.path.isdir, os.environ["PATH"].split(os.pathsep)):
+        for program in os.scandir(folder):
+            with suppress(FileExistsError):  # the first one counts
+                if not program.name.startswith(LEFT_OUT):
+                    (tmp_path / program.name).symlink_to(program.path)
     environment = {key: text for key, text in os.environ.items() if key != "SIDECARS_REQUIRE_SERVERS"}
     ended = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/pods"],
