@@ -103,19 +103,6 @@ def _standing_in(name: str, names: Sequence[str]) -> ModuleType:
     return module
 
 
-@contextmanager
-def _without_typing_extensions() -> Iterator[None]:
-    """What a library would take from there, Python's own typing has."""
-    name = "typing_extensions"
-    missing = {name: None} if name not in sys.modules else {}
-    sys.modules.update(missing)  # type: ignore[arg-type]  # as above
-    try:
-        yield
-    finally:
-        for each in missing:
-            del sys.modules[each]
-
-
 _SERVERS = {
     "http.server": ("BaseHTTPRequestHandler",),
     "socketserver": ("ThreadingMixIn",),
@@ -124,7 +111,6 @@ _SERVERS = {
 _SPARINGLY: dict[str, Callable[[], AbstractContextManager[None]]] = {
     # 2 MiB of the system's certificates for requests that bring no TLS context; ours bring one
     "aiohttp.connector": without_certificates,
-    "msgspec._utils": _without_typing_extensions,  # 0.2 MiB
     # 0.4 MiB
     "prometheus_client.exposition": _without_servers,
 }
