@@ -39,6 +39,11 @@ def open_stage() -> Iterator[Stage]:
     shutil.rmtree(folder)
 
 
+def own(word: str) -> str:
+    """A command name that no other run of these tests on this machine uses; the kernel keeps 15 letters."""
+    return f"{word}{os.getpid() % 10**6}"
+
+
 def signals(stage: Stage, step: dict[str, object], prefix: tuple[str, ...] = ()) -> ReloaderProcess:
     return stage.reloader(prefix=prefix).steps({"signal": step})
 
@@ -62,15 +67,16 @@ def tells(stage: Stage, reloader: ReloaderProcess, text: str, app: AppProcess) -
 
 @pytest.mark.parametrize("how", ["none", "ignored"])
 def test_an_app_without_a_handler_is_left_alone_until_it_has_one(stage: Stage, apps: ExitStack, how: str) -> None:
-    app = apps.enter_context(AppProcess("late-app", how))
-    reloader = signals(stage, {"process": "late-app"})
+    app = apps.enter_context(AppProcess(own("late"), how))
+    reloader = signals(stage, {"process": own("late")})
     stage.begin(reloader)
     write(stage, "1")
     reloader.wait_until(lambda: attempts(reloader, "unreachable") >= 3, "it to be looked at")
     assert app.received() == []
     waiting = reloader.status()["pending"]["waiting_for"]
     assert (
-        f"cannot signal {app.pid} (late-app): it {'ignores' if how == 'ignored' else 'has no handler for'}" in waiting
+        f"cannot signal {app.pid} ({own('late')}): it {'ignores' if how == 'ignored' else 'has no handler for'}"
+        in waiting
     )
     app.install_handler()
     reloader.wait_until_settled()
@@ -81,8 +87,8 @@ def test_an_app_without_a_handler_is_left_alone_until_it_has_one(stage: Stage, a
 
 
 def test_of_master_and_workers_only_the_master_is_told(stage: Stage, apps: ExitStack) -> None:
-    app = apps.enter_context(AppProcess("master-app", workers=2))
-    reloader = signals(stage, {"process": "master-app"})
+    app = apps.enter_context(AppProcess(own("master"), workers=2))
+    reloader = signals(stage, {"process": own("master")})
     stage.begin(reloader)
     for text in ("1", "2"):
         tells(stage, reloader, text, app)
@@ -95,17 +101,17 @@ SELECTORS = ["argv", "uid", "pidfile"]
 @pytest.mark.parametrize("by", [pytest.param(by, marks=root_only if by == "uid" else ()) for by in SELECTORS])
 def test_the_right_one_among_others_of_its_name_is_told(stage: Stage, apps: ExitStack, by: str) -> None:
     pidfile = stage.folder / "app.pid"
-    right = apps.enter_context(AppProcess("twin-app", uid=1000 if by == "uid" else -1, workers=int(by == "argv")))
-    others = [apps.enter_context(AppProcess("twin-app")) for _ in range(2)]
+    right = apps.enter_context(AppProcess(own("twin"), uid=1000 if by == "uid" else -1, workers=int(by == "argv")))
+    others = [apps.enter_context(AppProcess(own("twin"))) for _ in range(2)]
     pidfile.write_text(f" {right.pid}\n")
-    chosen = {"argv": r"twin-app caught 1$", "uid": 1000, "pidfile": str(pidfile)}
-    unclear = signals(stage, {"process": "twin-app"})
+    chosen = {"argv": rf"{own('twin')} caught 1$", "uid": 1000, "pidfile": str(pidfile)}
+    unclear = signals(stage, {"process": own("twin")})
     stage.begin(unclear)
     write(stage, "1")
     unclear.wait_until(lambda: attempts(unclear, "unreachable"), "it to be unclear")
-    assert "cannot choose between 3 processes that fit process 'twin-app'" in str(unclear.status()["pending"])
+    assert f"cannot choose between 3 processes that fit process {own('twin')!r}" in str(unclear.status()["pending"])
     unclear.terminate()
-    reloader = signals(stage, {"process": "twin-app", by: chosen[by]}).start()
+    reloader = signals(stage, {"process": own("twin"), by: chosen[by]}).start()
     reloader.wait_until_settled()
     assert right.received() == [f"{right.pid} 1"], "what was pending"
     tells(stage, reloader, "2", right)
@@ -113,14 +119,14 @@ def test_the_right_one_among_others_of_its_name_is_told(stage: Stage, apps: Exit
 
 
 def test_an_app_that_was_started_again_is_found_again(stage: Stage) -> None:
-    reloader = signals(stage, {"process": "restarted-app"})
-    with AppProcess("restarted-app") as app:
+    reloader = signals(stage, {"process": own("restarted")})
+    with AppProcess(own("restarted")) as app:
         stage.begin(reloader)
         tells(stage, reloader, "1", app)
         first = app.pid
     write(stage, "2")
     reloader.wait_until(lambda: attempts(reloader, "unreachable"), "it to be missed")
-    with AppProcess("restarted-app", "none") as app:
+    with AppProcess(own("restarted"), "none") as app:
         assert app.pid != first
         assert app.alive
         app.install_handler()
@@ -133,7 +139,7 @@ def test_a_stale_pidfile_signals_nobody(stage: Stage, apps: ExitStack) -> None:
     """The number in it belongs to another process by now, which started after the file was written."""
     pidfile = stage.folder / "app.pid"
     pidfile.touch()
-    other = apps.enter_context(AppProcess("other-app"))
+    other = apps.enter_context(AppProcess(own("other")))
     pidfile.write_text(f"{other.pid}\n")
     long_ago = pidfile.stat().st_mtime - 3600
     os.utime(pidfile, (long_ago, long_ago))
@@ -150,8 +156,8 @@ def test_a_stale_pidfile_signals_nobody(stage: Stage, apps: ExitStack) -> None:
 
 def test_a_hangup_of_the_whole_pod_does_not_end_the_sidecar(stage: Stage, apps: ExitStack) -> None:
     """As by `kill -HUP -1`: it is meant for the app."""
-    app = apps.enter_context(AppProcess("hup-app"))
-    reloader = signals(stage, {"process": "hup-app"})
+    app = apps.enter_context(AppProcess(own("hup")))
+    reloader = signals(stage, {"process": own("hup")})
     stage.begin(reloader)
     reloader.signal(signal.SIGHUP)
     tells(stage, reloader, "1", app)
@@ -174,13 +180,13 @@ def test_what_we_may_not_signal_is_explained_once_and_stays_pending(
     prefix, app_uid, their_uid, our_uid = USERS[who]
     if subprocess.run([*prefix, sys.executable, "-c", "import sidecars"], cwd=ROOT, check=False).returncode:
         pytest.skip(f"uid {our_uid} cannot read this checkout")
-    app = apps.enter_context(AppProcess("guarded-app", uid=app_uid))
-    reloader = signals(stage, {"process": "guarded-app"}, prefix)
+    app = apps.enter_context(AppProcess(own("guarded"), uid=app_uid))
+    reloader = signals(stage, {"process": own("guarded")}, prefix)
     stage.begin(reloader)
     write(stage, "1")
     reloader.wait_until(lambda: attempts(reloader, "denied") >= 3, "it to be tried again")
     (line,) = reloader.logged("step.denied")
-    assert f"(guarded-app): it runs as uid {their_uid}, this sidecar as uid {our_uid} (CapEff 0" in line["message"]
+    assert f"({own('guarded')}): it runs as uid {their_uid}, this sidecar as uid {our_uid} (CapEff 0" in line["message"]
     assert f"securityContext.runAsUser: {their_uid}" in line["message"]
     assert "as uid 0 with capabilities add KILL" in line["message"]
     assert reloader.status()["pending"]["waiting_for"] == line["message"].replace("cannot signal:", "signal:", 1)
@@ -204,8 +210,8 @@ def check(reloader: ReloaderProcess) -> subprocess.CompletedProcess[str]:
 
 
 def test_check_says_whom_it_would_signal(stage: Stage, apps: ExitStack) -> None:
-    app = apps.enter_context(AppProcess("checked-app"))
-    reloader = signals(stage, {"process": "checked-app"})
-    assert f"ok: would send SIGHUP to {app.pid} (checked-app)" in check(reloader).stdout
+    app = apps.enter_context(AppProcess(own("checked")))
+    reloader = signals(stage, {"process": own("checked")})
+    assert f"ok: would send SIGHUP to {app.pid} ({own('checked')})" in check(reloader).stdout
     assert check(reloader).returncode == 0
     assert app.received() == []
