@@ -7,7 +7,8 @@ Guarantees
 - No change is missed: events are hints, the truth is a hash of the content, read through one open handle, so
   that half of an update is never seen. What changed while the sidecar was down is told at its start (state_file).
 - Nothing is told twice or without need: identical content, other modes, keys that are not watched, a restart.
-- The newest content wins. While a reload runs or is tried again, what comes is told next, and only the newest.
+- The newest content wins, for each target by itself: who answers is told it at once, who is still being told the former
+  one is told it next, and a request that has no answer for 2 s is given up for it.
 - Content that the validator refuses is never told; with `render`, the app goes on reading the last good one.
 - A process is signalled only when it is the right one and handles the signal: a signal without a handler kills.
 - It never waits for the app at the start, so a startup probe of a native sidecar cannot deadlock.

@@ -68,7 +68,8 @@ class Reloader:
                 print(f"cannot read {', '.join(self._detection.absent)}: {why}")
                 return 1
             order = Order(digest, monotonic(), monotonic(), tells=False)
-            done = await self._delivery.carry_out(order, patient=False)
+            async with asyncio.TaskGroup() as tasks:
+                done = await self._delivery.carry_out(order, tasks, patient=False)
             if done.verdict is not Verdict.APPLIED:
                 print(f"cannot use the content: {done.reason}")
                 return 1

@@ -3,8 +3,10 @@
 The layout is the kubelet's (pkg/volume/util/atomic_writer.go), so what reads ConfigMap volumes reads this one:
 
     output/app.conf -> ..data/app.conf
-    output/..data   -> ..2026_11_22_14_07_05.k3v9x2ab      the current generation
-    output/..good   -> ..2026_11_22_13_58_41.a81bq0zz      ours: the last one that was found good, to go back to
+    output/..data   -> ..2026_11_22_14_07_05.k3v9x2ab_HASH  the current generation
+    output/..good   -> ..2026_11_22_13_58_41.a81bq0zz_HASH  ours: the last one that was found good, to go back to
+
+HASH is that of the watched content: whoever goes back to a generation tells the app which content it has again.
 """
 
 import os
@@ -22,6 +24,13 @@ from sidecars.runtime.stop import now
 _DATA = "..data"
 _GOOD = "..good"
 _GENERATION = re.compile(r"\.\.\d{4}(_\d\d){5}\.\w+")
+_HASH = re.compile(r"_([0-9a-f]{64})$")
+
+
+def hash_of(path: str) -> str:
+    """Return the hash of the content that a generation was made of; "" when its name does not say."""
+    found = _HASH.search(path)
+    return found[1] if found else ""
 
 
 class Generations:
@@ -40,14 +49,15 @@ class Generations:
         self._staged: set[str] = set()
         self._replaced: str | None = None
 
-    def stage(self, files: Mapping[str, bytes]) -> str:
-        """Write a new generation and return its folder (absolute), on the disk (fsync) but seen by nobody yet.
+    def stage(self, files: Mapping[str, bytes], digest: str = "") -> str:
+        """Write a new generation and return its folder (absolute), on the disk (fsync) but seen by nobody yet. `digest`
+        is the hash of the watched content that it was made of.
 
         Names are relative, as `render` gives them. On OSError nothing of it is left, and nothing else was touched.
         """
         self._make_output()
         begun = datetime.fromtimestamp(now(), UTC).strftime("..%Y_%m_%d_%H_%M_%S.")
-        path = tempfile.mkdtemp(prefix=begun, dir=self._output)
+        path = tempfile.mkdtemp(prefix=begun, suffix=f"_{digest}" if digest else "", dir=self._output)
         try:
             for name, content in files.items():
                 self._write(os.path.join(path, name), content)

@@ -2,30 +2,25 @@
 
 import asyncio
 import math
-import random
 
 from sidecars.runtime import Permanent, State
 from sidecars.runtime.settings import process_environment
-from sidecars.runtime.stop import monotonic, seconds_until
+from sidecars.runtime.stop import monotonic
 
 from . import rendering, volume
 from .core.advance import Value
 from .core.change import Change
 from .core.outcome import OK, Outcome, Result
-from .core.plan import PREPARING, TELLING, Do, Done, Item, Kind, Plan, Verdict, Wait
+from .core.plan import PATIENCE_SECONDS, PREPARING, TELLING, Cut, Do, Done, Item, Kind, Plan, Verdict, Wait
 from .core.steps import Confirm
 from .mailbox import Order
 from .surroundings import Surroundings
 
-_PATIENCE_SECONDS = 1.0
-"""After so long the steps behind one that may fail (`continue`) do not wait for it any more."""
 _CUT_SHORT = frozenset({Kind.VALIDATE, Kind.HOLD, Kind.CONFIRM})
 _READY_SECONDS = 0.5
 """How often it is looked whether somebody is there to be told (`initial: when-ready`)."""
 _WRITING = frozenset({Kind.RENDER, Kind.PUBLISH})
 _CANNOT_WRITE = frozenset({Result.FAILED, Result.DENIED})
-_SAY_SECONDS = 60.0
-_DOUBT_SECONDS = 3600.0
 _NAMED = 5
 _SUPERSEDED = Outcome(Result.SUPERSEDED, "newer content came")
 
@@ -35,50 +30,54 @@ class Journey:
 
     def __init__(self, shared: Surroundings, order: Order, plan: Plan, candidate: str = "") -> None:
         self._shared = shared
+        self._attempts = shared.attempts
         self._order = order
         self._plan = plan
-        self._candidate = candidate
         self._staged = ""
         self._before: dict[Item, Value | None] = {}
         """What each confirm step saw before the app was told."""
         self._looking_before = asyncio.Lock()
-        self._running: dict[Item, asyncio.Task[Outcome]] = {}
-        """The attempts that are under way."""
         self._failed = False
         self._unwritten = False
         """Whether the output could not be written, by the last attempt."""
+        self.candidate = candidate
 
-    async def run(self) -> Done:
-        """Do what the plan says, until it ends or newer content waits."""
-        async with asyncio.TaskGroup() as self._tasks:
-            try:
-                done = await self._follow()
-                if self._running:
-                    done = await self._see_off() or done
-            finally:
-                for task in self._running.values():
-                    task.cancel()
-                if self._staged and self._shared.generations:
-                    self._shared.generations.discard(self._staged)  # rendered, and never published
-        return done
+    async def run(self, tasks: asyncio.TaskGroup) -> Done:
+        """Do what the plan says, until it ends or newer content waits. What still tells the app then goes on in `tasks`
+        without us.
+        """
+        for attempt in self._attempts.others(self._plan):
+            self._plan.occupied(attempt.item.index, attempt.begun_at)
+        try:
+            done = await self._follow(tasks)
+            return await self._see_off(tasks) or done
+        finally:
+            for attempt in self._attempts.of(self._plan):
+                if attempt.item.kind not in TELLING:
+                    self._attempts.drop(attempt)
+            if self._staged and self._shared.generations:
+                self._shared.generations.discard(self._staged)  # rendered, and never published
 
-    async def _follow(self) -> Done:
+    async def _follow(self, tasks: asyncio.TaskGroup) -> Done:
         while True:
-            if end := self._take_ends():
+            if end := self._take_ends(tasks):
                 return end
             step = self._plan.next(monotonic())
-            if not (isinstance(step, Do) and step.item.kind in PREPARING) and not self._prepares:
+            if not (isinstance(step, Do) and step.item.kind in PREPARING) and not self._busy_with(PREPARING):
                 self._end_start()  # the app's files are there; the rest needs the app
             if isinstance(step, Done):
                 return step  # also when newer content waits: what is done is done
             if self._gives_way(step):
                 return Done(Verdict.SUPERSEDED, _SUPERSEDED.detail)
             if isinstance(step, Wait):
-                await self._wait(step.until)
+                newer = self._shared.mailbox.arrived
+                until = monotonic() + PATIENCE_SECONDS if newer.is_set() else math.inf
+                await self._attempts.wait(min(until, step.until), newer)
+            elif isinstance(step, Cut):
+                self._plan.cut(step.item)
+                self._attempts.cut(step.item.index)
             else:
-                self._begin(step.item)
-                if self._running:
-                    await self._wait(math.inf if step.item.stops else monotonic() + _PATIENCE_SECONDS)
+                self._begin(step.item, tasks)
 
     def _end_start(self) -> None:
         """The start is over, unless the app would begin without any files of its own, since they cannot be written."""
@@ -86,95 +85,70 @@ class Journey:
         if not self._unwritten or (generations and generations.current()):
             self._shared.ctx.health.mark_started()
 
-    def _gives_way(self, step: Do | Wait) -> bool:
+    def _gives_way(self, step: Do | Cut | Wait) -> bool:
         """Whether newer content takes over now. Content that comes faster than it can be prepared must not keep the app
-        from ever being told: after `max_wait_seconds` what is under way goes on, unless it failed.
+        from ever being told: after `max_wait_seconds` what is at work goes on, unless it failed. To hang, and to wait
+        for a confirmation, is not work.
         """
         if not self._shared.mailbox.arrived.is_set():
             return False
-        late = monotonic() - self._shared.behind_since > self._shared.max_wait_seconds
-        at_work = isinstance(step, Do) or bool(self._running)
-        return not (late and at_work and not self._failed)
+        if self._failed or monotonic() - self._shared.behind_since <= self._shared.max_wait_seconds:
+            return True
+        recent = monotonic() - PATIENCE_SECONDS
+        tells = any(
+            attempt.item.kind in TELLING and attempt.begun_at > recent for attempt in self._attempts.of(self._plan)
+        )
+        return not (tells or isinstance(step, Do) or self._busy_with(PREPARING))
 
-    def _begin(self, item: Item) -> None:
+    def _begin(self, item: Item, tasks: asyncio.TaskGroup) -> None:
         if item.kind is Kind.HOLD and not self._holds:
             self._plan.ended(item, OK, monotonic(), 0.0)
             return
-        self._plan.begun(item)
-        self._running[item] = self._tasks.create_task(self._attempt(item), name=item.kind.value)
+        task = tasks.create_task(self._attempt(item, tasks), name=item.kind.value)
+        self._attempts.begun(item, self._order, self._plan, task)
 
-    def _take_ends(self) -> Done | None:
-        """Take note of the attempts that have ended."""
+    def _take_ends(self, tasks: asyncio.TaskGroup) -> Done | None:
+        """Take note of the attempts that have ended; the end of this content, if that was it."""
         end: Done | None = None
-        for item in [item for item, task in self._running.items() if task.done()]:
-            outcome = self._running.pop(item).result()
+        for ended in self._attempts.take_ended():
+            item, outcome = ended.attempt.item, ended.outcome
+            if ended.attempt.plan is not self._plan:
+                self._shared.former_ended(ended, tasks)
+                self._plan.freed(item.index)
+                continue
+            end = ended.end or end
             if item.kind in _WRITING:
                 self._unwritten = outcome.result in _CANNOT_WRITE
-            end = self._plan.ended(item, outcome, monotonic(), random.random()) or end
-            if item.kind is not Kind.HOLD:
-                self._shared.metrics.attempts.labels(item.kind, outcome.result).inc()
-                self._say(item, outcome)
             if not outcome.ok and outcome.result is not Result.SUPERSEDED:
                 self._failed = True
                 self._end_start()  # tried once: the app's start must not depend on more
                 self._shared.ctx.health.set("reload", State.DEGRADED, self._plan.blocked())
         return end
 
-    async def _wait(self, until: float) -> None:
-        """Until an attempt ended, newer content came, or this time."""
-        newer = self._tasks.create_task(self._shared.mailbox.arrived.wait(), name="newer")
-        seconds = None if until == math.inf else seconds_until(until)
-        watched = (
-            {*self._running.values()} if self._shared.mailbox.arrived.is_set() else {*self._running.values(), newer}
-        )
-        try:
-            await asyncio.wait(watched, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            newer.cancel()
-
-    async def _see_off(self) -> Done | None:
-        """At the end: cut what only looks or waits. Who is being told is told to the end, and once; what
-        is being written is written. Returns the end, if that was it.
+    async def _see_off(self, tasks: asyncio.TaskGroup) -> Done | None:
+        """At the end: cut what only looks or waits. What is being written is written. Returns the end, if that was
+        it.
         """
-        for item, task in list(self._running.items()):
-            if item.kind in _CUT_SHORT:
-                task.cancel()
-                del self._running[item]
-        if self._running:
-            await asyncio.wait(self._running.values())
-        end = self._take_ends() or self._plan.next(monotonic())
+        for attempt in self._attempts.of(self._plan):
+            if attempt.item.kind in _CUT_SHORT:
+                self._attempts.drop(attempt)
+        if writing := {attempt.task for attempt in self._attempts.of(self._plan) if attempt.item.kind in PREPARING}:
+            await asyncio.wait(writing)
+        end = self._take_ends(tasks) or self._plan.next(monotonic())
         return end if isinstance(end, Done) else None
 
-    async def _attempt(self, item: Item) -> Outcome:
+    async def _attempt(self, item: Item, tasks: asyncio.TaskGroup) -> Outcome:
         if item.kind in TELLING:
-            await self._shared.before_telling(self._order.digest, self._tasks)
+            self._shared.taking_over()
+            await self._shared.before_telling(self._order.digest, tasks)
             async with self._looking_before:
                 await self._look_before()
-        return await self._act(item)
+        return await self._act(item, tasks)
 
-    @property
-    def _prepares(self) -> bool:
-        return any(item.kind in PREPARING for item in self._running)
+    def _busy_with(self, kinds: frozenset[Kind]) -> bool:
+        return any(attempt.item.kind in kinds for attempt in self._attempts.of(self._plan))
 
-    def _say(self, item: Item, outcome: Outcome) -> None:
-        attempt = self._plan.attempts(item)
-        fields = {"step": item.kind.value, "outcome": outcome.result.value, "attempt": attempt}
-        if outcome.ok:
-            self._shared.ctx.log.info(f"{item.kind}: {outcome.detail or 'done'}", action="step.done", **fields)
-            if outcome.doubt:
-                log = self._shared.ctx.log
-                log.warning(outcome.doubt, action="step.doubtful", every_seconds=_DOUBT_SECONDS, **fields)
-        elif outcome.result is Result.REJECTED and self._order.ended.done():
-            pass  # asked again, and still no: that was said
-        elif outcome.result is not Result.SUPERSEDED:
-            self._shared.ctx.log.warning(
-                f"cannot {item.kind}: {outcome.detail or outcome.result}",
-                action=f"step.{outcome.result}",
-                every_seconds=_SAY_SECONDS if attempt > 1 else 0.0,
-                **fields,
-            )
-
-    async def _act(self, item: Item) -> Outcome:
+    async def _act(self, item: Item, tasks: asyncio.TaskGroup) -> Outcome:
         match item.kind:
             case Kind.RENDER:
                 return await self._render()
@@ -185,11 +159,11 @@ class Journey:
             case Kind.CONFIRM:
                 return await self._confirm(item)
             case _:
-                return await self._shared.telling.act(item.options, self._change)
+                return await self._shared.telling.act(item.options, self._change, tasks)
 
     @property
     def _change(self) -> Change:
-        return Change(self._order.digest, self._candidate or self._shared.detection.folder)
+        return Change(self._order.digest, self.candidate or self._shared.detection.folder)
 
     async def _render(self) -> Outcome:
         """Read the content with its bytes and make a generation of it, not published yet."""
@@ -209,9 +183,9 @@ class Journey:
         try:
             files = await asyncio.to_thread(rendering.render, look.files, rules, process_environment())
             if await asyncio.to_thread(generations.same_as_current, files):
-                self._candidate = generations.current() or ""
+                self.candidate = generations.current() or ""
             else:
-                self._candidate = self._staged = await asyncio.to_thread(generations.stage, files)
+                self.candidate = self._staged = await asyncio.to_thread(generations.stage, files, digest)
         except rendering.Unrenderable as error:
             return Outcome(Result.REJECTED, str(error))
         except OSError as error:
@@ -222,6 +196,7 @@ class Journey:
         generations = self._shared.generations
         if generations is None or not self._staged:
             return Outcome(Result.OK, "the output holds this content already")
+        self._shared.taking_over()
         replaced = generations.current() is not None
         staged, self._staged = self._staged, ""  # should we be cancelled, the thread goes on: it must keep its folder
         try:

@@ -77,6 +77,12 @@ class Standing:
             text = "the app has the new content" if self.confirms else "the app was told of the new content"
             self._ctx.log.info(text, action="reload.applied", hash=order.digest, seconds=round(seconds, 3))
 
+    def put_back(self, digest: str) -> None:
+        """The app has the last good content again."""
+        if digest != self.applied:
+            self.applied, self._applied_at = digest, now()
+            self._metrics.set_applied(digest)
+
     def refuse(self, order: Order, done: Done) -> None:
         """This content is not in force, and why; said and counted once."""
         again = self._refused_before(order)

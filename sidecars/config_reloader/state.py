@@ -33,6 +33,8 @@ class StateFile:
         self._path = path
         self._ctx = ctx
         self._metrics = metrics
+        self._writing = asyncio.Lock()
+        """What is noted later is written later."""
 
     def load(self) -> Told:
         """What is remembered; nothing when that is not known."""
@@ -65,7 +67,8 @@ class StateFile:
             return
         data = msgspec.json.encode(told) + b"\n"
         try:
-            await asyncio.to_thread(self._write, data)
+            async with self._writing:
+                await asyncio.to_thread(self._write, data)
         except OSError as error:
             text = (
                 f"cannot write {self._path} (state_file): {error.strerror}; after a restart it is not known what the "

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from sidecars.runtime import Context
 
+from .attempts import Attempts, Ended
 from .core.steps import Render
 from .detection import Detection
 from .generations import Generations
@@ -27,12 +28,17 @@ class Surroundings:
         self.rules = rules
         self.generations = Generations(rules.output, int(rules.mode, 8)) if rules else None
         self.mailbox = Mailbox()
+        self.attempts = Attempts(ctx, metrics)
         self.splay_seconds = 0.0
         self.max_wait_seconds = math.inf
         self.behind_since = math.inf
         """Since when the app has not been told the newest content; infinity when it has."""
         self.before_telling: Callable[[str, asyncio.TaskGroup], Awaitable[None]] = _nothing
         """Called before anybody is told the content with this digest; the group owns what it may leave under way."""
+        self.taking_over: Callable[[], None] = lambda: None
+        """Called before the app is told, or given, content: what was under way before can no longer be applied."""
+        self.former_ended: Callable[[Ended, asyncio.TaskGroup], None] = lambda _ended, _tasks: None
+        """Called when an attempt with former content ended; the group owns what it may leave under way."""
         self.touched = False
         """Whether the app may have been told, or given, other content than what is applied."""
 

@@ -15,15 +15,15 @@ from .core.steps import Confirm, Exec, Options, Signal, Validate, Webhook
 class Telling:
     """Attempts steps. Nothing here decides or repeats."""
 
-    async def act(self, step: Options, change: Change) -> Outcome:
-        """Attempt a step once."""
+    async def act(self, step: Options, change: Change, tasks: asyncio.TaskGroup) -> Outcome:
+        """Attempt a step once. The group owns what may be left of it: the end of an answer that nobody waits for."""
         match step:
             case Validate():
                 return await self._validate(step, change)
             case Signal():
                 return await asyncio.to_thread(signalling.tell, step)
             case Webhook():
-                return await webhook.call(step, change)
+                return await webhook.call(step, change, tasks)
             case Exec():
                 return await command.run(step.command, change, step.timeout_seconds, process_environment())
             case _:

@@ -1,8 +1,9 @@
 """Tell or ask by one HTTP request. The only module of this sidecar with an HTTP client.
 
 One request is one connection: certificates and credentials are read for it, and nothing of it is left when the
-outcome is known. `detail` of an outcome never holds a header or a body of ours, nor an answer, since a server may echo
-the token; but for a validator's refusal, which is shown without what was sent as a secret.
+outcome is known, but for the rest of a body that does not end. `detail` of an outcome never holds a header or a body of
+ours, nor an answer, since a server may echo the token; but for a validator's refusal, which is shown without what was
+sent as a secret.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ import os
 import socket
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
 from urllib.parse import urlsplit
@@ -31,6 +32,8 @@ from .core.steps import Call, Http, Validate
 
 _UNREAD_BYTES, _FETCHED_BYTES, _SENT_BYTES = 64 << 10, 4 << 20, 16 << 20
 _LISTENING_SECONDS = 2.0
+_BODY_SECONDS = 1.0
+"""How long the end of an answer is waited for that says all in its head."""
 _SHOWN_CHARACTERS, _SECRET_CHARACTERS = 400, 4
 _HUNG_UP = (aiohttp.ServerDisconnectedError, ssl.SSLEOFError, ConnectionResetError, BrokenPipeError)
 _NOT_THERE_YET = frozenset({408, 425, 429, 502, 503, 504})  # something answers for an app that starts or is busy
@@ -48,19 +51,22 @@ class _Request:
     method: str = "GET"
     body: BytesIO | str | None = None
     needs_body: bool = False
+    tasks: asyncio.TaskGroup | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
     status: int
-    body: bytes
+    body: bytearray
     secrets: frozenset[str]
     """What was sent and must not be shown, should the answer repeat it."""
 
 
-async def call(step: Call, change: Change) -> Outcome:
-    """Send one request. At most `timeout_seconds` from name resolution to the head of the answer."""
-    answer = await _send_call(step, change)
+async def call(step: Call, change: Change, tasks: asyncio.TaskGroup | None = None) -> Outcome:
+    """Send one request. At most `timeout_seconds` from name resolution to the head of the answer. A body that does not
+    end soon is read on in `tasks`, for as long: many servers give up what they are at when the client hangs up.
+    """
+    answer = await _send_call(step, change, tasks)
     if isinstance(answer, Outcome):
         return answer
     outcome = _judged(step, answer.status)
@@ -90,7 +96,7 @@ async def fetch(step: Http, change: Change, timeout_seconds: float) -> tuple[Out
     outcome = _judged(step, answer.status)
     if outcome.ok and len(answer.body) > _FETCHED_BYTES:
         outcome = Outcome(Result.FAILED, f"{_where(step)} answered more than {_FETCHED_BYTES} bytes")
-    return outcome, answer.body if outcome.ok else b""
+    return outcome, bytes(answer.body) if outcome.ok else b""
 
 
 async def listening(step: Http) -> bool:
@@ -109,14 +115,14 @@ async def listening(step: Http) -> bool:
     return True
 
 
-async def _send_call(step: Call, change: Change) -> _Answer | Outcome:
+async def _send_call(step: Call, change: Change, tasks: asyncio.TaskGroup | None = None) -> _Answer | Outcome:
     try:
         body: BytesIO | str | None = change.fill(step.body) or None
         if step.body_file:
             body = BytesIO(credentials.read("body_file", change.fill(step.body_file), _SENT_BYTES))
     except credentials.Unusable as error:
         return Outcome(Result.DENIED, str(error))
-    return await _send(_Request(step, change, step.timeout_seconds, step.method, body))
+    return await _send(_Request(step, change, step.timeout_seconds, step.method, body, tasks=tasks))
 
 
 async def _send(request: _Request) -> _Answer | Outcome:
@@ -139,7 +145,8 @@ async def _exchange(request: _Request) -> _Answer:
     headers |= {name: change.fill(value) for name, value in step.headers.items()}
     if authorization := credentials.authorization(step):
         headers["Authorization"] = authorization
-    async with _session(step) as session:
+    async with AsyncExitStack() as open_ends:
+        session = await open_ends.enter_async_context(_session(step))
         async with asyncio.timeout_at(deadline):
             response = await session.request(
                 request.method,
@@ -149,27 +156,35 @@ async def _exchange(request: _Request) -> _Answer:
                 allow_redirects=False,
                 server_hostname=step.server_name or None,
             )
-        # Read on, also when nobody wants it: many servers give up what they are at when the client hangs up.
+        open_ends.callback(response.close)
+        answer = _Answer(response.status, bytearray(), credentials.secrets(step, change, authorization))
+        if request.needs_body:
+            await _read(response, answer.body, _FETCHED_BYTES, deadline)
+            return answer
         try:
-            async with asyncio.timeout_at(deadline):
-                body = await _body(response, _FETCHED_BYTES if request.needs_body else _UNREAD_BYTES)
+            await _read(response, answer.body, _UNREAD_BYTES, min(deadline, monotonic() + _BODY_SECONDS))
+        except TimeoutError:
+            if request.tasks:
+                request.tasks.create_task(_read_on(response, deadline, open_ends.pop_all()), name="body")
         except (aiohttp.ClientError, OSError):
-            if request.needs_body:
-                raise
-            body = b""
-        finally:
-            response.close()
-        return _Answer(response.status, body, credentials.secrets(step, change, authorization))
+            pass  # its head has said all
+        return answer
 
 
-async def _body(response: aiohttp.ClientResponse, enough_bytes: int) -> bytes:
-    """The body; when it is longer than is enough, more than that of it."""
-    body = bytearray()
-    async for part in response.content.iter_any():
-        body += part
-        if len(body) > enough_bytes:
-            break
-    return bytes(body)
+async def _read(response: aiohttp.ClientResponse, body: bytearray, enough_bytes: int, deadline: float) -> None:
+    """Read the body; when it is longer than is enough, a little more than that of it."""
+    async with asyncio.timeout_at(deadline):
+        async for part in response.content.iter_any():
+            body += part
+            if len(body) > enough_bytes:
+                return
+
+
+async def _read_on(response: aiohttp.ClientResponse, deadline: float, open_ends: AsyncExitStack) -> None:
+    """Read what nobody wants, for the sake of who sends it."""
+    async with open_ends:
+        with suppress(aiohttp.ClientError, OSError):  # TimeoutError is one
+            await _read(response, bytearray(), _UNREAD_BYTES, deadline)
 
 
 class _Tcp(aiohttp.TCPConnector):

@@ -1,15 +1,17 @@
 """What to do next with one content: which step, how long to wait, or how it ended. Pure: time and chance are arguments.
 
-Three rules decide. A refused content is never told; only its validator is asked again now and then. A failed step is
+Four rules decide. A refused content is never told; only its validator is asked again now and then. A failed step is
 tried again, those marked `continue` after the steps behind them, so that one target that fails or hangs delays no
-other. And what was told is not yet applied: a `confirm` waits for all steps before it, and when it fails they are done
-again.
+other. A target that is still asked with former content is left alone until it answers, or hangs for so long that newer
+content takes its place. And what was told is not yet applied: a `confirm` waits for all steps before it, and when it
+fails they are done again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
+from types import MappingProxyType
 
 from .outcome import Outcome, Result
 from .steps import OnFailure, Options, Step, Webhook
@@ -77,6 +79,13 @@ class Do:
 
 
 @dataclass(frozen=True, slots=True)
+class Cut:
+    """Give up the attempt with former content that hangs at this item."""
+
+    item: Item
+
+
+@dataclass(frozen=True, slots=True)
 class Wait:
     """Nothing to do before `until` (monotonic seconds; infinity: before an attempt that is under way ended)."""
 
@@ -100,7 +109,10 @@ class Done:
 class _Progress:
     attempts: int = 0
     refusals: int = 0
-    running: bool = False
+    begun_at: float | None = None
+    """Since when an attempt is under way, with this content or with `former` one."""
+    former: bool = False
+    cut: bool = False
     done: bool = False
     given_up: bool = False
     due_at: float = 0.0
@@ -113,6 +125,12 @@ _CAP_SECONDS = {Result.UNREACHABLE: 4.0, Result.FAILED: 10.0, Result.TIMEOUT: 10
 _REFUSALS = 2
 """With a rollback: how often an app may say no and be asked again, unless `retries` says so."""
 _ASK_SECONDS, _ASK_CAP_SECONDS = 30.0, 300.0
+PATIENCE_SECONDS = 1.0
+"""After so long the steps behind one that may fail (`continue`) do not wait for it any more."""
+HANGS_SECONDS = 2.0
+"""A request without an answer for so long gives way to newer content. Not at once: an app that is merely slow would be
+asked again and again by a volume that changes often.
+"""
 _HANDLER_SECONDS = 0.5
 """How often a process is looked at that is missing or has no handler yet: it hears within a second of being ready."""
 
@@ -137,14 +155,19 @@ def _item(step: Step, index: int) -> Item:
 
 
 class Plan:
-    """How far one content has come. Without `patient` nothing is tried twice."""
+    """How far one content has come. Without `patient` nothing is tried twice. `hung`: the steps (by index) whose last
+    attempt, with former content, had no answer: nobody waits for them.
+    """
 
-    def __init__(self, items: Sequence[Item], *, patient: bool = True) -> None:
+    def __init__(
+        self, items: Sequence[Item], *, patient: bool = True, hung: Mapping[int, Outcome] = MappingProxyType({})
+    ) -> None:
         self.items = tuple(items)
         self._patient = patient
-        self._progress = {item: _Progress() for item in self.items}
+        self._hung = set(hung)
+        self._progress = {item: _Progress(last=hung.get(item.index)) for item in self.items}
 
-    def next(self, now: float) -> Do | Wait | Done:
+    def next(self, now: float) -> Do | Cut | Wait | Done:
         """Return what to do at this time."""
         due: list[float] = []
         failed: list[str] = []
@@ -159,10 +182,14 @@ class Plan:
                 continue
             if item.kind is Kind.CONFIRM and (due or failed):
                 break  # nothing to confirm before all have been told
-            if state.due_at <= now and not state.running:
-                return Do(item)
-            due.append(inf if state.running else state.due_at)
+            due_at = self._due_at(item)
+            if due_at <= now:
+                return Do(item) if state.begun_at is None else Cut(item)
+            due.append(due_at)
             if item.stops:
+                break
+            if (left_behind_at := self._left_behind_at(item)) > now:
+                due.append(left_behind_at)
                 break
         if due:
             return Wait(min(due))
@@ -172,17 +199,32 @@ class Plan:
             return Done(Verdict.UNCONFIRMED, "; ".join(failed), Kind.CONFIRM)
         return Done(Verdict.FAILED, "; ".join(failed))
 
-    def begun(self, item: Item) -> None:
+    def begun(self, item: Item, at: float) -> None:
         """An attempt is under way: nothing else is to be done with this item before it ended."""
-        self._progress[item].running = True
+        self._progress[item].begun_at = at
+
+    def occupied(self, index: int, since: float) -> None:
+        """At the step with this index an attempt with former content is under way."""
+        for state in self._at(index):
+            state.begun_at, state.former = since, True
+
+    def cut(self, item: Item) -> None:
+        """Its attempt with former content was told to end."""
+        self._progress[item].cut = True
+
+    def freed(self, index: int) -> None:
+        """That attempt ended: the app is told this content now."""
+        for state in self._at(index):
+            state.begun_at, state.former, state.cut = None, False, False
 
     def ended(self, item: Item, outcome: Outcome, now: float, chance: float) -> Done | None:
         """Take note of an attempt; the end, when this was it. `chance` in [0, 1) spreads the next attempt."""
         state = self._progress[item]
-        state.running = False
+        state.begun_at = None
         state.attempts += 1
         state.refusals += outcome.result is Result.FAILED
         state.last = outcome
+        (self._hung.add if outcome.result is Result.TIMEOUT else self._hung.discard)(item.index)
         if outcome.ok:
             state.done = True
         elif outcome.result is Result.REJECTED:
@@ -202,8 +244,18 @@ class Plan:
 
     @property
     def _anybody_told(self) -> bool:
-        begun = [item for item, state in self._progress.items() if state.attempts or state.running]
-        return any(item.kind in TELLING for item in begun)
+        return any(
+            item.kind in TELLING and (state.attempts or (state.begun_at is not None and not state.former))
+            for item, state in self._progress.items()
+        )
+
+    @property
+    def only_answers_are_missing(self) -> bool:
+        """Whether the app is being told, and all else is done."""
+        return all(
+            state.done or (item.kind in TELLING and state.begun_at is not None and not state.former)
+            for item, state in self._progress.items()
+        )
 
     def attempts(self, item: Item) -> int:
         """How often it was attempted."""
@@ -213,6 +265,22 @@ class Plan:
         """What the last attempts said of what is not done yet, for people."""
         open_items = [item for item in self.items if not self._progress[item].done and self._progress[item].last]
         return "; ".join(self._text(item) for item in open_items)
+
+    def _at(self, index: int) -> list[_Progress]:
+        return [state for item, state in self._progress.items() if item.index == index and index >= 0]
+
+    def _due_at(self, item: Item) -> float:
+        """When there is something to do with it; infinity before its attempt ended."""
+        state = self._progress[item]
+        if state.begun_at is None:
+            return state.due_at
+        gives_way = state.former and not state.cut and item.kind is Kind.WEBHOOK  # a command is not cut in the middle
+        return state.begun_at + HANGS_SECONDS if gives_way else inf
+
+    def _left_behind_at(self, item: Item) -> float:
+        """Until when the steps behind one that may fail wait for its answer."""
+        begun_at = self._progress[item].begun_at
+        return -inf if begun_at is None or item.index in self._hung else begun_at + PATIENCE_SECONDS
 
     def _gives_up(self, item: Item, state: _Progress) -> bool:
         """Whether there is no further attempt. Where a confirm goes back, an app that says no a few times has the last

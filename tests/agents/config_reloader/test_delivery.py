@@ -12,8 +12,8 @@ import pytest
 from sidecars.config_reloader.core.advance import Value
 from sidecars.config_reloader.core.change import Change
 from sidecars.config_reloader.core.outcome import OK, Outcome, Result
-from sidecars.config_reloader.core.plan import Verdict
-from sidecars.config_reloader.core.steps import Confirm, Options
+from sidecars.config_reloader.core.plan import HANGS_SECONDS, Verdict
+from sidecars.config_reloader.core.steps import Confirm, Exec, Options, Validate
 from sidecars.config_reloader.delivery import Delivery
 from sidecars.config_reloader.detection import Detection
 from sidecars.config_reloader.mailbox import Order
@@ -43,7 +43,8 @@ class Scripted(Telling):
         self.takes: Callable[[Options], float] = lambda _step: 0.0
         self.is_ready = True
 
-    async def act(self, step: Options, change: Change) -> Outcome:
+    async def act(self, step: Options, change: Change, tasks: asyncio.TaskGroup) -> Outcome:
+        del tasks
         self.told.append((monotonic(), f"{getattr(step, 'url', type(step).__name__)} {change.hash}"))
         await passes(self.takes(step))
         return self.answer(step, change)
@@ -63,7 +64,9 @@ class Scripted(Telling):
         newer: asyncio.Event,
         pause: Callable[[float], Awaitable[None]],
     ) -> Outcome:
-        return await self.act(step, change)
+        self.told.append((monotonic(), f"{step.url} {change.hash}"))
+        await passes(self.takes(step))
+        return self.answer(step, change)
 
     @property
     def contents(self) -> list[str]:
@@ -147,23 +150,100 @@ async def test_newer_content_ends_the_back_off_of_the_older_at_once() -> None:
         assert stage.telling.told[-1] == (put_at, "http://a good")
 
 
-async def test_what_comes_while_a_target_hangs_is_one_more_reload_with_the_newest() -> None:
+A, B = "http://a", "http://b"
+
+
+def hanging(stage: Stage, url: str = A, seconds: float = 10.0) -> None:
+    """This target does not answer within its time-out."""
+
+    def hangs(step: Options) -> bool:
+        return getattr(step, "url", "") == url and monotonic() < 1000
+
+    stage.telling.takes = lambda step: seconds if hangs(step) else 0.0
+    stage.telling.answer = lambda step, _change: Outcome(Result.TIMEOUT) if hangs(step) else OK
+
+
+async def test_a_target_that_hangs_holds_up_no_change_of_another() -> None:
+    """The first is told a second later, since the steps have an order; by then it is known who hangs."""
     async with Stage(HOOK, OTHER).running() as stage:
-        stage.telling.takes = lambda step: 10.0 if getattr(step, "url", "") == "http://a" else 0.0
-        stage.telling.answer = lambda step, _change: (
-            Outcome(Result.TIMEOUT) if getattr(step, "url", "") == "http://a" and monotonic() < 15 else OK
-        )
-        stage.order("1")
-        await passes(5)
-        for digest in "2345":
-            await passes(0.5)
+        hanging(stage)
+        for number in range(20):
+            stage.order(str(number))
+            await passes(4.9)
+        heard = [(at, text) for at, text in stage.telling.told if text.startswith(B)]
+        assert [text for _, text in heard] == [f"{B} {number}" for number in range(20)]
+        assert [round(at - 4.9 * number, 6) for number, (at, _) in enumerate(heard)] == [1.0] + [0.0] * 19
+
+
+async def test_a_request_that_hangs_gives_way_to_newer_content() -> None:
+    async with Stage(HOOK).running() as stage:
+        stage.telling.takes = lambda _step: 10.0 if len(stage.telling.told) == 1 else 0.0
+        bad = stage.order("bad")
+        await passes(0.5)
+        fix = stage.order("fix")
+        assert (await fix.ended).verdict is Verdict.APPLIED
+        assert (await bad.ended).verdict is Verdict.SUPERSEDED
+        assert stage.telling.told == [(0.0, f"{A} bad"), (HANGS_SECONDS, f"{A} fix")]
+        await passes(60)
+        assert stage.standing.applied == "fix"
+        name, labels = "sidecar_config_reloader_attempts_total", {"step": "webhook", "outcome": "superseded"}
+        assert stage.ctx.metrics.registry.get_sample_value(name, labels) == 1
+
+
+async def test_a_request_that_hung_for_long_gives_way_at_once() -> None:
+    async with Stage(HOOK).running() as stage:
+        stage.telling.takes = lambda _step: 10.0 if len(stage.telling.told) == 1 else 0.0
+        stage.order("bad")
+        await passes(7)
+        await stage.order("fix").ended
+        assert stage.telling.told[-1] == (7.0, f"{A} fix")
+
+
+async def test_what_comes_while_a_target_hangs_is_one_more_request_with_the_newest() -> None:
+    async with Stage(HOOK).running() as stage:
+        hanging(stage)
+        for digest in "12345":
             stage.order(digest)
-        last = stage.standing.order
-        assert last is not None
-        assert (await last.ended).verdict is Verdict.APPLIED
-        assert stage.telling.contents == ["http://a 1", "http://b 1", "http://a 5", "http://b 5"]
-        (_, _), (second, _), *_ = stage.telling.told
-        assert second == 1.0, "the second target is told although the first one hangs"
+            await passes(0.3)
+        await passes(5)
+        assert stage.telling.told == [(0.0, f"{A} 1"), (HANGS_SECONDS, f"{A} 5")]
+
+
+async def test_newer_content_that_is_refused_takes_nothing_from_who_is_being_told() -> None:
+    """What was told last is in force, and is not forgotten."""
+    async with Stage({"validate": {"command": ["check"]}}, HOOK).running() as stage:
+        stage.telling.takes = lambda step: 5.0 if getattr(step, "url", "") == A else 0.0
+        stage.telling.answer = lambda step, change: (
+            Outcome(Result.REJECTED, "no") if isinstance(step, Validate) and change.hash == "bad" else OK
+        )
+        good = stage.order("good")
+        await passes(1)
+        assert (await stage.order("bad").ended).verdict is Verdict.REJECTED
+        assert (await good.ended).verdict is Verdict.APPLIED
+        assert stage.standing.applied == "good"
+        assert not stage.shared.touched
+
+
+async def test_a_command_is_run_to_its_end_though_newer_content_waits() -> None:
+    """Half a command could leave half a reload; who stands before it hears at once."""
+    async with Stage(HOOK, {"exec": {"command": ["reload"]}}).running() as stage:
+        stage.telling.takes = lambda step: 6.0 if isinstance(step, Exec) else 0.0
+        stage.order("1")
+        await passes(3)
+        await stage.order("2").ended
+        assert stage.telling.told == [(0.0, f"{A} 1"), (0.0, "Exec 1"), (3.0, f"{A} 2"), (6.0, "Exec 2")]
+
+
+async def test_newer_content_does_not_wait_for_a_confirmation_that_does_not_come() -> None:
+    confirm = {"confirm": {"url": "http://a/metrics", "metric": "m", "timeout_seconds": 600}}
+    async with Stage(HOOK, confirm, max_wait_seconds=5).running() as stage:
+        stage.shared.max_wait_seconds = 5.0
+        stage.telling.takes = lambda step: 600.0 if isinstance(step, Confirm) else 0.0
+        stage.order("1")
+        await passes(100)
+        stage.order("2")
+        await passes(1)
+        assert stage.telling.told[-2:] == [(100.0, f"{A} 2"), (100.0, "http://a/metrics 2")]
 
 
 async def test_a_change_that_is_taken_back_before_anybody_was_told_is_not_told() -> None:
@@ -337,13 +417,13 @@ async def test_a_success_that_newer_content_overtakes_counts() -> None:
 async def test_who_is_being_told_is_told_to_the_end_and_once() -> None:
     """Cutting a request that the app may have taken, to send another, would reload it twice."""
     async with Stage(HOOK).running() as stage:
-        stage.telling.takes = lambda _step: 8.0
+        stage.telling.takes = lambda _step: 1.8
         stage.order("a")
         for digest in "bcd":
-            await passes(1)
+            await passes(0.5)
             last = stage.order(digest)
         await last.ended
-        assert stage.telling.told == [(0.0, "http://a a"), (8.0, "http://a d")]
+        assert stage.telling.told == [(0.0, "http://a a"), (1.8, "http://a d")]
 
 
 async def test_when_ready_one_of_two_that_is_there_is_told() -> None:

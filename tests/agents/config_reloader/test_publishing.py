@@ -49,7 +49,12 @@ async def publishing(folder: Path) -> tuple[SlowGenerations, Surroundings, async
     slow = shared.generations = SlowGenerations(str(output))
     digest, _ = await detection.contents()
     journey = Journey(shared, Order(digest, 0.0, 0.0), Plan(items_of((), renders=True)))
-    task = asyncio.get_running_loop().create_task(journey.run())
+
+    async def run() -> Done:
+        async with asyncio.TaskGroup() as tasks:
+            return await journey.run(tasks)
+
+    task = asyncio.get_running_loop().create_task(run())
     assert await asyncio.to_thread(slow.begun.wait, PATIENCE_SECONDS)
     return slow, shared, task
 

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import os
 import stat
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from sidecars.config_reloader import webhook
 from sidecars.config_reloader.core.change import Change
 from sidecars.config_reloader.core.outcome import Outcome, Result
-from sidecars.config_reloader.core.steps import Call, Confirm, Http, Validate
+from sidecars.config_reloader.core.steps import Call, Confirm, Http, Validate, Webhook
 from tests.support.names import LOCALHOST
 from tests.support.scripted_http import CUTS, DEAF, HANGS, RESETS, Play, ScriptedHttp, Tls, answer
 
@@ -109,6 +110,31 @@ async def test_a_body_that_hangs_is_waited_for_no_longer_than_the_time_out() -> 
     async with ScriptedHttp(Play(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", holds=True)) as target:
         assert (await told(target, timeout_seconds=2.0)).ok
         await target.alone()
+
+
+@pytest.mark.parametrize("status", [200, 500])
+async def test_a_body_that_does_not_end_holds_up_nobody_and_is_read_on(status: int) -> None:
+    """The server may give up what it is at when the client hangs up: the connection stays, in the background."""
+    unfinished = Play(f"HTTP/1.1 {status} Whatever\r\nContent-Length: 99\r\n\r\nworking".encode(), holds=True)
+    async with ScriptedHttp(unfinished) as target:
+        async with asyncio.TaskGroup() as tasks:
+            began = time.monotonic()
+            outcome = await webhook.call(Webhook(url=target.url, timeout_seconds=5.0), CHANGE, tasks)
+            seconds = time.monotonic() - began
+            assert target.open == 1
+        assert time.monotonic() - began >= 4.9, "it is read on until the time is up"
+        await target.alone()
+    assert outcome.ok is (status == 200)
+    assert seconds < 4.5, "one second, not the whole time"
+
+
+async def test_what_a_validator_says_at_length_is_shown_as_far_as_it_came() -> None:
+    unfinished = Play(b"HTTP/1.1 422 No\r\nContent-Length: 99\r\n\r\nline 3: unknown key", holds=True)
+    async with ScriptedHttp(unfinished) as target:
+        outcome = await webhook.ask(Validate(url=target.url, timeout_seconds=LONG_SECONDS), CHANGE)
+        await target.alone()
+    assert outcome.result is Result.REJECTED
+    assert outcome.detail.endswith(": line 3: unknown key")
 
 
 @pytest.mark.parametrize("play", [CUTS, RESETS])

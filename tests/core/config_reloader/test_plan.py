@@ -1,9 +1,24 @@
 """What is done next with a content: order, retries, refusals, confirmation. No loop and no clock."""
 
+import math
+
 import pytest
 
 from sidecars.config_reloader.core.outcome import OK, Outcome, Result
-from sidecars.config_reloader.core.plan import Do, Done, Item, Kind, Plan, Verdict, Wait, delay_seconds, items_of
+from sidecars.config_reloader.core.plan import (
+    HANGS_SECONDS,
+    PATIENCE_SECONDS,
+    Cut,
+    Do,
+    Done,
+    Item,
+    Kind,
+    Plan,
+    Verdict,
+    Wait,
+    delay_seconds,
+    items_of,
+)
 from sidecars.config_reloader.core.steps import Confirm, Exec, OnFailure, Options, Signal, Step, Validate, Webhook
 
 FAILED = Outcome(Result.FAILED, "answered 500")
@@ -204,3 +219,39 @@ def test_with_rollback_an_app_that_is_not_there_is_waited_for() -> None:
     run = Run(made(HOOK, careful, renders=True), webhook=[GONE] * 20)
     assert run.to_the_end().verdict is Verdict.APPLIED
     assert run.did.count("webhook0") == 21
+
+
+def test_a_target_that_is_still_asked_with_former_content_is_left_alone_until_it_hangs() -> None:
+    plan = made(HOOK)
+    plan.ended(plan.items[0], OK, 10.0, 0.5)  # the hold
+    hook = plan.items[1]
+    plan.occupied(0, since=10.0)
+    assert plan.next(11.5) == Wait(10.0 + HANGS_SECONDS)
+    assert plan.next(10.0 + HANGS_SECONDS) == Cut(hook)
+    plan.cut(hook)
+    assert plan.next(100.0) == Wait(math.inf), "until it has ended"
+    plan.freed(0)
+    assert plan.next(100.0) == Do(hook)
+
+
+@pytest.mark.parametrize("step", [RUN, SIGNAL])
+def test_what_is_no_request_is_not_cut(step: Step) -> None:
+    plan = made(step)
+    plan.ended(plan.items[0], OK, 0.0, 0.5)
+    plan.occupied(0, since=0.0)
+    assert plan.next(3600.0) == Wait(math.inf)
+
+
+def test_the_steps_behind_one_that_may_fail_wait_a_second_for_it_unless_it_is_known_to_hang() -> None:
+    for hung, waits in (({}, True), ({0: Outcome(Result.TIMEOUT)}, False)):
+        plan = Plan(items_of((HOOK, HOOK), renders=False), hung=hung)
+        hold, first, second = plan.items
+        plan.ended(hold, OK, 0.0, 0.5)
+        plan.begun(first, 0.0)
+        assert plan.next(0.5) == (Wait(PATIENCE_SECONDS) if waits else Do(second))
+        assert plan.next(PATIENCE_SECONDS) == Do(second)
+
+
+def test_what_hung_with_former_content_blocks_until_it_answers() -> None:
+    plan = Plan(items_of((HOOK,), renders=False), hung={0: Outcome(Result.TIMEOUT, "no answer")})
+    assert plan.blocked() == "webhook: no answer"

@@ -275,3 +275,47 @@ def test_without_a_good_content_there_is_nothing_to_put_back(stage: Stage, app: 
     assert unconfirmed(reloader).endswith("there is no last good generation to put back")
     assert reloader.metric("rollbacks_total") == 0
     assert len(app.asked("/a")) == 1
+
+
+class Echo(Model):
+    """Shows the hash that it was told last, as an app does that takes it from a header, and goes on with its last good
+    files; but it shows none while its files are bad.
+    """
+
+    def _take(self, asked: Asked) -> Answer:
+        assert self.reads
+        good = "good" in self.reads.read_text()
+        self.runs_on = asked.headers["x-config-hash"] if good else self.runs_on
+        return OK
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_who_has_its_last_good_content_back_is_told_the_hash_of_that(stage: Stage, restarted: bool) -> None:
+    """Told the hash of what was refused, it would show that, and the next try would pass for a success."""
+    output, environment = stage.folder / "out", stage.folder / "environment"
+    with Echo() as app:
+        app.reads = output / "app.yaml"
+        reloader = stage.reloader(render=json.dumps({"output": str(output)}))
+        if restarted:
+            reloader.settings["state_file"] = ""
+        reloader.steps(
+            {"webhook": {"url": f"{app.url}/a", "headers": {"X-Config-Hash": "{hash}"}}},
+            {"exec": {"command": ["sh", "-c", f'echo "$CONFIG_RELOADER_HASH" >> {environment}']}},
+            app.confirm(url=f"{app.url}/json", metric="", json="config[0].hash", equals="{hash}", rollback=True),
+        )
+        write(stage, "good")
+        good = stage.begin(reloader)
+        if restarted:
+            reloader.kill()
+            reloader.start()
+        write(stage, "bad")
+        assert unconfirmed(reloader).endswith("the last good generation is back")
+        told = [asked.headers["x-config-hash"] for asked in app.asked("/a")]
+        assert told[-1] == good != told[0]
+        assert environment.read_text().split() == told
+        assert app.runs_on == good == reloader.applied
+        status, text = reloader.ask("/reload", "POST")
+        assert (status, "unconfirmed" in text) == (500, True)
+        assert app.reads.read_text() == "good"
+        assert app.runs_on == good == reloader.applied
+        assert reloader.metric("rollbacks_total") == 2

@@ -52,7 +52,7 @@ def test_the_start_is_not_over_while_the_first_content_cannot_be_written(
     stage.config.write({"app.yaml": b"1"})
     wait_until_begun(reloader)
     assert reloader.ask("/readyz")[0] == 200
-    assert (output / "app.yaml").read_bytes() == b"1"
+    reloader.wait_until(lambda: (output / "app.yaml").read_bytes() == b"1", "the newest content")
     assert reloader.terminate() == 0
 
 
