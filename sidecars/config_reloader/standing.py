@@ -64,12 +64,13 @@ class Standing:
             self._ctx.health.set("reload", State.OK)
 
     def _apply(self, order: Order, *, told: bool) -> None:
-        self.refused = None
         self.applied, self._applied_at = order.digest, now()
-        self._metrics.rejected.set(0)
-        self._metrics.successful.set(1)
         self._metrics.set_applied(order.digest)
-        self._ctx.health.set("content", State.OK)
+        if self._refused_order is None or self._refused_order.seen_at <= order.seen_at:  # else newer content is refused
+            self.refused = None
+            self._metrics.rejected.set(0)
+            self._metrics.successful.set(1)
+            self._ctx.health.set("content", State.OK)
         if told:
             seconds = monotonic() - order.seen_at
             self._metrics.success_seconds.observe(seconds)

@@ -222,6 +222,8 @@ async def test_newer_content_that_is_refused_takes_nothing_from_who_is_being_tol
         assert (await good.ended).verdict is Verdict.APPLIED
         assert stage.standing.applied == "good"
         assert not stage.shared.touched
+        assert stage.standing.refused is not None
+        assert stage.standing.refused.hash == "bad", "and the newest content is still refused"
 
 
 async def test_a_command_is_run_to_its_end_though_newer_content_waits() -> None:
