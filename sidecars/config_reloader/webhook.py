@@ -210,7 +210,7 @@ class _Unix(aiohttp.UnixConnector):
         self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
     ) -> ResponseHandler:
         del traces, timeout
-        name = (req.server_hostname or req.url.raw_host) if self.context else None
+        name = (req.server_hostname or req.url.raw_host or "").removesuffix(".") if self.context else None
         self.opened, protocol = await self._loop.create_unix_connection(
             self._factory, self.path, ssl=self.context, server_hostname=name
         )

@@ -269,7 +269,8 @@ async def test_a_server_is_verified_by_ca_file_and_name(tls: Tls) -> None:
     assert "app.test" in misnamed.detail
     assert len(target.requests) == 1
     async with ScriptedHttp(tls=tls.server("app.test")) as target:
-        assert (await told(target, ca_file=str(tls.ca_file), server_name="app.test")).ok
+        for name in ("app.test", "app.test."):  # the dot of an absolute name is in no certificate
+            assert (await told(target, ca_file=str(tls.ca_file), server_name=name)).ok
 
 
 async def test_certificates_are_read_at_every_request(tls: Tls) -> None:
@@ -331,6 +332,7 @@ async def test_https_over_a_unix_socket_is_encrypted_and_verified(tls: Tls, tmp_
     path = str(tmp_path / "s")
     async with ScriptedHttp(tls=tls.server("localhost"), socket=path) as target:
         assert (await told(target, unix_socket=path, ca_file=str(tls.ca_file))).ok
+        assert (await told(target, unix_socket=path, ca_file=str(tls.ca_file), server_name="localhost.")).ok
         assert (await told(target, unix_socket=path)).detail.startswith("cannot trust https://localhost/reload")
 
 

@@ -121,6 +121,19 @@ async def test_an_address_that_is_silent_amid_the_handshake_costs_a_second(hosts
         await elastic.close()
 
 
+async def test_the_dot_of_an_absolute_name_does_not_reach_verification(tmp_path: Path) -> None:
+    authority, context = trustme.CA(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("es.invalid").configure_cert(context)
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    with Listener(at=(LIVE, 0)).listen(answering, context) as live:
+        url = f"https://es.invalid.:{live.port}"
+        elastic = Elastic(settings(elasticsearch_url=(url,), ca_file=str(tmp_path / "ca.pem")), Stop())
+        elastic.addresses = Book(LIVE)
+        _, status, _ = await timed(elastic)
+        assert status == 200
+        await elastic.close()
+
+
 async def test_an_address_that_was_silent_comes_last_from_then_on(hosts: Hosts) -> None:
     hosts.dead.listen(silent)
     elastic = hosts.elastic()
