@@ -95,6 +95,8 @@ class Node:
     def pause(self) -> None:
         """Freezes it: connections are accepted by the kernel and never answered."""
         self._signal(signal.SIGSTOP)
+        if self._process is not None:  # kill(2) returns before the last thread of many stands still
+            os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
         """Ends `pause`."""
