@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from sidecars import __version__
+from . import __version__
 
 if TYPE_CHECKING:
     from sidecars.runtime import Sidecar
@@ -28,7 +28,9 @@ _HELP = ("-h", "--help")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line and return the exit status: 2 for a command that makes no sense, else see runtime/app.py."""
+    """Run the command line and return the exit status: 2 for a command that makes no sense, else see
+    runtime/life/run.py.
+    """
     words = sys.argv[1:] if argv is None else argv
     open_missing()
     return command(words)
@@ -59,16 +61,17 @@ def command(words: list[str]) -> int:
         catch_early(early)
     # The entry points of our images block it: as process 1 we would lose what comes before there is a handler.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-    from sidecars.runtime import environment, lazy_imports  # after the signal handlers, and before any library
+    from sidecars.runtime import lazy_imports
+    from sidecars.runtime.settings import environment  # after the signal handlers, and before any library
 
     environment.settle()
     lazy_imports.defer()
     if "--version" in {*rest[:1], *split(rest)[1][:1]}:  # also after a name, as in `docker run IMAGE --version`
-        from sidecars.runtime.printing import show  # as below
+        from sidecars.runtime.command.printing import show  # as below
 
         return show(f"sidecars {__version__}")
     if (text := help_for(verb, rest)) is not None:
-        from sidecars.runtime.printing import show  # after the signal handlers
+        from sidecars.runtime.command.printing import show  # after the signal handlers
 
         shown = show(text)
         return shown if words else 2
@@ -104,7 +107,7 @@ def help_for(verb: str, rest: list[str]) -> str | None:
 
 def started(verb: str, words: list[str], early: list[int]) -> int:
     """Run sidecars, or a verb on one, and return the exit status."""
-    from sidecars.runtime.printing import say  # after the signal handlers
+    from sidecars.runtime.command.printing import say  # after the signal handlers
 
     names, rest = split(words)
     if wrong := complaint(verb, names or strays(rest)):
@@ -115,7 +118,7 @@ def started(verb: str, words: list[str], early: list[int]) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "sidecars").startswith("sidecars"):  # a bug of ours
             raise
-        from sidecars.runtime import extras  # seldom needed
+        from sidecars.runtime.command import extras  # seldom needed
 
         say(extras.explain(names[0], error))
         return 2
@@ -123,7 +126,7 @@ def started(verb: str, words: list[str], early: list[int]) -> int:
         say(complaint(verb, strays(rest)))
         return 2
     if verb in _VERBS:
-        from sidecars.runtime import verbs  # only for them
+        from sidecars.runtime.command import verbs  # only for them
 
         return verbs.run_verb(verb, found[0], rest)
     from sidecars.runtime import run  # after the signal handlers
@@ -187,7 +190,7 @@ def find(name: str) -> "Sidecar":
 
 def usage() -> str:
     """Return the overview, one line per sidecar, without importing any; what is not installed is marked."""
-    from sidecars.runtime import extras  # only for the overview
+    from sidecars.runtime.command import extras  # only for the overview
 
     lines = ["usage: sidecar NAME [FLAGS]        run one sidecar (its flags: sidecar NAME --help)"]
     lines += ["       sidecar NAME NAME ...       run several in one process (settings from variables and files)"]

@@ -12,14 +12,14 @@ from .check import findings, step_text
 from .core.plan import Done, Verdict
 from .core.splay import splay_seconds
 from .delivery import Delivery
-from .detection import Detection
 from .mailbox import Order
 from .metrics import ReloaderMetrics
+from .notifying.notifier import Telling
 from .settings import ConfigReloaderSettings, Initial
 from .standing import Standing
 from .state import StateFile
 from .surroundings import Surroundings
-from .telling import Telling
+from .watching.detection import Detection
 
 _NAMED_FILES = 10
 _BY_HAND_SECONDS = 10.0

@@ -6,14 +6,17 @@ import os
 from collections.abc import Iterator
 
 from sidecars.runtime import Finding
-from sidecars.runtime.settings import process_environment
+from sidecars.runtime.settings.load import process_environment
 
-from . import command, rendering, signalling, volume
 from .core.digest import Look, State
 from .core.http_step import shown
 from .core.steps import Http, Render, Step
-from .mounts import frozen
+from .notifying import exec as command
+from .notifying import signal as signalling
+from .rendering import render as rendering
 from .settings import ConfigReloaderSettings
+from .watching import volume
+from .watching.mounts import frozen
 
 
 def findings(settings: ConfigReloaderSettings) -> Iterator[Finding]:

@@ -9,9 +9,9 @@ from sidecars.runtime.stop import monotonic
 from .attempts import Ended
 from .core.plan import TELLING, Done, Item, Plan, Verdict, ask_again_seconds, items_of
 from .core.steps import Confirm, Step
-from .generations import hash_of
 from .journey import Journey
 from .mailbox import Order
+from .rendering.generations import hash_of
 from .standing import Standing
 from .state import StateFile
 from .surroundings import Surroundings

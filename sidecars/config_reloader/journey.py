@@ -4,17 +4,18 @@ import asyncio
 import math
 
 from sidecars.runtime import Permanent, State
-from sidecars.runtime.settings import process_environment
+from sidecars.runtime.settings.load import process_environment
 from sidecars.runtime.stop import monotonic
 
-from . import rendering, volume
 from .core.advance import Value
 from .core.change import Change
 from .core.outcome import OK, Outcome, Result
 from .core.plan import PATIENCE_SECONDS, PREPARING, TELLING, Cut, Do, Done, Item, Kind, Plan, Verdict, Wait
 from .core.steps import Confirm
 from .mailbox import Order
+from .rendering import render as rendering
 from .surroundings import Surroundings
+from .watching import volume
 
 _CUT_SHORT = frozenset({Kind.VALIDATE, Kind.HOLD, Kind.CONFIRM})
 _READY_SECONDS = 0.5

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from sidecars.kit.files import unusable
-from sidecars.runtime.settings import Problem, Settings
+from sidecars.runtime.settings.load import Problem, Settings
 
 from .core.steps import OnFailure, Render, Signal, Step, Webhook
 from .steps_check import complaints, without_before

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from .core.http_step import problems as http_problems
 from .core.steps import Confirm, Exec, Http, Signal, Step, Validate
-from .signalling import number
+from .notifying.signal import number
 
 Complaint = tuple[str, str, str]
 """Path below the step, message, remedy."""

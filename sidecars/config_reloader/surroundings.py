@@ -8,11 +8,11 @@ from sidecars.runtime import Context
 
 from .attempts import Attempts, Ended
 from .core.steps import Render
-from .detection import Detection
-from .generations import Generations
 from .mailbox import Mailbox
 from .metrics import ReloaderMetrics
-from .telling import Telling
+from .notifying.notifier import Telling
+from .rendering.generations import Generations
+from .watching.detection import Detection
 
 
 class Surroundings:

@@ -4,11 +4,11 @@ import importlib
 import sys
 
 _PARTS = {
-    "elasticsearch": ("elasticsearch_command", "an Elasticsearch with scripted faults"),
-    "demo": ("demo", "the demonstration: an app, its rotated log, a shipper that is killed, and what arrived"),
-    "shop": ("shop", "the app of compose.yaml: answers by its configuration, and logs each request"),
-    "compose": ("tour_compose", "up: compose.yaml, a pod on your laptop, and what to try with it; down: ends it"),
-    "tour": ("tour", "drives the pod of compose.yaml through its life, and checks each step"),
+    "elasticsearch": ("elasticsearch.command", "an Elasticsearch with scripted faults"),
+    "demo": ("demo.command", "the demonstration: an app, its rotated log, a shipper that is killed, and what arrived"),
+    "shop": ("shop.command", "the app of compose.yaml: answers by its configuration, and logs each request"),
+    "compose": ("tour.compose", "up: compose.yaml, a pod on your laptop, and what to try with it; down: ends it"),
+    "tour": ("tour.command", "drives the pod of compose.yaml through its life, and checks each step"),
 }
 
 

@@ -12,18 +12,18 @@ from .core.batch import Batch, Payload
 from .core.checkpoint import Checkpoint
 from .core.choices import Lifecycle, Output
 from .core.grace import Step
-from .delivery import Delivery, Transport
-from .descriptors import allowed
-from .discovery import Globs
-from .elastic import Elastic
-from .follow import Following
 from .metrics import ShipperMetrics
-from .outputs import NdjsonFile, Stdout
-from .read import Reader, shape_of
+from .sending.delivery import Delivery, Transport
+from .sending.elastic import Elastic
+from .sending.outputs import NdjsonFile, Stdout
 from .settings import LogShipperSettings
-from .shipping import Tailing, host_name
-from .state import StateFolder
 from .stopping import Report, take
+from .tailing.checkpoint_file import StateFolder
+from .tailing.descriptors import allowed
+from .tailing.discovery import Globs
+from .tailing.follow import Following
+from .tailing.read import Reader, shape_of
+from .tailing.shipping import Tailing, host_name
 
 _MORE = 8
 """So many batches more than `requests` may be in delivery: those that are held do not keep others from being tried."""
@@ -213,7 +213,7 @@ async def main(settings: LogShipperSettings, ctx: Context) -> None:
 
 async def setup(settings: LogShipperSettings, _ctx: Context) -> int:
     """`--setup`: make or update the data stream's template, once."""
-    from .template import set_up  # the running agent does not need it
+    from .sending.template import set_up  # the running agent does not need it
 
     return await set_up(settings)
 

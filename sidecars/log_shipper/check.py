@@ -9,9 +9,9 @@ from .core import preflight
 from .core.bulk import Answer
 from .core.choices import Output
 from .core.reach import Identity, Reach, absences, refusals
-from .discovery import Globs, owned
-from .elastic import Elastic
+from .sending.elastic import Elastic
 from .settings import LogShipperSettings
+from .tailing.discovery import Globs, owned
 
 _NAMED = 10
 

@@ -17,8 +17,8 @@ from .core.notices import Notice
 from .core.reach import Reach
 from .core.schedule import Hedge
 from .core.trouble import TROUBLE_REASONS, Trouble
-from .read import Read
-from .tail import Tail
+from .tailing.read import Read
+from .tailing.tail import Tail
 
 
 class ShipperMetrics:

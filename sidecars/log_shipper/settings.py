@@ -7,7 +7,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from sidecars.kit.files import unusable
-from sidecars.runtime.settings import Problem, Secret, Settings
+from sidecars.runtime.settings.load import Problem, Secret, Settings
 
 from .core.address import fault, url_of_host
 from .core.choices import Compression, IdMode, Lifecycle, Output, Parse

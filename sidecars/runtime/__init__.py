@@ -8,18 +8,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sidecars.runtime.admin import Admin
-    from sidecars.runtime.app import run
-    from sidecars.runtime.backoff import Backoff
-    from sidecars.runtime.errors import Permanent, Problem, SettingsError, Transient
-    from sidecars.runtime.fields import Secret
-    from sidecars.runtime.health import Health, State
-    from sidecars.runtime.logs import Log
-    from sidecars.runtime.metrics import Metrics
-    from sidecars.runtime.settings import Basics, Settings
-    from sidecars.runtime.sidecar import Context, Finding, Flag, Sidecar
-    from sidecars.runtime.stop import Stop
-    from sidecars.runtime.tasks import guard, supervise
+    from .backoff import Backoff
+    from .errors import Permanent, Problem, SettingsError, Transient
+    from .life.run import run
+    from .observe.admin import Admin
+    from .observe.health import Health, State
+    from .observe.logs import Log
+    from .observe.metrics import Metrics
+    from .settings.fields import Secret
+    from .settings.load import Basics, Settings
+    from .sidecar import Context, Finding, Flag, Sidecar
+    from .stop import Stop
+    from .tasks import guard, supervise
 
 __all__ = [
     "Admin",
@@ -46,15 +46,15 @@ __all__ = [
 ]
 
 _HOMES = {
-    "admin": ("Admin",),
-    "app": ("run",),
+    "observe.admin": ("Admin",),
+    "life.run": ("run",),
     "backoff": ("Backoff",),
     "errors": ("Permanent", "Problem", "SettingsError", "Transient"),
-    "fields": ("Secret",),
-    "health": ("Health", "State"),
-    "logs": ("Log",),
-    "metrics": ("Metrics",),
-    "settings": ("Basics", "Settings"),
+    "settings.fields": ("Secret",),
+    "observe.health": ("Health", "State"),
+    "observe.logs": ("Log",),
+    "observe.metrics": ("Metrics",),
+    "settings.load": ("Basics", "Settings"),
     "sidecar": ("Context", "Finding", "Flag", "Sidecar"),
     "stop": ("Stop",),
     "tasks": ("guard", "supervise"),

@@ -14,7 +14,7 @@ from threading import RLock
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from sidecars.runtime.environment import without_certificates
+from .settings.environment import without_certificates
 
 if TYPE_CHECKING:
     from importlib.abc import Loader  # imports shutil on Python 3.11

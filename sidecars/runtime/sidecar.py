@@ -4,17 +4,17 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from sidecars.runtime.fields import Kind, fields_of
-from sidecars.runtime.health import TimedHealth
-from sidecars.runtime.logs import Log
-from sidecars.runtime.settings import Basics, Settings
-from sidecars.runtime.stop import Stop
+from .observe.health import TimedHealth
+from .observe.logs import Log
+from .settings.fields import Kind, fields_of
+from .settings.load import Basics, Settings
+from .stop import Stop
 
 if TYPE_CHECKING:  # 18 MiB that a sidecar without admin endpoint does not pay
     from opentelemetry.trace import Tracer
 
-    from sidecars.runtime.admin import Admin
-    from sidecars.runtime.metrics import Metrics
+    from .observe.admin import Admin
+    from .observe.metrics import Metrics
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ import random
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
-from sidecars.runtime.backoff import Backoff
-from sidecars.runtime.sidecar import Context
-from sidecars.runtime.stop import monotonic
+from .backoff import Backoff
+from .sidecar import Context
+from .stop import monotonic
 
 T = TypeVar("T")
 BASE_SECONDS = 1.0

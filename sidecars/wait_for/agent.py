@@ -12,7 +12,7 @@ from .core.names import fault
 from .core.schedule import BASE_SECONDS, Pace, Schedule, progress_pauses
 from .core.target import File, Socket, Target
 from .core.verdict import End, Verdict
-from .probes import Probe, probe_of
+from .probing.probes import Probe, probe_of
 from .settings import WaitForSettings
 from .termination import leave
 

@@ -7,16 +7,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-from sidecars.runtime import Context, Permanent, environment
+from sidecars.runtime import Context, Permanent
+from sidecars.runtime.settings import environment
 
-from .words import words
+from .probing.words import words
 
 NOT_FOUND, NOT_RUNNABLE = 127, 126  # as a shell says
 _STOPS = frozenset({signal.SIGTERM, signal.SIGINT})
 _IGNORED = frozenset({signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ})
 """By the runtime, and by Python: what is ignored stays so across exec (signal(7)), and `cmd | head` would not end."""
 _TURNS = 10
-"""From a signal to our cancellation it takes about five turns of the loop (runtime/loop.py, oneshot.py)."""
+"""From a signal to our cancellation it takes about five turns of the loop (runtime/life/loop.py, oneshot.py)."""
 
 
 class CannotBecome(Permanent):

@@ -7,7 +7,7 @@ from msgspec import Meta
 
 from sidecars.kit.files import unusable
 from sidecars.runtime.errors import Problem
-from sidecars.runtime.settings import Basics
+from sidecars.runtime.settings.load import Basics
 
 from .core.parse import parse, without_secrets
 from .core.parse_http import header_fault

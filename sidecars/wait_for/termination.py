@@ -1,9 +1,9 @@
 """The reason of an end without success, where `kubectl describe pod` shows it."""
 
 from sidecars.runtime import Log
-from sidecars.runtime.termination import leave as leave_message
+from sidecars.runtime.life.termination import leave as leave_message
 
-from .words import words
+from .probing.words import words
 
 
 def leave(path: str, message: str, log: Log) -> None:

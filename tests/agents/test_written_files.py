@@ -6,7 +6,7 @@ import pytest
 
 from sidecars.__main__ import find
 from sidecars.runtime import SettingsError
-from sidecars.runtime.settings import Basics, load
+from sidecars.runtime.settings.load import Basics, load
 
 SOUND = {
     "log-shipper": {"paths": "/logs/*.log", "elasticsearch_url": "http://es:9200"},

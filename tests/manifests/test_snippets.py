@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from sidecars.__main__ import find
-from sidecars.runtime.app import read_arguments
-from sidecars.runtime.settings import load
+from sidecars.runtime.life.run import read_arguments
+from sidecars.runtime.settings.load import load
 from tests.rules.agents import sidecar_names
 
 from .rendered import K8S, ROOT, SNIPPETS, Container, Object, kustomize, name_of, template

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 import yaml
 
-from sidecars.runtime.settings import load
+from sidecars.runtime.settings.load import load
 from tests.rules import agents
 from tests.rules.conftest import Fleet
 

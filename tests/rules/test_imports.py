@@ -17,13 +17,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 BASE = {"aiohttp", "msgspec", "prometheus_client", "opentelemetry"}
 SDK = ("opentelemetry.sdk", "opentelemetry.exporter")
-SDK_HOME = "sidecars/runtime/tracing.py"
+SDK_HOME = "sidecars/runtime/observe/tracing.py"
 
 # What may be used in which files only. Ruff bans the same names while code is written, but by folder, not by file.
 HOMES: dict[str, set[str]] = {
-    "os.environ": {"sidecars/runtime/environment.py"},
-    "os.getenv": {"sidecars/runtime/environment.py"},
-    "os.environb": {"sidecars/runtime/environment.py"},
+    "os.environ": {"sidecars/runtime/settings/environment.py"},
+    "os.getenv": {"sidecars/runtime/settings/environment.py"},
+    "os.environb": {"sidecars/runtime/settings/environment.py"},
     "asyncio.sleep": {"sidecars/runtime/stop.py"},
     "time.sleep": set(),
     "time.time": {"sidecars/runtime/stop.py"},
@@ -112,8 +112,8 @@ def test_the_check_sees(text: str) -> None:
 GOOD = {
     "the base libraries": ("sidecars/log_shipper/agent.py", "import aiohttp\nfrom opentelemetry import trace"),
     "the SDK in its home": (SDK_HOME, "from opentelemetry.sdk.trace import TracerProvider"),
-    "the environment in its home": ("sidecars/runtime/environment.py", "import os\nos.environ['A']"),
-    "a library in the contracts": ("sidecars/log_shipper/compress.py", "import isal"),
+    "the environment in its home": ("sidecars/runtime/settings/environment.py", "import os\nos.environ['A']"),
+    "a library in the contracts": ("sidecars/log_shipper/sending/compress.py", "import isal"),
 }
 
 

@@ -6,8 +6,8 @@ import pytest
 from msgspec import Meta
 
 from sidecars.runtime import Basics, Context, Problem, Settings, SettingsError, Sidecar
-from sidecars.runtime.commandline import CommandLine, parse_arguments
-from sidecars.runtime.settings import load
+from sidecars.runtime.command.flags import CommandLine, parse_arguments
+from sidecars.runtime.settings.load import load
 from tests.support.toy_oneshots import ONESHOTS, OnceSettings
 from tests.support.toys import TOYS
 

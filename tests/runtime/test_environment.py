@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecars.runtime.environment import IGNORED
+from sidecars.runtime.settings.environment import IGNORED
 from tests.runtime.conftest import Start
 from tests.support.books import samples
 from tests.support.reloader import ReloaderProcess

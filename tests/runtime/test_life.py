@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from sidecars.runtime.app import termination_log
-from sidecars.runtime.commandline import CommandLine
-from sidecars.runtime.termination import PATH
+from sidecars.runtime.command.flags import CommandLine
+from sidecars.runtime.life.run import termination_log
+from sidecars.runtime.life.termination import PATH
 from tests.support.toy_runs import ROOT, ToyRun, wait_until
 from tests.support.toys import TOYS
 

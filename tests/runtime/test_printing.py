@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecars.runtime.printing import say, show
+from sidecars.runtime.command.printing import say, show
 from tests.support.toy_runs import ROOT, wait_until
 
 ENV = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from sidecars.runtime import Log, Metrics
-from sidecars.runtime.logs import JsonFormatter, PeopleFormatter, configure, encode_json
-from sidecars.runtime.metrics import expose
-from sidecars.runtime.tracing import Tracing
+from sidecars.runtime.observe.logs import JsonFormatter, PeopleFormatter, configure, encode_json
+from sidecars.runtime.observe.metrics import expose
+from sidecars.runtime.observe.tracing import Tracing
 
 
 @pytest.fixture(autouse=True)

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecars.runtime import Problem, Secret, Settings, SettingsError
-from sidecars.runtime import yaml_file as yaml_file_module
-from sidecars.runtime.fields import fields_of, show_size
-from sidecars.runtime.settings import load
-from sidecars.runtime.values import parse
+from sidecars.runtime.settings import yaml as yaml_file_module
+from sidecars.runtime.settings.fields import fields_of, show_size
+from sidecars.runtime.settings.load import load
+from sidecars.runtime.settings.values import parse
 from tests.support.toys import ToySettings
 
 

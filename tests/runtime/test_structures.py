@@ -10,10 +10,10 @@ import pytest
 from msgspec import Meta
 
 from sidecars.runtime import Context, Settings, SettingsError, Sidecar
-from sidecars.runtime.fields import Kind, fields_of
-from sidecars.runtime.reference import help_text, markdown
-from sidecars.runtime.schema import schema
-from sidecars.runtime.settings import load
+from sidecars.runtime.command.reference import help_text, markdown
+from sidecars.runtime.command.schema import schema
+from sidecars.runtime.settings.fields import Kind, fields_of
+from sidecars.runtime.settings.load import load
 
 
 class Colour(StrEnum):

@@ -12,11 +12,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sidecars.devstack.demo_stage import Event, Shipped, Stage, State
-from sidecars.devstack.demo_verdict import judge, table
-from sidecars.devstack.demo_view import Ink, PlainView, frame
-from sidecars.devstack.faults import Faults
-from sidecars.devstack.serving import Served
+from sidecars.devstack.demo.stage import Event, Shipped, Stage, State
+from sidecars.devstack.demo.verdict import judge, table
+from sidecars.devstack.demo.view import Ink, PlainView, frame
+from sidecars.devstack.elasticsearch.faults import Faults
+from sidecars.devstack.elasticsearch.serving import Served
 from tests.services.elasticsearch_server import Server
 from tests.support.rest import call, creates
 

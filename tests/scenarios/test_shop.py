@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from sidecars.devstack.shop_log import Journal
-from sidecars.devstack.shop_menu import UnusableMenuError, parse
+from sidecars.devstack.shop.log import Journal
+from sidecars.devstack.shop.menu import UnusableMenuError, parse
 
 DEADLINE_SECONDS = 60.0
 PACE_SECONDS = 0.02

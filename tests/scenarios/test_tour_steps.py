@@ -7,14 +7,14 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from sidecars.devstack import tour
-from sidecars.devstack.tour_board import Board, StepError, TourError
-from sidecars.devstack.tour_config import ConfigFolder
-from sidecars.devstack.tour_docker import Pod
-from sidecars.devstack.tour_events import Events
-from sidecars.devstack.tour_guests import Guests
-from sidecars.devstack.tour_scene import Scene
-from sidecars.devstack.tour_search import Search
+from sidecars.devstack.tour import command as tour
+from sidecars.devstack.tour.board import Board, StepError, TourError
+from sidecars.devstack.tour.config import ConfigFolder
+from sidecars.devstack.tour.docker import Pod
+from sidecars.devstack.tour.events import Events
+from sidecars.devstack.tour.guests import Guests
+from sidecars.devstack.tour.scene import Scene
+from sidecars.devstack.tour.search import Search
 
 NOBODY = "http://127.0.0.1:1"
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from sidecars.devstack.elasticsearch import Options
-from sidecars.devstack.faults import Faults
-from sidecars.devstack.serving import serving
+from sidecars.devstack.elasticsearch.faults import Faults
+from sidecars.devstack.elasticsearch.server import Options
+from sidecars.devstack.elasticsearch.serving import serving
 from tests.support.rest import call
 
 BOTH = ["stand-in", "real"]

@@ -18,10 +18,10 @@ from urllib.parse import urlsplit
 import pytest
 import trustme
 
-from sidecars.devstack.access import Access
-from sidecars.devstack.elasticsearch import Options
-from sidecars.devstack.faults import Faults, ItemRule
-from sidecars.devstack.serving import Served
+from sidecars.devstack.elasticsearch.access import Access
+from sidecars.devstack.elasticsearch.faults import Faults, ItemRule
+from sidecars.devstack.elasticsearch.server import Options
+from sidecars.devstack.elasticsearch.serving import Served
 from tests.support.elastic import StartStandIn
 from tests.support.rest import Reply, call, count, creates
 

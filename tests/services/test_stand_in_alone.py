@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from elasticsearch import Elasticsearch, NotFoundError
 
-from sidecars.devstack.serving import Served
+from sidecars.devstack.elasticsearch.serving import Served
 
 STREAM = "logs-app-default"
 

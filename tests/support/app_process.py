@@ -174,7 +174,7 @@ def _app(name: str, how: str, workers: int) -> None:
 
 def _reused(step: Any) -> object:
     """In a process namespace of our own: the chosen process ends and its number goes to another, before the signal."""
-    from sidecars.config_reloader.signalling import deliver, look
+    from sidecars.config_reloader.notifying.signal import deliver, look
 
     with AppProcess("app") as chosen:
         seen = look(step)
@@ -190,8 +190,8 @@ def _reused(step: Any) -> object:
 
 def main(words: list[str]) -> None:
     uid = int(words[1])
-    from sidecars.config_reloader import signalling
     from sidecars.config_reloader.core.steps import Signal
+    from sidecars.config_reloader.notifying import signal as signalling
 
     if uid >= 0:
         os.setgroups([])

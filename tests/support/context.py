@@ -4,10 +4,10 @@ import msgspec
 
 from sidecars.log_shipper.settings import LogShipperSettings
 from sidecars.runtime import Context, Health, Log, Metrics, Stop
-from sidecars.runtime.admin import Admin
-from sidecars.runtime.health import Condition, TimedHealth
+from sidecars.runtime.observe.admin import Admin
+from sidecars.runtime.observe.health import Condition, TimedHealth
+from sidecars.runtime.observe.tracing import Tracing
 from sidecars.runtime.stop import now
-from sidecars.runtime.tracing import Tracing
 
 NAME = "log-shipper"
 

@@ -11,8 +11,8 @@ from typing import NoReturn
 
 import pytest
 
-from sidecars.devstack.elasticsearch import Options
-from sidecars.devstack.serving import Served, serving
+from sidecars.devstack.elasticsearch.server import Options
+from sidecars.devstack.elasticsearch.serving import Served, serving
 from tests.services import elasticsearch_server as real
 from tests.services.elasticsearch_server import Server
 from tests.services.maven import Unavailable

@@ -11,10 +11,10 @@ from sidecars.log_shipper.core.batch import Batch
 from sidecars.log_shipper.core.checkpoint import Checkpoint, dump, load
 from sidecars.log_shipper.core.documents import Shape
 from sidecars.log_shipper.core.notices import Notice
-from sidecars.log_shipper.discovery import Globs
-from sidecars.log_shipper.follow import Following
-from sidecars.log_shipper.read import Reader
-from sidecars.log_shipper.tail import Tail, Truncated
+from sidecars.log_shipper.tailing.discovery import Globs
+from sidecars.log_shipper.tailing.follow import Following
+from sidecars.log_shipper.tailing.read import Reader
+from sidecars.log_shipper.tailing.tail import Tail, Truncated
 from tests.support.context import settings
 
 Make = Callable[..., "Reading"]

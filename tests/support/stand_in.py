@@ -46,7 +46,10 @@ class StandInProcess:
         return self._port
 
     def faults(self, **faults: Any) -> None:
-        """Plays this script of faults from its first draw (see sidecars/devstack/faults.py); nothing given: none."""
+        """Plays this script of faults from its first draw; nothing given: none.
+
+        See sidecars/devstack/elasticsearch/faults.py.
+        """
         reply = call(self.url, "PUT", "/_faults", faults)
         assert reply.status == 200, reply
 

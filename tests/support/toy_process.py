@@ -13,14 +13,15 @@ def main(words: list[str]) -> int:
     """Run the toys named in front; `check`, `schema` or `reference` first runs that verb on one."""
     early: list[int] = []
     catch_early(early)
-    from sidecars.runtime import environment, run
+    from sidecars.runtime import run
+    from sidecars.runtime.settings import environment
 
     environment.settle()
     from tests.support.toy_oneshots import ONESHOTS
 
     if words[0] in ONESHOTS and words[1:2] not in (["idle"], ["greedy"]):  # a test looks at what such a process imports
         return run(ONESHOTS[words[0]], words[1:], early)
-    from sidecars.runtime.verbs import run_verb
+    from sidecars.runtime.command.verbs import run_verb
     from tests.support.toys import TOYS
 
     known = {**TOYS, **ONESHOTS}

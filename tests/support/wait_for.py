@@ -10,7 +10,7 @@ from typing import Self
 
 from sidecars.runtime import Permanent, Transient
 from sidecars.wait_for.core.parse import parse
-from sidecars.wait_for.probes import probe_of
+from sidecars.wait_for.probing.probes import probe_of
 from sidecars.wait_for.settings import WaitForSettings
 from tests.support.sidecar_process import SidecarProcess
 

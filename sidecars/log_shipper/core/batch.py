@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from .position import Ledger, Segment
+from .ledger import Ledger, Segment
 
 
 class Part(msgspec.Struct):

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from sidecars.config_reloader.command import findings, run
 from sidecars.config_reloader.core.change import Change
 from sidecars.config_reloader.core.outcome import Outcome, Result
+from sidecars.config_reloader.notifying.exec import findings, run
 
 CHANGE = Change("0a1b", "/content/..data")
 ENVIRON = {"PATH": "/usr/bin:/bin", "ANIMAL": "owl"}

@@ -15,14 +15,14 @@ from sidecars.config_reloader.core.outcome import OK, Outcome, Result
 from sidecars.config_reloader.core.plan import HANGS_SECONDS, Verdict
 from sidecars.config_reloader.core.steps import Confirm, Exec, Options, Validate
 from sidecars.config_reloader.delivery import Delivery
-from sidecars.config_reloader.detection import Detection
 from sidecars.config_reloader.mailbox import Order
 from sidecars.config_reloader.metrics import ReloaderMetrics
+from sidecars.config_reloader.notifying.notifier import Telling
 from sidecars.config_reloader.settings import ConfigReloaderSettings
 from sidecars.config_reloader.standing import Standing
 from sidecars.config_reloader.state import StateFile
 from sidecars.config_reloader.surroundings import Surroundings
-from sidecars.config_reloader.telling import Telling
+from sidecars.config_reloader.watching.detection import Detection
 from sidecars.runtime import Context
 from sidecars.runtime.stop import monotonic
 from tests.support.context import context, passes

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecars.config_reloader.generations import Generations
+from sidecars.config_reloader.rendering.generations import Generations
 from sidecars.runtime.errors import Permanent
 
 ONE = {"app.conf": b"one", "gone.conf": b"1", "conf.d/a/site": b"one", "old.d/x": b"1"}

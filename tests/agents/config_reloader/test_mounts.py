@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from sidecars.config_reloader import volume
-from sidecars.config_reloader.mounts import frozen
-from sidecars.config_reloader.volume import Look, State
+from sidecars.config_reloader.watching import volume
+from sidecars.config_reloader.watching.mounts import frozen
+from sidecars.config_reloader.watching.volume import Look, State
 from tests.support.kubelet import Volume
 from tests.support.scale import scaled
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import msgspec
 
 from sidecars.config_reloader.core.plan import Done, Plan, Verdict, items_of
-from sidecars.config_reloader.detection import Detection
-from sidecars.config_reloader.generations import Generations
 from sidecars.config_reloader.journey import Journey
 from sidecars.config_reloader.mailbox import Order
 from sidecars.config_reloader.metrics import ReloaderMetrics
+from sidecars.config_reloader.notifying.notifier import Telling
+from sidecars.config_reloader.rendering.generations import Generations
 from sidecars.config_reloader.settings import ConfigReloaderSettings
 from sidecars.config_reloader.surroundings import Surroundings
-from sidecars.config_reloader.telling import Telling
+from sidecars.config_reloader.watching.detection import Detection
 from tests.support.context import context
 
 PATIENCE_SECONDS = 30.0

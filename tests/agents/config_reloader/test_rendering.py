@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sidecars.config_reloader.core.steps import Render, Unset
-from sidecars.config_reloader.rendering import Unrenderable, render
+from sidecars.config_reloader.rendering.render import Unrenderable, render
 
 ENVIRON = {"NAME": "world", "PORT": "8080", "RAW": "\udcff"}
 SECRET = "hunter2"

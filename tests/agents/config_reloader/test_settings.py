@@ -10,8 +10,8 @@ from sidecars.config_reloader.agent import SIDECAR
 from sidecars.config_reloader.core.steps import OnFailure
 from sidecars.config_reloader.settings import ConfigReloaderSettings
 from sidecars.runtime import SettingsError
-from sidecars.runtime.commandline import parse_arguments
-from sidecars.runtime.settings import load
+from sidecars.runtime.command.flags import parse_arguments
+from sidecars.runtime.settings.load import load
 
 PREFIX = "CONFIG_RELOADER_"
 

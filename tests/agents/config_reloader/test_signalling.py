@@ -14,8 +14,8 @@ import pytest
 from sidecars.config_reloader.core.outcome import Outcome, Result
 from sidecars.config_reloader.core.selection import Found
 from sidecars.config_reloader.core.steps import Signal
-from sidecars.config_reloader.processes import read, read_pidfile, scan
-from sidecars.config_reloader.signalling import deliver, findings, look, ready, tell
+from sidecars.config_reloader.notifying.processes import read, read_pidfile, scan
+from sidecars.config_reloader.notifying.signal import deliver, findings, look, ready, tell
 from tests.support.app_process import AppProcess, MadeUpProc, ask
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become other users")

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from sidecars.config_reloader import volume
 from sidecars.config_reloader.core.digest import UNREADABLE
-from sidecars.config_reloader.volume import Bounds, Kind, Look, State
+from sidecars.config_reloader.watching import volume
+from sidecars.config_reloader.watching.volume import Bounds, Kind, Look, State
 from tests.support.kubelet import Volume
 
 

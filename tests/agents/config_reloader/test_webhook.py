@@ -12,10 +12,10 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
 
-from sidecars.config_reloader import webhook
 from sidecars.config_reloader.core.change import Change
 from sidecars.config_reloader.core.outcome import Outcome, Result
 from sidecars.config_reloader.core.steps import Call, Confirm, Http, Validate, Webhook
+from sidecars.config_reloader.notifying import webhook
 from tests.support.names import LOCALHOST
 from tests.support.scripted_http import CUTS, DEAF, HANGS, RESETS, Play, ScriptedHttp, Tls, answer
 

@@ -5,7 +5,7 @@
 import random
 
 from sidecars.log_shipper.metrics import ShipperMetrics
-from sidecars.log_shipper.read import Read
+from sidecars.log_shipper.tailing.read import Read
 from sidecars.runtime import Context
 from tests.support.context import context, metric
 

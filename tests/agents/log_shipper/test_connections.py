@@ -14,10 +14,10 @@ import pytest
 import trustme
 from aiohttp.abc import ResolveResult
 
-from sidecars.log_shipper.connection import Addresses
 from sidecars.log_shipper.core.batch import Payload
 from sidecars.log_shipper.core.schedule import Hedge
-from sidecars.log_shipper.elastic import Elastic
+from sidecars.log_shipper.sending.connection import Addresses
+from sidecars.log_shipper.sending.elastic import Elastic
 from sidecars.runtime import Stop
 from tests.support.context import settings
 from tests.support.listeners import Listener, Script, closing, response, silent

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from sidecars.log_shipper.compress import unpack
 from sidecars.log_shipper.core.batch import Payload, records_of
 from sidecars.log_shipper.core.bulk import Answer
-from sidecars.log_shipper.delivery import Delivery
 from sidecars.log_shipper.metrics import ShipperMetrics
+from sidecars.log_shipper.sending.compress import unpack
+from sidecars.log_shipper.sending.delivery import Delivery
 from sidecars.runtime import Context, State
 from tests.support.context import condition, context, metric, passes, settings
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from sidecars.log_shipper.copies import find_copy
 from sidecars.log_shipper.core.identity import Head, Mark, digest
 from sidecars.log_shipper.core.reach import said
-from sidecars.log_shipper.discovery import Globs
-from sidecars.log_shipper.tail import Tail
+from sidecars.log_shipper.tailing.copies import find_copy
+from sidecars.log_shipper.tailing.discovery import Globs
+from sidecars.log_shipper.tailing.tail import Tail
 
 
 def names(globs: Globs) -> list[str]:

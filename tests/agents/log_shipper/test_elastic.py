@@ -12,7 +12,7 @@ from aiohttp import web
 
 from sidecars.log_shipper.core.batch import Payload
 from sidecars.log_shipper.core.bulk import Answer
-from sidecars.log_shipper.elastic import Elastic
+from sidecars.log_shipper.sending.elastic import Elastic
 from sidecars.runtime import Secret
 from tests.support.context import settings
 

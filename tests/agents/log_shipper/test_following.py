@@ -10,7 +10,7 @@ from sidecars.log_shipper.core.checkpoint import Checkpoint, dump, load
 from sidecars.log_shipper.core.identity import FileKey
 from sidecars.log_shipper.core.notices import Notice
 from sidecars.log_shipper.metrics import ShipperMetrics
-from sidecars.runtime.metrics import expose
+from sidecars.runtime.observe.metrics import expose
 from tests.support.context import context
 from tests.support.reading import Make, numbered, once, write
 

@@ -17,9 +17,9 @@ import pytest
 
 from sidecars.log_shipper.core.batch import Payload
 from sidecars.log_shipper.core.bulk import Answer, Refusal
-from sidecars.log_shipper.dead_letter import DeadLetters
 from sidecars.log_shipper.metrics import ShipperMetrics
-from sidecars.log_shipper.outputs import NdjsonFile, Stream
+from sidecars.log_shipper.sending.dead_letters import DeadLetters
+from sidecars.log_shipper.sending.outputs import NdjsonFile, Stream
 from tests.support.context import condition, context, settings
 
 SHORT = ["x" * 80] * 2000

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 
 import pytest
 
-from sidecars.log_shipper.connection import Addresses
 from sidecars.log_shipper.core.batch import Payload
 from sidecars.log_shipper.core.pool import Pool
 from sidecars.log_shipper.core.schedule import Hedge
-from sidecars.log_shipper.elastic import Elastic
-from sidecars.log_shipper.node import Node, NoReply, Place, Reply
+from sidecars.log_shipper.sending.connection import Addresses
+from sidecars.log_shipper.sending.elastic import Elastic
+from sidecars.log_shipper.sending.node import Node, NoReply, Place, Reply
 from sidecars.runtime import Stop
 from tests.support.context import passes, settings
 

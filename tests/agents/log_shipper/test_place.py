@@ -2,7 +2,7 @@
 
 import pytest
 
-from sidecars.log_shipper.node import Place
+from sidecars.log_shipper.sending.node import Place
 
 PLACES = {
     "http://es": ("es", 80, "http://es:80"),

@@ -10,7 +10,7 @@ import pytest
 from sidecars.log_shipper.core.checkpoint import Checkpoint, Position, dump, load
 from sidecars.log_shipper.core.identity import FileKey, Head, Mark
 from sidecars.log_shipper.metrics import ShipperMetrics
-from sidecars.log_shipper.state import StateFolder
+from sidecars.log_shipper.tailing.checkpoint_file import StateFolder
 from sidecars.runtime import Context, State
 from tests.support.context import condition, context, metric, passes
 

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from sidecars.log_shipper.core.index_template import Target, template
+from sidecars.log_shipper.sending.template import set_up
 from sidecars.log_shipper.settings import LogShipperSettings
-from sidecars.log_shipper.template import set_up
 from tests.support.scripted_http import Play, ScriptedHttp, answer, answer_json
 
 STREAM = "logs-shop-test"

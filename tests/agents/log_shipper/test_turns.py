@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from sidecars.log_shipper.turns import Turns
+from sidecars.log_shipper.sending.turns import Turns
 from tests.support.context import passes
 
 pytestmark = pytest.mark.looptime

@@ -18,14 +18,14 @@ import aiohttp
 import pytest
 import trustme
 
-from sidecars.wait_for import http, postgres
-from sidecars.wait_for.alarm import TooLong, within
 from sidecars.wait_for.core.parse import parse
 from sidecars.wait_for.core.target import Http, Postgres
-from sidecars.wait_for.dial import Lookup
-from sidecars.wait_for.http import _reason
+from sidecars.wait_for.probing import http, postgres
+from sidecars.wait_for.probing.alarm import TooLong, within
+from sidecars.wait_for.probing.dial import Lookup
+from sidecars.wait_for.probing.http import _reason
+from sidecars.wait_for.probing.words import words
 from sidecars.wait_for.settings import WaitForSettings
-from sidecars.wait_for.words import words
 from tests.support.listeners import (
     Listener,
     Script,

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from sidecars.runtime import Transient
-from sidecars.wait_for.aside import Aside
-from sidecars.wait_for.dial import Found, Lookup, dial
+from sidecars.wait_for.probing.aside import Aside
+from sidecars.wait_for.probing.dial import Found, Lookup, dial
 from tests.support.listeners import Listener, Script, closing, greeting, listening, response, saying, silent
 from tests.support.names import LOCALHOST
 from tests.support.wait_for import PATIENCE_SECONDS, outcome

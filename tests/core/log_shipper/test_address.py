@@ -4,7 +4,7 @@ import pytest
 
 from sidecars.log_shipper.core.address import fault, url_of_host
 from sidecars.log_shipper.settings import LogShipperSettings
-from sidecars.runtime.settings import load
+from sidecars.runtime.settings.load import load
 
 
 @pytest.mark.parametrize(

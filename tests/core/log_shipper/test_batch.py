@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sidecars.log_shipper.core.batch import Batch, Part, chosen, halves, records_of
 from sidecars.log_shipper.core.identity import Mark
-from sidecars.log_shipper.core.position import Ledger
+from sidecars.log_shipper.core.ledger import Ledger
 
 DOCUMENTS = st.lists(
     st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"]), max_size=12), min_size=1, max_size=12

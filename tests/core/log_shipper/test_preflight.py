@@ -5,15 +5,7 @@ import json
 import pytest
 
 from sidecars.log_shipper.core.bulk import Answer
-from sidecars.log_shipper.core.preflight import (
-    Level,
-    existence,
-    nodes,
-    rights,
-    target,
-    which_blocks,
-    which_rights,
-)
+from sidecars.log_shipper.core.preflight import Level, existence, nodes, rights, target, which_blocks, which_rights
 
 URL = "http://es:9200/"
 STREAM = "logs-shop-default"

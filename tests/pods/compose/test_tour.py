@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecars.devstack.tour_steps import STEPS
+from sidecars.devstack.tour.steps import STEPS
 from tests.pods.compose.running import DEADLINE_SECONDS, ROOT, Tours, put
 
 TOUR = [sys.executable, "-m", "sidecars.devstack", "tour"]

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from elasticsearch import Elasticsearch
 
-from sidecars.devstack.access import Access
-from sidecars.devstack.elasticsearch import Options
-from sidecars.devstack.serving import Served
+from sidecars.devstack.elasticsearch.access import Access
+from sidecars.devstack.elasticsearch.server import Options
+from sidecars.devstack.elasticsearch.serving import Served
 from tests.services.elasticsearch_server import Server
 from tests.support.elastic import StartStandIn
 from tests.support.scripted_http import DEAF, ScriptedHttp

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import trustme
 
-from sidecars.devstack.access import Access
-from sidecars.devstack.elasticsearch import Options
-from sidecars.devstack.serving import Served
+from sidecars.devstack.elasticsearch.access import Access
+from sidecars.devstack.elasticsearch.server import Options
+from sidecars.devstack.elasticsearch.serving import Served
 from tests.support.books import assert_balanced
 from tests.support.delivery_stage import Stage
 from tests.support.elastic import StartStandIn

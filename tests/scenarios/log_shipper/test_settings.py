@@ -12,7 +12,7 @@ import pytest
 
 from sidecars.log_shipper.settings import LogShipperSettings
 from sidecars.runtime import SettingsError
-from sidecars.runtime.settings import load
+from sidecars.runtime.settings.load import load
 from tests.support.books import arrived
 from tests.support.delivery_stage import Stage
 from tests.support.shipper import ROOT

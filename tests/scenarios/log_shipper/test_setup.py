@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from sidecars.devstack.access import Access
-from sidecars.devstack.elasticsearch import Options
-from sidecars.devstack.faults import Faults
-from sidecars.devstack.serving import Served
+from sidecars.devstack.elasticsearch.access import Access
+from sidecars.devstack.elasticsearch.faults import Faults
+from sidecars.devstack.elasticsearch.server import Options
+from sidecars.devstack.elasticsearch.serving import Served
 from tests.support.elastic import StartStandIn
 from tests.support.rest import call, creates
 from tests.support.setting_up import run_setup, set_up

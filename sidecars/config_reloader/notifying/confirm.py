@@ -1,0 +1,102 @@
+"""See that the app took the content: look at a status URL until a value advances."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from sidecars.config_reloader.core.advance import Value, advanced, extract
+from sidecars.config_reloader.core.change import Change
+from sidecars.config_reloader.core.http_step import shown
+from sidecars.config_reloader.core.outcome import Outcome, Result
+from sidecars.config_reloader.core.steps import Confirm
+from sidecars.runtime.stop import monotonic
+
+from .webhook import fetch
+
+_LOOK_SECONDS = 5.0
+"""The longest time for one look: a hung status page must not take all the time there is."""
+_BEFORE_TRIES = 3
+_SHOWN_CHARACTERS = 80
+
+
+async def observe(step: Confirm, change: Change) -> Value | None:
+    """Return the value before the app is told; None when there is none, or nobody who says it. Who is there and cannot
+    say it is asked again: what is not known would make any later value an advance.
+    """
+    for _ in range(_BEFORE_TRIES):
+        seen = await _look(step, change, step.timeout_seconds)
+        if not isinstance(seen, _Nothing):
+            return seen
+        if seen.absent:
+            break
+    return None
+
+
+async def wait(
+    step: Confirm,
+    change: Change,
+    before: Value | None,
+    stop: asyncio.Event,
+    pause: Callable[[float], Awaitable[None]],
+) -> Outcome:
+    """Look every `interval_seconds` until the value advanced (OK), the time is up (UNCONFIRMED) or `stop` is set
+    (SUPERSEDED, at once).
+    """
+    async with asyncio.TaskGroup() as tasks:
+        polling = tasks.create_task(_poll(step, change, before, pause), name="confirm-poll")
+        stopping = tasks.create_task(stop.wait(), name="confirm-stop")
+        await asyncio.wait({polling, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        polling.cancel()
+        stopping.cancel()
+    return Outcome(Result.SUPERSEDED, "newer content came") if polling.cancelled() else polling.result()
+
+
+async def _poll(
+    step: Confirm, change: Change, before: Value | None, pause: Callable[[float], Awaitable[None]]
+) -> Outcome:
+    deadline = monotonic() + step.timeout_seconds
+    equals = change.fill(step.equals)
+    last, why = "", ""
+    while (left_seconds := deadline - monotonic()) > 0:
+        seen = await _look(step, change, left_seconds)
+        if isinstance(seen, _Nothing):
+            if not (seen.cut and (last or why)):  # the last look has little time, and would hide what the others saw
+                why = seen.why
+        elif advanced(before, seen, equals):
+            return Outcome(Result.OK, f"{_named(step)} at {shown(step.url)} is {_short(seen)}")
+        else:
+            last, why = f"it is {_short(seen)}", ""
+        await pause(min(step.interval_seconds, max(0.0, deadline - monotonic())))
+    wanted = f"did not become {_short(equals)}" if equals else "did not advance"
+    seen_last = ", then: ".join(text for text in (last, why) if text)
+    detail = f"{_named(step)} at {shown(step.url)} {wanted} within {step.timeout_seconds:g} s: {seen_last}"
+    return Outcome(Result.UNCONFIRMED, detail)
+
+
+class _Nothing:
+    """No value, and why. `cut`: it had less time than a look should have. `absent`: nobody is there."""
+
+    def __init__(self, why: str, *, cut: bool = False, absent: bool = False) -> None:
+        self.why = why
+        self.cut = cut
+        self.absent = absent
+
+
+async def _look(step: Confirm, change: Change, left_seconds: float) -> Value | _Nothing:
+    outcome, body = await fetch(step, change, min(_LOOK_SECONDS, left_seconds))
+    if not outcome.ok:
+        cut = outcome.result is Result.TIMEOUT and left_seconds < _LOOK_SECONDS
+        return _Nothing(outcome.detail, cut=cut, absent=outcome.result is Result.UNREACHABLE)
+    try:
+        return extract(step, body)
+    except ValueError as error:
+        return _Nothing(str(error))
+
+
+def _named(step: Confirm) -> str:
+    return step.metric or step.json or f"what matches {step.text}"
+
+
+def _short(value: Value) -> str:
+    text = f"{value:.15g}" if isinstance(value, float) else str(value)
+    shortened = text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
+    return "".join(character if character.isprintable() else " " for character in shortened)

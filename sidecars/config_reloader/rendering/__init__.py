@@ -1,0 +1,1 @@
+"""From the watched files to the files that the app reads."""

@@ -1,0 +1,306 @@
+"""What is watched, read consistently: ConfigMap, Secret and projected volumes through one handle on `..data`, plain
+folders and single files as they are.
+
+The kubelet replaces a volume's content by renaming the link `..data`, and deletes the old folder at once
+(pkg/volume/util/atomic_writer.go). Whoever reads key by key through the visible links mixes two versions; whoever
+holds the old folder open can be given a listing that is cut short without any error. So each volume is opened once,
+and when all is read the link must still lead to the folder that was opened; else it is read again.
+"""
+
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from sidecars.config_reloader.core.digest import (
+    UNREADABLE,
+    Found,
+    Kind,
+    Look,
+    Problem,
+    Root,
+    State,
+    Wanted,
+    problem,
+    split,
+    summed,
+    wanted,
+)
+
+from .mounts import FOLDER, AbsentError, Spot, Volumes, follow
+
+__all__ = ["Kind", "Look", "Problem", "Root", "State", "take"]
+
+_TRIES = 100
+_ABSENT_TRIES = 10
+_DEPTH = 64
+"""Folders below each other: each holds two descriptors while it is read."""
+_BLOCK_BYTES = 64 << 10
+# O_NONBLOCK: what was a file when we looked may be a named pipe when we open it, and would hold us for ever (fifo(7)).
+_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_SHORT = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE}
+"""These say nothing about the file, so they must not look like a change of it."""
+_NOT_A_FILE = "it is not a regular file"
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much is watched at most, over all entries of `watch` together. `files` bounds the folders as well."""
+
+    files: int = 10_000
+    bytes: int = 256 << 20
+
+
+def take(watch: Sequence[str], bounds: Bounds = Bounds(), *, contents: bool = False) -> Look:
+    """Look at all of `watch` (folders, files, globs), in a thread: it reads files. `contents`: keep their bytes.
+
+    Each volume is seen in one version, whatever is swapped meanwhile. Raises nothing for what is in the folders: what
+    cannot be read is in `problems` and the state of the roots.
+    """
+    volumes = Volumes()
+    readings: list[_Reading] = []
+    stale = list(range(len(watch)))
+    try:
+        for tries in range(_TRIES):
+            for n in stale:
+                others = [one for m, one in enumerate(readings) if m != n]
+                reading = _Reading(watch[n], volumes, _left(bounds, others), contents=contents)
+                reading.read()
+                readings[n : n + 1] = [reading]
+            moved = volumes.moved()
+            stale = [
+                n
+                for n, one in enumerate(readings)
+                if one.found.volumes & moved or (one.absent and tries < _ABSENT_TRIES)
+            ]
+            if not stale:
+                break
+            os.sched_yield()  # let the writer come to an end
+        for n in stale:
+            readings[n].give_up(State.UNSTABLE)
+    finally:
+        volumes.close()
+    return summed([reading.found for reading in readings])
+
+
+def clash(look: Look) -> str:
+    """Why it cannot be rendered into one folder, with the paths that have the same names."""
+    several = "a file" if len(look.clashes) == 1 else "files"
+    return (
+        f"several watched paths have {several} called {', '.join(look.clashes)}; "
+        "rename the keys, or bring the volumes into folders of one projected volume"
+    )
+
+
+class _TooLargeError(Exception):
+    """Beyond the bounds; the text says which, and what to do."""
+
+    def __init__(self, limit: str) -> None:
+        super().__init__(f"{limit} are watched: no change here is told; watch only what matters, or raise the limit")
+
+
+def _left(bounds: Bounds, others: "Sequence[_Reading]") -> "_Left":
+    return _Left(
+        bounds,
+        files=bounds.files - sum(len(other.found.names) for other in others),
+        folders=bounds.files,
+        bytes=bounds.bytes - sum(other.bytes for other in others),
+    )
+
+
+@dataclass(slots=True)
+class _Left:
+    """What one entry may still take of the bounds, beside what the others took."""
+
+    bounds: Bounds
+    files: int
+    folders: int
+    bytes: int
+
+    def take_file(self) -> None:
+        """Raises _TooLargeError."""
+        self.files -= 1
+        if self.files < 0:
+            raise _TooLargeError(f"more than {self.bounds.files:,} files (max_files)")
+
+    def take_folder(self) -> None:
+        """Raises _TooLargeError."""
+        self.folders -= 1
+        if self.folders < 0:
+            raise _TooLargeError(f"more than {self.bounds.files:,} folders (max_files)")
+
+    def refuse_more_than_is_left(self, size: int) -> None:
+        """Raises _TooLargeError if so many bytes of this entry are too many."""
+        if size > self.bytes:
+            mebibytes, rest = divmod(self.bounds.bytes, 1 << 20)
+            shown = f"{self.bounds.bytes:,} bytes" if rest else f"{mebibytes:,} MiB"
+            raise _TooLargeError(f"more than {shown} (max_bytes)")
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Something to read: where it is, what it is called, what is wanted of it, and the folders above (dev, inode)."""
+
+    spot: Spot
+    name: str
+    want: Wanted
+    trail: tuple[tuple[int, int], ...] = ()
+
+
+class _Reading:
+    """One entry of `watch`, read once."""
+
+    def __init__(self, path: str, volumes: Volumes, left: _Left, *, contents: bool) -> None:
+        self.found = Found(path)
+        self.bytes = 0
+        self.absent = False
+        """Whether a volume has no `..data`: it may be back at once."""
+        self._volumes = volumes
+        self._contents = contents
+        self._left = left
+        self._buffer = bytearray(_BLOCK_BYTES)
+
+    def give_up(self, state: State) -> None:
+        """What was read is not the whole, so it is nothing."""
+        self.found.state = state
+        self.found.names, self.found.files, self.bytes = {}, {}, 0
+
+    def read(self) -> None:
+        """Read all of it; the state says afterwards whether that was possible."""
+        try:
+            self._root()
+        except AbsentError:
+            self.absent = True
+            self.give_up(State.MISSING)
+        except _TooLargeError as error:
+            self.found.too_large = str(error)
+            self.give_up(State.TOO_LARGE)
+        except OSError as error:
+            absent = isinstance(error, FileNotFoundError | NotADirectoryError)
+            if not absent or os.path.islink(os.path.abspath(self.found.path)):
+                self.found.problems.append(problem(self.found.path, error))
+            self.give_up(State.UNSTABLE if error.errno in _SHORT else State.MISSING)
+
+    def _root(self) -> None:
+        """Find out what it is, and read that."""
+        found, path = self.found, os.path.abspath(self.found.path)
+        fixed, pattern = split(path)
+        found.kind, found.folder = (Kind.GLOB, fixed) if pattern else (Kind.FILE, os.path.dirname(path))
+        spot = follow(fixed, self._volumes, found)
+        is_folder = stat.S_ISDIR(os.stat(spot.file, dir_fd=spot.fd).st_mode)
+        if pattern and not is_folder:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if is_folder and not pattern:
+            inside = spot.path is None or self._volumes.handle(spot.path) is not None
+            found.kind, found.folder = (Kind.VOLUME if inside else Kind.FOLDER), path
+        name, wants = ("", pattern or "**") if is_folder else (os.path.basename(path), "")
+        self._take(_Place(spot, name, wanted(wants)))
+        if not is_folder and UNREADABLE in found.names.values():
+            self.give_up(State.MISSING)  # nothing else is in it
+
+    def _folder(self, place: _Place) -> None:
+        """Read what is wanted in a folder."""
+        spot, path = place.spot, place.spot.path
+        if path is not None:
+            (self.found.watch_contents if place.want.files_inside else self.found.watch_names).add(path)
+            if (handle := self._volumes.handle(path)) is not None:
+                self.found.enter(path)
+                spot = Spot(handle, ".", None)
+            elif path in self._volumes.known:
+                raise AbsentError
+        self._left.take_folder()
+        fd = os.open(spot.file, FOLDER, dir_fd=spot.fd)
+        try:
+            status = os.fstat(fd)
+            here = (status.st_dev, status.st_ino)
+            if here in place.trail:
+                self._unreadable(place, "it leads back to a folder that it lies in")
+            elif len(place.trail) == _DEPTH:
+                self._unreadable(place, f"it lies below {_DEPTH} folders")
+            else:
+                inner = replace(place, spot=replace(spot, fd=fd), trail=(*place.trail, here))
+                self._entries(inner, top=not place.trail or path is not None)
+        finally:
+            os.close(fd)
+
+    def _entries(self, folder: _Place, *, top: bool) -> None:
+        """Read the entries of a folder that is open. `top`: names with `..` are the kubelet's, not content."""
+        in_volume = folder.spot.path is None
+        with os.scandir(folder.spot.fd) as entries:
+            for entry in entries:
+                if top and entry.name.startswith(".."):
+                    if not in_volume and (entry.name == "..data" or entry.name.startswith("..2")):
+                        raise AbsentError
+                    continue
+                want = folder.want.below(entry.name)
+                if want.rests:
+                    self._entry(folder, entry, want)
+
+    def _entry(self, folder: _Place, entry: os.DirEntry[str], want: Wanted) -> None:
+        """Read one entry; what is wrong with it must not stop the rest."""
+        path = os.path.join(folder.spot.path, entry.name) if folder.spot.path is not None else None
+        spot = Spot(folder.spot.fd, entry.name, path)
+        place = _Place(spot, f"{folder.name}/{entry.name}".lstrip("/"), want, folder.trail)
+        try:
+            if path is not None and entry.is_symlink():
+                place = replace(place, spot=follow(path, self._volumes, self.found))
+            self._take(place)
+        except FileNotFoundError as error:
+            if entry.is_symlink() and want.file:  # else it was deleted after it was listed; of a volume, with the whole
+                self._unreadable(place, error)
+        except OSError as error:
+            if error.errno in _SHORT:
+                raise
+            self._unreadable(place, error)
+
+    def _take(self, place: _Place) -> None:
+        """Read a folder or a file, as far as it is wanted."""
+        spot = place.spot
+        # Looked at before it is opened: to open a named pipe wakes its writer, to open a device may start something.
+        mode = os.stat(spot.file, dir_fd=spot.fd).st_mode
+        if stat.S_ISDIR(mode):
+            self.found.watch_names.update(spot.holders)
+            if place.want.folder:
+                self._folder(place)
+        elif place.want.file:
+            folders = spot.holders if spot.path is None else (*spot.holders, os.path.dirname(spot.path))
+            self.found.watch_contents.update(folders)
+            if not (stat.S_ISREG(mode) and self._file(place)):
+                self._unreadable(place, _NOT_A_FILE)
+
+    def _file(self, place: _Place) -> bool:
+        """Read one file; whether it was one."""
+        fd = os.open(place.spot.file, _FILE, dir_fd=place.spot.fd)
+        try:
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                return False
+            self._add(place.name, *self._bytes_of(fd, status.st_size))
+            return True
+        finally:
+            os.close(fd)
+
+    def _bytes_of(self, fd: int, size: int) -> tuple[str, bytes]:
+        """The digest, and the bytes where they are asked for. `size` is a hint: the file may grow, or be of /proc."""
+        total, blocks = hashlib.sha256(), []
+        self._left.refuse_more_than_is_left(self.bytes + size)
+        while got := os.readv(fd, [self._buffer]):
+            self.bytes += got
+            self._left.refuse_more_than_is_left(self.bytes)
+            block = memoryview(self._buffer)[:got]
+            total.update(block)
+            if self._contents:
+                blocks.append(bytes(block))
+        return total.hexdigest(), b"".join(blocks)
+
+    def _add(self, name: str, content: str, data: bytes) -> None:
+        self._left.take_file()
+        self.found.names[name] = content
+        if self._contents and content != UNREADABLE:
+            self.found.files[name] = data
+
+    def _unreadable(self, place: _Place, why: OSError | str) -> None:
+        self._add(place.name, UNREADABLE, b"")
+        self.found.problems.append(problem(os.path.join(self.found.folder, place.name), why))

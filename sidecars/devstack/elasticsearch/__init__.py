@@ -1,0 +1,1 @@
+"""A stand-in for Elasticsearch: the part of its REST interface that is needed, with scripted faults."""

@@ -1,0 +1,1 @@
+"""The app of compose.yaml: a coffee shop."""

@@ -1,0 +1,153 @@
+"""`python -m sidecars.devstack shop`: the app of compose.yaml, a coffee shop that answers by its configuration.
+
+    GET /           the menu; the header X-Request-Id has the id under which this request stands in the log
+    GET /config     which configuration is in effect, and how often one was loaded (the reloader confirms by it)
+    POST /validate  200 if this content of shop.json could be used, 422 with the reason if not; changes nothing
+    GET /livez      200; GET /readyz, /startupz: 200 once there is a configuration
+
+SIGHUP reads the configuration anew; one that cannot be used is refused, and the one before stays. SIGTERM: no new
+requests, the ones under way are answered, a last line is logged, exit status 0.
+"""
+
+import argparse
+import asyncio
+import secrets
+import signal
+from pathlib import Path
+
+from aiohttp import web
+
+from .log import Journal
+from .menu import FILE, Menu, UnusableMenuError, parse, version
+
+_DRAIN_SECONDS = 5.0
+_CLOSED = "no menu yet: the config-reloader has not published one"
+
+
+class Shop:
+    """The menu in effect, and the log."""
+
+    def __init__(self, folder: Path, journal: Journal) -> None:
+        self._path = folder / FILE
+        self._journal = journal
+        self._menu: Menu | None = None
+        self._version = ""
+        self._loads = 0
+
+    def load(self) -> None:
+        """Takes the menu that is in the folder now, or says why not and keeps the one before."""
+        try:
+            content = self._path.read_bytes()
+            menu = parse(content)
+        except FileNotFoundError:
+            self._say("config.absent", f"{self._path} is not there yet; waiting for SIGHUP")
+        except OSError as error:
+            self._say("config.refused", f"cannot read {self._path}: {error.strerror}", "error")
+        except UnusableMenuError as error:
+            self._say("config.refused", str(error), "error")
+        else:
+            self._menu, self._version = menu, version(content)
+            self._loads += 1
+            self._say("config.loaded", f"menu {self._version}: {menu.greeting}")
+
+    def close(self) -> None:
+        """The last line."""
+        self._say("shop.closed", "the shop is closed")
+
+    def application(self) -> web.Application:
+        """All addresses."""
+        application = web.Application()
+        routes = application.router
+        routes.add_get("/", self._answer)
+        routes.add_get("/config", self._show)
+        routes.add_post("/validate", self._validate)
+        routes.add_get("/livez", self._alive)
+        for page in ("/readyz", "/startupz"):
+            routes.add_get(page, self._ready)
+        return application
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        """Logged first, answered then: an answer without its line would be a line lost."""
+        if self._menu is None:
+            return web.json_response({"error": _CLOSED}, status=503)
+        name = secrets.token_hex(8)
+        fields = {
+            "http": {"request": {"id": name, "method": request.method}, "response": {"status_code": 200}},
+            "url": {"path": request.path},
+            "labels": {"menu": self._version},
+        }
+        try:
+            self._journal.write(f"{request.method} {request.path} 200", fields)
+        except OSError as error:
+            return web.json_response({"error": f"cannot write the log: {error.strerror}"}, status=503)
+        menu = self._menu
+        body = {"greeting": menu.greeting, "currency": menu.currency, "prices": menu.prices}
+        return web.json_response(body, headers={"X-Request-Id": name, "X-Config-Version": self._version})
+
+    async def _show(self, _request: web.Request) -> web.Response:
+        return web.json_response({"version": self._version, "loads": self._loads})
+
+    async def _validate(self, request: web.Request) -> web.Response:
+        content = await request.read()
+        try:
+            parse(content)
+        except UnusableMenuError as error:
+            self._say("config.invalid", str(error), "warning")
+            return web.json_response({"error": str(error)}, status=422)
+        return web.json_response({"version": version(content)})
+
+    async def _alive(self, _request: web.Request) -> web.Response:
+        return web.Response()
+
+    async def _ready(self, _request: web.Request) -> web.Response:
+        return web.Response() if self._menu is not None else web.json_response({"error": _CLOSED}, status=503)
+
+    def _say(self, action: str, message: str, level: str = "info") -> None:
+        """To the log, and to stdout for whoever looks at this container; a full disk must not end the shop."""
+        print(message, flush=True)
+        try:
+            self._journal.write(message, {"event": {"action": action}}, level)
+        except OSError as error:
+            print(f"cannot write the log: {error.strerror}", flush=True)
+
+
+async def _serve(shop: Shop, host: str, port: int) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, shop.load)
+    shop.load()
+    runner = web.AppRunner(shop.application(), access_log=None, shutdown_timeout=_DRAIN_SECONDS)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, host, port)
+        await site.start()
+        print(f"listening on {runner.addresses[0][0]}:{runner.addresses[0][1]}", flush=True)
+        await stop.wait()
+    finally:
+        await runner.cleanup()
+        shop.close()
+
+
+def main(arguments: list[str]) -> int:
+    """Serves until a signal. Returns 0; 1 when it cannot write its log or cannot listen."""
+    parser = argparse.ArgumentParser(prog="python -m sidecars.devstack shop", description="The app of compose.yaml.")
+    parser.add_argument("--config", type=Path, default=Path("/etc/shop"), help="folder of shop.json (%(default)s)")
+    parser.add_argument("--log", default="/var/log/app/app.log", help="the log to append to (%(default)s)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    parser.add_argument("--port", type=int, default=8080, help="port; 0 takes a free one (%(default)s)")
+    parsed = parser.parse_args(arguments)
+    try:
+        journal = Journal(parsed.log)
+    except OSError as error:
+        print(f"cannot open the log {parsed.log}: {error.strerror}; its folder must be writable for this user")
+        return 1
+    try:
+        asyncio.run(_serve(Shop(parsed.config, journal), parsed.host, parsed.port))
+    except OSError as error:
+        print(f"cannot listen on {parsed.host}:{parsed.port}: {error.strerror}; choose another --port")
+        return 1
+    finally:
+        journal.close()
+    return 0

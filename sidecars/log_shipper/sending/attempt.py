@@ -1,0 +1,183 @@
+"""One attempt to send a request: to one node after the other or beside each other, until one answers."""
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from sidecars.log_shipper.core.bulk import Answer, reason_of, whole_refusal
+from sidecars.log_shipper.core.choices import IdMode
+from sidecars.log_shipper.core.schedule import Hedge, Race, hedge
+from sidecars.runtime.stop import monotonic, seconds_until
+
+from .connection import LINE, Line
+
+if TYPE_CHECKING:
+    from sidecars.log_shipper.core.pool import Pool
+
+    from .elastic import Elastic
+    from .node import Node
+
+NODE_FAILURES = (0, 502, 503, 504)
+"""Another node may do better."""
+_CHANCE_SECONDS = 10.0
+_SECOND_CHANCE_SECONDS = 3.0
+
+
+@dataclass(slots=True, eq=False)
+class _Copy:
+    """One copy of a request under way."""
+
+    node: "Node"
+    line: Line
+    sent_at: float
+    own: bool
+    """Whether the node is only for this copy, so that its connection is a new one."""
+    task: "asyncio.Task[None] | None" = None
+
+
+class Attempt:
+    """One payload on its way: to each node once, one after the other or beside each other, while stopping again on new
+    connections, until one answers. Then the others are given up.
+    """
+
+    def __init__(
+        self, elastic: "Elastic", pool: "Pool[Node]", ask: "Callable[[Node, float], Awaitable[Answer]]"
+    ) -> None:
+        self._elastic = elastic
+        self._pool = pool
+        self._nodes = pool.all()
+        self._asks = ask
+        self._own_ids = elastic.settings.id_mode is IdMode.DERIVED
+        self._race = Race()
+        self._asked: set[Node] = set()
+        self._copies: list[_Copy] = []
+        self._ended: asyncio.Queue[tuple[_Copy, Answer] | None] = asyncio.Queue()
+        self._failed: list[str] = []
+
+    async def run(self) -> Answer:
+        """The first answer, or the last failure, with the reasons for which the payload was sent more than once."""
+        async with asyncio.TaskGroup() as tasks:
+            stopping = tasks.create_task(self._notice_stop())
+            try:
+                answer = await self._first_answer(tasks)
+            finally:
+                stopping.cancel()
+                for copy in self._copies:
+                    if copy.task:
+                        copy.task.cancel()
+        return msgspec.structs.replace(answer, failovers=tuple(self._failed))
+
+    async def _first_answer(self, tasks: asyncio.TaskGroup) -> Answer:
+        while True:
+            why = hedge(own_ids=self._own_ids, stopping=self._elastic.stop.requested, routes=self._routes)
+            patience_seconds = self._elastic.latency.patience_seconds(self._elastic.stop.remaining())
+            due = self._race.next_at(why, self._routes, patience_seconds)
+            if due <= monotonic():
+                self._send_copy(tasks, why)
+                continue
+            if not (ended := await self._next_ended(due)):
+                continue
+            copy, answer = ended
+            self._copies.remove(copy)
+            if answer.status not in NODE_FAILURES:
+                self._won(copy, patience_seconds)
+                return answer
+            self._race.failed(monotonic())
+            if self._race.is_over(self._routes):
+                return answer
+            self._failed.append(answer.reason or reason_of(whole_refusal(answer)))
+
+    @property
+    def _routes(self) -> int:
+        """Nodes, or addresses of an only node."""
+        if len(self._nodes) > 1:
+            return len(self._nodes)
+        return self._nodes[0].routes
+
+    def _send_copy(self, tasks: asyncio.TaskGroup, why: Hedge | None) -> None:
+        """One more copy; where others are without an answer, it goes to another node or over a new connection."""
+        if self._copies and why:
+            self._elastic.hedged(why)
+            self._failed.append("timeout")
+            self._elastic.addresses.silent(self._copies[-1].line)
+        node = self._next_node()
+        own = node in self._asked
+        self._asked.add(node)
+        if own:
+            node = node.twin()
+        copy = _Copy(node, Line(self._think_again), monotonic(), own)
+        copy.task = tasks.create_task(self._ask(copy, self._limit_seconds(node, why)))
+        self._copies.append(copy)
+        self._race.sent(copy.sent_at)
+
+    def _next_node(self) -> "Node":
+        """The node whose turn it is. One that was asked in this attempt already can be back in turn (a second after it
+        failed, while the next one is waited for): then one that was not, and rather one that answered the last time.
+        """
+        node = self._pool.next(monotonic())
+        if node not in self._asked:
+            return node
+        others = [each for each in self._nodes if each not in self._asked]
+        return min(others, key=self._elastic.failed.__contains__, default=node)
+
+    def _limit_seconds(self, node: "Node", why: Hedge | None) -> float:
+        """How long the node may take. Where there are others it has less time, and little when it failed the last time
+        and must not be hedged: a node that accepts and never answers must not hold up what the others could take.
+        """
+        limit_seconds = self._elastic.settings.request_timeout_seconds
+        if len(self._nodes) == 1:
+            return limit_seconds
+        chance_seconds = _CHANCE_SECONDS if why or node not in self._elastic.failed else _SECOND_CHANCE_SECONDS
+        return min(limit_seconds, chance_seconds)
+
+    async def _ask(self, copy: _Copy, limit_seconds: float) -> None:
+        """One copy to one node; what came of it goes to `_ended`."""
+        LINE.set(copy.line)
+        try:
+            answer = await self._asks(copy.node, limit_seconds)
+        finally:
+            if copy.own:
+                await copy.node.close()
+        self._note(copy, failed=answer.status in NODE_FAILURES, silent=answer.status == 0)
+        self._ended.put_nowait((copy, answer))
+
+    def _note(self, copy: _Copy, *, failed: bool, silent: bool) -> None:
+        """What the pool, and the next attempts, have to know of a node."""
+        known = next((node for node in self._nodes if node.place == copy.node.place), None)
+        if known is None:
+            return
+        if failed:
+            self._pool.failed(known, monotonic())
+        else:
+            self._pool.answered(known)
+        (self._elastic.failed.add if silent else self._elastic.failed.discard)(known)
+
+    def _won(self, winner: _Copy, patience_seconds: float) -> None:
+        """Others that were silent for long, while this one was quick, are out of turn for a moment."""
+        now = monotonic()
+        self._elastic.latency.answered(now - winner.sent_at)
+        self._elastic.addresses.answered(winner.line)
+        for beaten in self._copies:
+            if beaten.node.place != winner.node.place and now - beaten.sent_at >= patience_seconds:
+                self._note(beaten, failed=True, silent=True)
+
+    async def _next_ended(self, due: float) -> tuple[_Copy, Answer] | None:
+        """The next copy that ended, or None when it is time to think again."""
+        try:
+            async with asyncio.timeout(None if due == math.inf else seconds_until(due)):
+                return await self._ended.get()
+        except TimeoutError:
+            return None
+
+    async def _notice_stop(self) -> None:
+        """From the stop on there is more reason to send a copy."""
+        await self._elastic.stop.wait()
+        self._think_again()
+
+    def _think_again(self) -> None:
+        """There may be more reason for a copy than before: a look-up tells how many addresses the name has."""
+        self._ended.put_nowait(None)

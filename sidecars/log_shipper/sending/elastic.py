@@ -1,0 +1,189 @@
+"""Send one bulk request to one of the Elasticsearch nodes.
+
+A node that failed is out of turn for a while (`core.pool`). A request that has no answer for a while may be sent once
+more beside the first (`core.schedule` says when). Whether it is sent again when all of that failed is not decided here:
+`delivery` does, with the data in hand.
+
+Not the official client: its transport alone would cost 3 MiB, for a second HTTP library that it asks for one address.
+"""
+
+import asyncio
+import random
+import ssl
+from collections.abc import Callable
+from dataclasses import replace
+from urllib.parse import urljoin, urlsplit
+
+from sidecars import __version__
+from sidecars.log_shipper.core.batch import Payload
+from sidecars.log_shipper.core.bulk import FILTER_PATH, Answer
+from sidecars.log_shipper.core.pool import Pool
+from sidecars.log_shipper.core.preflight import Question
+from sidecars.log_shipper.core.schedule import Hedge, Latency
+from sidecars.log_shipper.settings import LogShipperSettings
+from sidecars.runtime import Stop
+
+from .attempt import NODE_FAILURES, Attempt
+from .connection import Addresses
+from .credentials import WatchedFiles, authorization, tls_context
+from .node import Node, NoReply, Place
+
+_NOT_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG")
+"""What OpenSSL calls a reply to its greeting that is no TLS."""
+_NOT_HTTP = ("ServerDisconnectedError", "BadStatusLine", "BadHttpMessage", "ClientOSError", "Invalid")
+"""What a TLS port does with a plain request: it hangs up, or answers with an alert."""
+_HANDSHAKE_SECONDS = 2.0
+_QUESTION_SECONDS = 5.0
+
+
+class Elastic:
+    """The nodes, and credentials and certificates that may change while running. `hedged` counts copies of requests
+    that went out beside one without an answer.
+    """
+
+    def __init__(
+        self, settings: LogShipperSettings, stop: Stop | None = None, hedged: Callable[[Hedge], None] | None = None
+    ) -> None:
+        self.settings = settings
+        self.stop = stop or Stop()
+        self.hedged = hedged or (lambda _: None)
+        self.latency = Latency()
+        self.addresses = Addresses()
+        self.failed: set[Node] = set()
+        self._target = f"/{settings.target}/_bulk?filter_path={FILTER_PATH}"
+        self._secrets = WatchedFiles(settings.api_key_file, settings.password_file)
+        self._certificates = WatchedFiles(settings.ca_file, settings.client_certificate_file, settings.client_key_file)
+        self._pool: Pool[Node] | None = None
+        self._spoke_tls: dict[Place, bool] = {}
+        """What came of it when a node that was asked by http had hung up, until it answers."""
+        self._authorization = ""
+
+    async def send(self, payload: Payload) -> Answer:
+        """POST the payload until one node answers; never raises for what the network or the server does."""
+        try:
+            headers = self._headers(payload)
+            pool = await self._nodes()
+        except OSError as error:  # ssl.SSLError is one
+            what = error.filename or "the TLS files (ca_file, client_certificate_file, client_key_file)"
+            return Answer(0, reason="credentials", detail=f"cannot read {what}: {error.strerror}")
+
+        question = Question("POST", self._target, payload.body)
+
+        async def ask(node: Node, limit_seconds: float) -> Answer:
+            return await self._ask(node, question, headers, limit_seconds)
+
+        return await Attempt(self, pool, ask).run()
+
+    async def ask_all(self, question: Question) -> list[Answer]:
+        """What each node answers to a question of `check`; asked once, at the same time. Raises OSError."""
+        headers = self._headers(None)
+        nodes = (await self._nodes()).all()
+        limit_seconds = min(_QUESTION_SECONDS, self.settings.request_timeout_seconds)
+        return await asyncio.gather(*(self._ask(node, question, headers, limit_seconds) for node in nodes))
+
+    async def ask_any(self, question: Question) -> Answer:
+        """What the first node that answers says to a question of `--setup`. Raises OSError."""
+        headers = self._headers(None)
+        nodes = (await self._nodes()).all()
+        answer = Answer(0)
+        for node in nodes:
+            answer = await self._ask(node, question, headers, self.settings.request_timeout_seconds)
+            if answer.status not in NODE_FAILURES:
+                break
+        return answer
+
+    async def _ask(self, node: Node, question: Question, headers: dict[str, str], limit_seconds: float) -> Answer:
+        """One request to one node."""
+        try:
+            reply = await node.ask(question.method, question.path, question.body, headers, limit_seconds)
+        except NoReply as error:
+            return await self._failure(node.place, error)
+        self._spoke_tls.pop(node.place, None)
+        url = f"{node.place.url}{question.path.partition('?')[0]}"
+        location = _shown(urljoin(url, reply.location))
+        return Answer(reply.status, self._without_credentials(reply.body), url=url, location=location)
+
+    async def _failure(self, place: Place, error: NoReply) -> Answer:
+        """Why there is no answer. A port that speaks the other of http and https is called that."""
+        if place.scheme == "https" and any(sign in error.sign for sign in _NOT_TLS):
+            return Answer(0, reason="tls", detail=f"{place.url}: this port speaks http and not https")
+        if place.scheme == "http" and error.reason == "connection" and any(sign in error.sign for sign in _NOT_HTTP):
+            if place not in self._spoke_tls:
+                self._spoke_tls[place] = await _speaks_tls(place.host, place.port)
+            if self._spoke_tls[place]:
+                return Answer(0, reason="tls", detail=f"{place.url}: this port speaks https and not http")
+        return Answer(0, reason=error.reason, detail=f"{place.url}: {error}")
+
+    def _without_credentials(self, body: bytes) -> bytes:
+        """A reply as it may be quoted: some gateways answer with the headers that they got."""
+        credential = self._authorization.partition(" ")[2].encode()
+        return body.replace(credential, b"...") if credential and credential in body else body
+
+    async def close(self) -> None:
+        """Close all connections."""
+        pool, self._pool = self._pool, None
+        await _close(pool)
+
+    def _headers(self, payload: Payload | None) -> dict[str, str]:
+        """For a bulk request, or for a question. Raises OSError."""
+        kind = "application/json" if payload is None else "application/x-ndjson"
+        headers = {"content-type": kind, "accept": "application/json"}
+        headers["user-agent"] = f"sidecars-log-shipper/{__version__}"
+        if payload is not None and payload.packed:
+            headers["content-encoding"] = "gzip"
+        if self._secrets.changed():
+            self._authorization = authorization(self.settings)
+            self._secrets.taken()
+        if self._authorization:
+            headers["authorization"] = self._authorization
+        return headers
+
+    async def _nodes(self) -> Pool[Node]:
+        """The pool; made anew when a certificate file changed. While new files do not fit together yet (they are
+        replaced one after the other), the former ones stay in use.
+        """
+        try:
+            if self._certificates.changed() or self._pool is None:
+                found = places(self.settings)
+                self._certificates.taken()
+                random.shuffle(found)  # sidecars that start together do not all begin with the same node
+                nodes = [Node(place, self.addresses, self.settings.requests) for place in found]
+                former, self._pool = self._pool, Pool(nodes)  # before any await: another request may come here
+                await _close(former)
+        except OSError:
+            if self._pool is None:
+                raise
+        return self._pool
+
+
+async def _close(pool: Pool[Node] | None) -> None:
+    for node in pool.all() if pool else []:
+        await node.close()
+
+
+def places(settings: LogShipperSettings) -> list[Place]:
+    """Where the nodes of the settings are, each once. Raises OSError for TLS files."""
+    found = dict.fromkeys(map(Place.parse, settings.elasticsearch_url))
+    return [replace(place, tls=tls_context(settings)) if place.scheme == "https" else place for place in found]
+
+
+async def _speaks_tls(host: str, port: int) -> bool:
+    """Whether a TLS handshake is answered there; nothing is sent, nobody is trusted."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        async with asyncio.timeout(_HANDSHAKE_SECONDS):
+            _, writer = await asyncio.open_connection(host, port, ssl=context)
+            writer.close()
+    except ssl.SSLError as error:
+        return "ALERT" in str(error)  # it wants another version, or a certificate of ours
+    except (OSError, TimeoutError):
+        return False
+    return True
+
+
+def _shown(url: str) -> str:
+    """An address without what may be secret in it."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()

@@ -1,0 +1,271 @@
+"""Find the files that the globs name, and the folders to watch for new ones."""
+
+import fnmatch
+import glob
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from sidecars.log_shipper.core.identity import FileKey
+from sidecars.log_shipper.core.reach import Identity, Owned, Reach, Unmatched
+from sidecars.log_shipper.core.rotation import is_archive
+
+_LOOKS = 5
+"""A folder is listed so often at most: in some file systems the inode numbers of lists and of files never agree."""
+_WATCHED_FOLDERS = 4096
+"""More folders than this are not watched but found by the regular scan; inotify watches are a shared resource."""
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A regular file under a name that matches."""
+
+    path: str
+    key: FileKey
+    size_bytes: int
+    modified_ns: int
+
+
+class Globs:
+    """The include and exclude patterns of the settings."""
+
+    def __init__(self, paths: tuple[str, ...], exclude: tuple[str, ...], own: Iterable[str] = ()) -> None:
+        """`own`: files that this process writes; shipping them would feed itself without end."""
+        self._own = {os.path.realpath(path) for path in own}
+        self._paths = paths
+        self.unmatched: tuple[str, ...] = ()
+        """The patterns for which `find` found no file the last time."""
+        self.closed: tuple[str, ...] = ()
+        """The folders that it could not enter."""
+        self._excluded = re.compile("|".join(map(fnmatch.translate, exclude))) if exclude else None
+
+    def find(self) -> dict[FileKey, Found]:
+        """Every matching regular file once, under the first of its names. Folders that cannot be read are skipped:
+        they are looked at again at the next scan. `unmatched` and `closed` say what was not found.
+        """
+        found: dict[FileKey, Found] = {}
+        closed: set[str] = set()
+        unmatched: list[str] = []
+        for pattern in self._paths:
+            matched = False
+            for path in sorted(expand(pattern, closed)):
+                if not self.wants(path):
+                    continue
+                item = look(path, closed)
+                if item is not None:
+                    matched = True
+                    found.setdefault(item.key, item)
+            if not matched:
+                unmatched.append(pattern)
+        self.closed, self.unmatched = tuple(sorted(closed)), tuple(unmatched)
+        return found
+
+    def reach(self) -> Reach:
+        """What the last `find` did not find, and why."""
+        return Reach(
+            tuple(Unmatched(pattern, *_nearest(pattern)) for pattern in self.unmatched),
+            tuple(there for folder in self.closed if (there := owned(folder)) is not None),
+            Identity(os.geteuid(), os.getegid()),
+        )
+
+    def folders(self, found: dict[FileKey, Found]) -> set[str]:
+        """Folders in which something that concerns us can appear: those of the files (and of the targets of links),
+        those that the patterns name, or their nearest existing parent.
+        """
+        folders = {os.path.dirname(item.path) for item in found.values()}
+        folders |= {os.path.dirname(os.path.realpath(item.path)) for item in found.values()}
+        for pattern in self._paths:
+            parent = os.path.dirname(pattern)
+            folders |= {os.path.normpath(folder) for folder in expand(parent) if os.path.isdir(folder)}
+            folders.add(_existing(_fixed_part(parent)))
+        return set(sorted(folders)[:_WATCHED_FOLDERS])
+
+    def wants(self, path: str) -> bool:
+        """Whether neither `exclude` nor its being an archive keeps the file out."""
+        if is_archive(path) or os.path.realpath(path) in self._own:
+            return False
+        excluded = self._excluded
+        return excluded is None or not (excluded.match(path) or excluded.match(os.path.basename(path)))
+
+
+def expand(pattern: str, closed: set[str] | None = None) -> Iterator[str]:
+    """The names that match an absolute pattern; folders that cannot be entered are added to `closed`. Below `**` links
+    to folders are not followed: two that lead back up would never end.
+    """
+    parts = [part for part in pattern.split("/") if part]
+    return _below("/", parts, set() if closed is None else closed) if parts else iter(["/"])
+
+
+def _below(folder: str, parts: list[str], closed: set[str]) -> Iterator[str]:
+    """The names below `folder` that match the parts of a pattern."""
+    part, rest = parts[0], parts[1:]
+    if not glob.has_magic(part):
+        path = os.path.join(folder, part)
+        if rest:
+            yield from _below(path, rest, closed)
+        elif _exists(path, closed):
+            yield path
+        return
+    if part == "**" and rest:
+        yield from _below(folder, rest, closed)
+    entries = _entries(folder, closed)
+    if part != "**" and not rest:
+        yield from (os.path.join(folder, name) for name in fnmatch.filter([entry.name for entry in entries], part))
+        return
+    for entry in entries:
+        if part == "**":
+            if not rest:
+                yield entry.path
+            if entry.is_dir(follow_symlinks=False):
+                yield from _below(entry.path, parts, closed)
+        elif fnmatch.fnmatchcase(entry.name, part) and _is_folder(entry, closed):
+            yield from _below(entry.path, rest, closed)
+
+
+def _entries(folder: str, closed: set[str] | None = None) -> list[os.DirEntry[str]]:
+    """What is in a folder; nothing where it cannot be read now."""
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except PermissionError:
+        if closed is not None:
+            closed.add(barrier(folder))
+    except OSError:
+        pass
+    return []
+
+
+def _is_folder(entry: os.DirEntry[str], closed: set[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except PermissionError:
+        closed.add(barrier(entry.path))
+    except OSError:
+        pass
+    return False
+
+
+def _exists(path: str, closed: set[str]) -> bool:
+    try:
+        os.lstat(path)
+    except PermissionError:
+        closed.add(barrier(path))
+        return False
+    except OSError:
+        return False
+    return True
+
+
+def barrier(path: str) -> str:
+    """The first folder on the way to `path` that this process may not enter, or `path` itself."""
+    folder = "/"
+    for part in path.split("/")[1:]:
+        if not os.access(folder, os.X_OK, effective_ids=True):
+            return folder
+        folder = os.path.join(folder, part)
+    return path
+
+
+def look(path: str, closed: set[str] | None = None) -> Found | None:
+    """The regular file at `path` (links followed), or None when there is none that can be looked at."""
+    try:
+        status = os.stat(path)
+    except PermissionError:
+        if closed is not None:
+            closed.add(barrier(os.path.realpath(path)))
+        return None
+    except OSError:
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    return Found(path, FileKey(status.st_dev, status.st_ino), status.st_size, status.st_mtime_ns)
+
+
+def siblings(path: str) -> list[Found]:
+    """The regular files in the folder of `path`, newest first; archives left out.
+
+    While a rotation renames them one after the other, a file may be under none of the names that were listed: so it is
+    listed again until every name still led to the inode with which it was listed.
+    """
+    folder = os.path.dirname(path)
+    found: list[Found] = []
+    for _ in range(_LOOKS):
+        found, steady = _listed(folder)
+        if steady:
+            break
+    return sorted(found, key=lambda item: item.modified_ns, reverse=True)
+
+
+def _listed(folder: str) -> tuple[list[Found], bool]:
+    """The regular files of a folder, and whether no name changed its file between the list and the look at it."""
+    found: list[Found] = []
+    steady = True
+    for entry in _entries(folder):
+        is_link = entry.is_symlink()
+        if is_archive(entry.name) or not (is_link or entry.is_file(follow_symlinks=False)):
+            continue
+        item = look(entry.path)
+        if item is not None:
+            found.append(item)
+        steady = steady and (is_link or (item is not None and item.key.inode == entry.inode()))
+    return found, steady
+
+
+def is_hidden(folder: str) -> bool:
+    """Whether the folder cannot be looked into now (no permission, no descriptor left): what is in it is unknown."""
+    try:
+        os.scandir(folder).close()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return False
+
+
+class Folders:
+    """Remembers `siblings` for one scan: after a long time down, thousands of files may be looked for in a folder."""
+
+    def __init__(self) -> None:
+        self._read: dict[str, list[Found]] = {}
+
+    def forget(self) -> None:
+        """A new scan begins."""
+        self._read.clear()
+
+    def beside(self, path: str) -> list[Found]:
+        """As `siblings`."""
+        folder = os.path.dirname(path)
+        if folder not in self._read:
+            self._read[folder] = siblings(path)
+        return self._read[folder]
+
+
+def owned(path: str) -> Owned | None:
+    """Who may do what with a file or folder, or None when it cannot be asked."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return Owned(path, stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
+
+
+def _nearest(pattern: str) -> tuple[str, bool]:
+    """The folder in which files of the pattern should be, as far as it names one, and whether that is there."""
+    folder = _fixed_part(os.path.dirname(pattern))
+    return folder, os.path.isdir(folder)
+
+
+def _fixed_part(pattern: str) -> str:
+    """The part of a pattern before its first wildcard."""
+    while glob.has_magic(pattern):
+        pattern = os.path.dirname(pattern)
+    return pattern
+
+
+def _existing(folder: str) -> str:
+    """`folder`, or its nearest parent that exists."""
+    while not os.path.isdir(folder) and folder != "/":
+        folder = os.path.dirname(folder)
+    return folder

@@ -1,0 +1,291 @@
+"""One open log file: read on from where it was, notice when it is no longer what it was.
+
+Every read begins with the marker, the bytes just before the offset, in the same `pread` as the new ones: a file
+that was truncated (and even grew past the offset again) is noticed by the very read that would have gone wrong.
+"""
+
+import os
+from collections import deque
+
+from sidecars.log_shipper.core.documents import Template
+from sidecars.log_shipper.core.identity import HEAD_BYTES, FileKey, Head, Mark, digest, first_line_digest, marker_length
+from sidecars.log_shipper.core.joining import Joining
+from sidecars.log_shipper.core.lag import Lag
+from sidecars.log_shipper.core.ledger import Ledger
+from sidecars.runtime.stop import monotonic
+
+from .opened import end_of_hole, name_of
+
+_HISTORY = 32
+"""Remembered segment ends per file, to recognise a copy that ends before what was read of the original."""
+LINGER_SECONDS = 5.0
+"""A file without a name is let go only after it was still for so long: its writer may not have noticed yet."""
+
+
+class Truncated(Exception):
+    """The content at and before the read offset is not what was read: truncated, or the inode was reused."""
+
+
+class Tail:
+    """A file that is being followed. Owned by the agent's one reading task; no other code reads it.
+
+    States, in the order of a life: followed (`listed`: found under a name that matches), left over (renamed or
+    removed from the globs: read on as long as it exists), over (`fd` is None and nothing is unread).
+    """
+
+    original: "Tail | None" = None
+    """What this is a copy of, where only the file system tells: made by copytruncate before we ran, or before the
+    state was lost."""
+    origin_sought = False
+    elder: "Tail | None" = None
+    """The next older copy of the same original, as long as that has no ids either: they are numbered by age."""
+    encoding: str | None = None
+    """Of its text; empty for UTF-8, None until its first bytes were looked at."""
+    encoding_before = ""
+    """What it was before a truncation: the writer goes on without a byte order mark."""
+    joining: Joining | None = None
+    """The records of it that are open, where lines can be parts of records."""
+    former: "Tail | None" = None
+    """The generation before it, as long as nothing was read of this one: a record may go on from there to here."""
+
+    def __init__(self, path: str, start: Mark | None = None) -> None:
+        self.path = path
+        """The name it was first seen under: `log.file.path` of its documents, also after a rename."""
+        self.place = path
+        """Where it is now, as far as known."""
+        self.key = FileKey(0, 0)
+        self.fd: int | None = None
+        self.ledger = Ledger(start or Mark())
+        self.head = Head()
+        self.prefix = ""
+        self.first_line = ""
+        """What its first line says; known once its documents have got their ids."""
+        self.start_line = ""
+        """The same, as it was when the first bytes were read."""
+        self.generation = 0
+        self.template: Template | None = None
+        self.size_bytes = 0
+        self.modified_ns = 0
+        self.intact_ns = 0
+        """Modification time when the content was last known to be what was read."""
+        self.links = 1
+        self.listed = True
+        self.grown_at = 0.0
+        """Loop time of the last growth that was seen."""
+        self.lag = Lag()
+        self.stuck_at = (-1, 0)
+        """Size and modification time at which the rest of the file was half a line: no use reading it again."""
+        self.history: deque[Mark] = deque(maxlen=_HISTORY)
+        self._short_end: Mark | None = None
+        """Where a copy ends that holds less than was read of its original, as long as some of that is in flight."""
+        self._listed_path = ""
+        self._marker = b""
+
+    def open(self) -> None:
+        """Open what is at `place`. Raises OSError. A FIFO put in place of a log must not block: O_NONBLOCK."""
+        self.hold(os.open(self.place, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+
+    def hold(self, fd: int) -> None:
+        """Go on in the file behind `fd`, which this object owns from now on."""
+        self.close()
+        self.fd = fd
+        status = os.fstat(fd)
+        self._note(status)
+        self.intact_ns = self.modified_ns
+        self.key = FileKey(status.st_dev, status.st_ino)
+
+    def start_at(self, mark: Mark) -> None:
+        """Read on from `mark`, whatever was read before."""
+        self.ledger = Ledger(mark)
+        self.history.clear()
+        self.joining = None
+        self._marker = b""
+
+    def inherit(self, former: "Tail", mark: Mark) -> None:
+        """Go on where `former` stopped, in this copy of it that contains what `mark` marks.
+
+        The ledger moves over, so what is still in flight of the former file is committed here. A copy that ends
+        before the former's read offset holds nothing new: nothing is read of it until all of that is committed.
+        """
+        self.ledger, self.joining, former.joining = former.ledger, former.joining, None
+        self.encoding = former.encoding
+        if mark.offset == former.ledger.read.offset:
+            self.resumes()
+            return
+        self._short_end = Mark(self.size_bytes, digest(self._before(self.size_bytes)))
+        self._leave_former()
+
+    def _leave_former(self) -> None:
+        """Once all that was read of the original is committed, this copy is a file like others, read to its end."""
+        if self._short_end is not None and not self.ledger.in_flight_bytes:
+            self.ledger, self._short_end = Ledger(self._short_end), None
+            self.resumes()
+
+    @property
+    def kept(self) -> Mark:
+        """Up to where all is acknowledged, within this file."""
+        committed, end = self.ledger.committed, self._short_end
+        return committed if end is None or committed.offset <= end.offset else end
+
+    def close(self) -> None:
+        """Let go of the descriptor; the ledger stays."""
+        if self.fd is not None:
+            os.close(self.fd)
+            self.fd = None
+
+    def refresh(self) -> bool:
+        """Look at size and links; whether there is something to read. Raises Truncated."""
+        if self.fd is None:
+            return False
+        before = (self.size_bytes, self.modified_ns)
+        self._note(os.fstat(self.fd))
+        changed = before != (self.size_bytes, self.modified_ns)
+        self._leave_former()
+        if self._short_end is not None:
+            return False
+        if self.size_bytes < self.ledger.read.offset:
+            raise Truncated
+        if self.ledger.read.offset == 0 and (changed or self.head.length < min(self.size_bytes, HEAD_BYTES)):
+            self._check_unread(before)
+        return changed
+
+    def _check_unread(self, before: tuple[int, int]) -> None:
+        """Nothing was read yet, so there is no marker: what was seen of size and head tells. Raises Truncated."""
+        if self.size_bytes < before[0] or not self.head.fits(self.start_bytes()):
+            self.size_bytes, self.modified_ns = before  # by these its copy can be found
+            raise Truncated
+        self.know_head()
+
+    def check(self) -> None:
+        """Compare the marker without reading on: for files whose reading is paused. Raises Truncated."""
+        self.read(HEAD_BYTES if self.ledger.read.offset == 0 else 0)
+        self.intact_ns = self.modified_ns
+
+    def resumes(self) -> bool:
+        """Whether the open file is the one that `ledger` and `head` describe; also prepares reading on."""
+        self._leave_former()
+        mark = self.ledger.read
+        if self.fd is None or self.size_bytes < mark.offset or not self.head.fits(self.start_bytes()):
+            return False
+        self._marker = self._before(mark.offset)
+        return mark.offset == 0 or digest(self._marker) == mark.marker
+
+    def _before(self, offset: int) -> bytes:
+        """The bytes that the marker of `offset` covers."""
+        length = marker_length(offset)
+        return b"" if self.fd is None else os.pread(self.fd, length, offset - length)
+
+    def start_bytes(self) -> bytes:
+        """The first HEAD_BYTES of the file as it is now."""
+        return b"" if self.fd is None else os.pread(self.fd, HEAD_BYTES, 0)
+
+    def know_head(self) -> None:
+        """Extend the head fingerprint to what can be read now."""
+        if self.head.length < HEAD_BYTES and self.size_bytes > self.head.length:
+            start = self.start_bytes()
+            if self.head.fits(start):
+                self.head = self.head.grown(start)
+
+    def _begin(self, data: bytes) -> None:
+        """The first bytes are read: head and first line are of these very bytes, whatever happens to the file now."""
+        if not self.head.fits(data):
+            raise Truncated
+        self.head = self.head.grown(data)
+        self.start_line = first_line_digest(data)
+
+    def read(self, want_bytes: int) -> bytes:
+        """Up to `want_bytes` from the read offset. Raises Truncated, OSError."""
+        if self.fd is None or self._short_end is not None:
+            return b""
+        offset, marker = self.ledger.read.offset, self._marker
+        data = os.pread(self.fd, len(marker) + want_bytes, offset - len(marker))
+        if data[: len(marker)] != marker:
+            raise Truncated
+        if offset == 0:
+            self._begin(data)
+        else:
+            self.know_head()
+        return data[len(marker) :]
+
+    def advance(self, block: bytes, consumed: int, *, in_cut_line: bool) -> Mark:
+        """The mark after `consumed` bytes of the block just read; becomes the place to read on from."""
+        length = marker_length(self.ledger.read.offset + consumed)
+        self._marker = (self._marker + block[:consumed])[-length:] if length else b""
+        mark = Mark(self.ledger.read.offset + consumed, digest(self._marker), in_cut_line)
+        self.history.append(mark)
+        return mark
+
+    def hole(self) -> int:
+        """Where the run of NULs at the read offset ends, or the read offset; see `end_of_hole`."""
+        offset = self.ledger.read.offset
+        return offset if self.fd is None else end_of_hole(self.fd, offset, self.size_bytes)
+
+    def ends_in_hole(self) -> bool:
+        """Whether all that is unread is NULs."""
+        offset = self.ledger.read.offset
+        return self.fd is not None and os.pread(self.fd, 1, offset) == b"\0" and self.hole() == offset
+
+    def skip_to(self, offset: int) -> Mark:
+        """The mark after a hole that ends at `offset`."""
+        self._marker = self._before(offset)
+        return Mark(offset, digest(self._marker))
+
+    @property
+    def has_open_record(self) -> bool:
+        """Whether something was read of which the end is not there yet."""
+        return self.joining is not None and self.joining.is_open
+
+    @property
+    def readable(self) -> bool:
+        """Whether reading may bring a line: there is something unread, and more than the last attempt saw."""
+        return self.fd is not None and self.unread_bytes > 0 and self.stuck_at != (self.size_bytes, self.modified_ns)
+
+    @property
+    def unread_bytes(self) -> int:
+        """Bytes in the file beyond the read offset."""
+        return 0 if self._short_end is not None else max(0, self.size_bytes - self.ledger.read.offset)
+
+    @property
+    def lag_bytes(self) -> int:
+        """Bytes in the file beyond what is acknowledged."""
+        return max(0, self.size_bytes - self.ledger.committed.offset)
+
+    @property
+    def undelivered_bytes(self) -> int:
+        """Bytes that nobody took yet, read or not: what a reading that begins at the watermark would find new."""
+        open_bytes = self.joining.open_bytes if self.joining else 0
+        return self.unread_bytes + self.ledger.unacknowledged_bytes + open_bytes
+
+    def listed_as(self, path: str) -> None:
+        """It is found under `path`; a link is followed to where the file really is, for later searches beside it."""
+        if not self.listed or path != self._listed_path:
+            self._listed_path, self.place, self.listed = path, os.path.realpath(path), True
+
+    def unlisted(self) -> None:
+        """No matching name leads to it any more; an open file can still be asked where it went."""
+        self.listed = False
+        if self.fd is not None and not self.deleted:
+            self.place = name_of(self.fd, self.place)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all that is there is read and acknowledged."""
+        return not self.unread_bytes and not self.ledger.in_flight_bytes
+
+    def is_finished(self, now: float) -> bool:
+        """Whether nothing more is to be expected, so that an unterminated last line is a line."""
+        return not self.listed and now - self.grown_at >= LINGER_SECONDS
+
+    @property
+    def deleted(self) -> bool:
+        """No name left: the space is free once we let go."""
+        return self.links == 0
+
+    @property
+    def origin(self) -> FileKey:
+        """The file that the content was written to, which its ids are made of."""
+        return self.key if self.original is None else self.original.key
+
+    def _note(self, status: os.stat_result) -> None:
+        self.size_bytes, self.modified_ns, self.links = status.st_size, status.st_mtime_ns, status.st_nlink
+        self.lag.grew(self.size_bytes, monotonic())

@@ -1,0 +1,1 @@
+"""The command line: flags, help, reference, schema, the verbs, and printing for people."""

@@ -1,0 +1,1 @@
+"""The life of a process, from its start to its exit status."""
