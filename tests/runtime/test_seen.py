@@ -96,7 +96,7 @@ def test_a_line_for_people_is_short_and_cannot_steer_the_terminal() -> None:
 
 LOUD = """
 from sidecars.runtime import Log
-from sidecars.runtime.logs import configure
+from sidecars.runtime.observe.logs import configure
 configure()
 try:
     raise ValueError("cannot read this")
@@ -172,8 +172,8 @@ async def test_without_an_endpoint_tracing_does_nothing() -> None:
 PROBE = """
 import sys
 from sidecars.runtime import Log
-from sidecars.runtime.logs import configure
-from sidecars.runtime.tracing import Tracing
+from sidecars.runtime.observe.logs import configure
+from sidecars.runtime.observe.tracing import Tracing
 configure()
 sys.modules.update({name: None for name in sys.argv[2:]})
 Tracing("toy", {"OTEL_EXPORTER_OTLP_ENDPOINT": sys.argv[1]} if sys.argv[1] else {}, Log("toy"))

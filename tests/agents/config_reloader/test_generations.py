@@ -262,7 +262,7 @@ def test_a_write_that_fails_half_way_leaves_nothing_behind(generations: Generati
 
 FULL_DISK = """
 import errno, os, sys
-from sidecars.config_reloader.generations import Generations
+from sidecars.config_reloader.rendering.generations import Generations
 one, two = {"app.conf": b"one"}, {f"f{n}": bytes(4000) for n in range(int(sys.argv[2]))}
 generations = Generations(sys.argv[1], 0o644)
 path = generations.stage(one); generations.publish(path); generations.keep(path)
@@ -295,7 +295,7 @@ def test_a_full_disk_leaves_the_last_good_generation(tmp_path: Path, options: st
 # before its n-th call that touches the file system; until a child came through.
 DYING = """
 import os, sys
-from sidecars.config_reloader.generations import Generations
+from sidecars.config_reloader.rendering.generations import Generations
 from tests.agents.config_reloader.test_generations import ONE, THREE, TWO, published
 
 def child(output, last):

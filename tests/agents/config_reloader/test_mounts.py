@@ -106,7 +106,7 @@ def test_a_real_bind_mount_of_one_key_is_found(tmp_path: Path) -> None:
     script = """
 import subprocess, sys
 from pathlib import Path
-from sidecars.config_reloader.mounts import frozen
+from sidecars.config_reloader.watching.mounts import frozen
 from tests.support.kubelet import Volume
 config = Volume(Path("config of it"))
 config.write({"app.yaml": b"1", "conf.d/a.conf": b"2"})

@@ -263,6 +263,6 @@ async def test_a_pipe_in_place_of_the_dead_letter_file_is_refused_and_gets_nothi
 
 def test_our_own_stdout_may_be_a_pipe() -> None:
     """A container's /dev/stdout usually is one, and its other end is the runtime's."""
-    code = "from sidecars.log_shipper.append import append; append('/dev/stdout', b'letter\\n')"
+    code = "from sidecars.log_shipper.sending.append import append; append('/dev/stdout', b'letter\\n')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "letter\n"
