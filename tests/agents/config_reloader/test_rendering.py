@@ -148,7 +148,7 @@ def test_the_traceback_of_a_refusal_holds_no_content() -> None:
 def loaded_by(rules: str) -> str:
     program = (
         "import sys\nfrom sidecars.config_reloader.core.steps import Render\n"
-        f"from sidecars.config_reloader.rendering import render\nrender({{'a': b''}}, {rules}, {{}})\n"
+        f"from sidecars.config_reloader.rendering.render import render\nrender({{'a': b''}}, {rules}, {{}})\n"
         "print('jinja2' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
