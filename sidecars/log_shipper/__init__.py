@@ -18,5 +18,5 @@ Stop order (native): last scan, read every file to its end (an unterminated last
 checkpoint, exit. With `lifecycle: ordinary` it first keeps tailing until the files were quiet for
 `quiet_seconds`. Each step has its share of the grace (`core.grace`), so it is gone 2 s before the grace ends, and says
 how many bytes stay undelivered: at SIGTERM, every few seconds, and at the end. A request that hangs meanwhile is sent
-once more beside itself (`core.schedule`).
+once more beside itself (`core.hedging`).
 """

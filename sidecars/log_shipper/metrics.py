@@ -13,9 +13,9 @@ from sidecars.runtime.stop import monotonic
 
 from .core.bulk import OUTCOMES, REJECT_TYPES, RETRY_REASONS, Judgement
 from .core.documents import printable
+from .core.hedging import Hedge
 from .core.notices import Notice
 from .core.reach import Reach
-from .core.schedule import Hedge
 from .core.trouble import TROUBLE_REASONS, Trouble
 from .tailing.read import Read
 from .tailing.tail import Tail

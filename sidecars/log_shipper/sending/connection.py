@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from sidecars.log_shipper.core.schedule import ordered
+from sidecars.log_shipper.core.hedging import ordered
 from sidecars.runtime.stop import monotonic
 
 CONNECT_SECONDS = 5.0

@@ -1,7 +1,7 @@
 """Send one bulk request to one of the Elasticsearch nodes.
 
 A node that failed is out of turn for a while (`core.pool`). A request that has no answer for a while may be sent once
-more beside the first (`core.schedule` says when). Whether it is sent again when all of that failed is not decided here:
+more beside the first (`core.hedging` says when). Whether it is sent again when all of that failed is not decided here:
 `delivery` does, with the data in hand.
 
 Not the official client: its transport alone would cost 3 MiB, for a second HTTP library that it asks for one address.
@@ -17,9 +17,9 @@ from urllib.parse import urljoin, urlsplit
 from sidecars import __version__
 from sidecars.log_shipper.core.batch import Payload
 from sidecars.log_shipper.core.bulk import FILTER_PATH, Answer
+from sidecars.log_shipper.core.hedging import Hedge, Latency
 from sidecars.log_shipper.core.pool import Pool
 from sidecars.log_shipper.core.preflight import Question
-from sidecars.log_shipper.core.schedule import Hedge, Latency
 from sidecars.log_shipper.settings import LogShipperSettings
 from sidecars.runtime import Stop
 

@@ -15,7 +15,7 @@ import trustme
 from aiohttp.abc import ResolveResult
 
 from sidecars.log_shipper.core.batch import Payload
-from sidecars.log_shipper.core.schedule import Hedge
+from sidecars.log_shipper.core.hedging import Hedge
 from sidecars.log_shipper.sending.connection import Addresses
 from sidecars.log_shipper.sending.elastic import Elastic
 from sidecars.runtime import Stop

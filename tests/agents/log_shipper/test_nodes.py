@@ -10,8 +10,8 @@ from collections.abc import Mapping
 import pytest
 
 from sidecars.log_shipper.core.batch import Payload
+from sidecars.log_shipper.core.hedging import Hedge
 from sidecars.log_shipper.core.pool import Pool
-from sidecars.log_shipper.core.schedule import Hedge
 from sidecars.log_shipper.sending.connection import Addresses
 from sidecars.log_shipper.sending.elastic import Elastic
 from sidecars.log_shipper.sending.node import Node, NoReply, Place, Reply

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from sidecars.log_shipper.core.schedule import Hedge, Latency, Race, hedge, ordered
+from sidecars.log_shipper.core.hedging import Hedge, Latency, Race, hedge, ordered
 
 NEVER, AT_ONCE = math.inf, -math.inf
 
