@@ -1,0 +1,145 @@
+"""What everything outside of a sidecar's folder has to know of it, as its `sidecar.toml` declares it.
+
+Exists so that a sidecar is one folder: the command line, packaging, images, manifests, documents and tests read the
+declaration, and none of them keeps a list of its own. Imports nothing of ours: the build of an image reads it, too.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+PACKAGE = Path(__file__).parent
+FILE = "sidecar.toml"
+Variant = Literal["native", "ordinary", "init"]
+_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+
+
+class DeclarationError(Exception):
+    """A declaration cannot be used; the message names the file, the key and what is wrong with it."""
+
+
+class Bars(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a sidecar must not exceed: resident MiB when idle, MB of its unpacked image, CPU seconds of its start."""
+
+    idle_mib: float
+    image_mb: float = 60.0
+    start_cpu_seconds: float = 0.5
+
+
+class Volume(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The volume of the app that a sidecar reads: its name in the pod, and where it is mounted."""
+
+    name: str
+    path: str
+
+
+class Kubernetes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the container of a sidecar says in a pod. `variants`: the ways to add it to one, each a component of k8s/.
+
+    `requests`, `limits`: its resources. `fields`: variables filled from the pod, by the path of the field.
+    `environment`: variables with a value; `ordinary`: those that only an ordinary container has. `state_size`: of the
+    volume for its state. `secret`: the folder where the Secret with its name is mounted. `grace`: seconds, of the `pod`
+    and of the sidecar by variant. `about`: what the readers of a component should know, by variant.
+    """
+
+    variants: tuple[Variant, ...]
+    requests: Mapping[str, str]
+    limits: Mapping[str, str]
+    volume: Volume | None = None
+    fields: Mapping[str, str] = {}
+    environment: Mapping[str, str] = {}
+    ordinary: Mapping[str, str] = {}
+    state_size: str = ""
+    secret: str = ""
+    grace: Mapping[str, int] = {}
+    about: Mapping[Variant, str] = {}
+
+
+class Declaration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One sidecar. `summary`: one line, for the overview, the label of the image and the documents.
+
+    `port`: of the admin endpoint; 0: it has none. `state`: the folder that it writes, "" for none. `libraries`: the
+    packages that its extra installs. `ends_with`: the exit status after SIGTERM. `settings`: as few as it starts and
+    does its work with; values may hold {logs}, a folder with log files, {config}, a folder with configuration, {state},
+    a folder to write, {backend}, the URL of an Elasticsearch, and {server}, host:port of what takes connections.
+    """
+
+    name: str = ""
+    summary: str
+    port: int = 0
+    state: str = ""
+    libraries: tuple[str, ...] = ()
+    ends_with: int = 0
+    bars: Bars
+    settings: Mapping[str, str] = {}
+    kubernetes: Kubernetes | None = None
+
+    @property
+    def serves(self) -> bool:
+        """Whether it has an admin endpoint, and so probes: it stays until it is stopped."""
+        return bool(self.port)
+
+    @property
+    def folder(self) -> str:
+        """The name of its package, such as `log_shipper`."""
+        return self.name.replace("-", "_")
+
+    @property
+    def prefix(self) -> str:
+        """The prefix of its environment variables, such as `LOG_SHIPPER_`."""
+        return self.folder.upper() + "_"
+
+    @property
+    def probe(self) -> str:
+        """Where sidecar-probe finds the admin port (see sidecars/probe.py); "" without one."""
+        return f"{self.prefix}ADMIN_PORT={self.port}" if self.serves else ""
+
+    def variables(self, **places: str) -> dict[str, str]:
+        """Return the minimal settings as environment variables, with the places filled in."""
+        return {self.prefix + key.upper(): text.format(**places) for key, text in self.settings.items()}
+
+
+def names(package: Path = PACKAGE) -> list[str]:
+    """Return the names of all sidecars: of the folders with a declaration."""
+    return sorted(path.parent.name.replace("_", "-") for path in package.glob(f"*/{FILE}"))
+
+
+def declarations(package: Path = PACKAGE) -> dict[str, Declaration]:
+    """Return every declaration by its name."""
+    return {name: declaration(name, package) for name in names(package)}
+
+
+def declaration(name: str, package: Path = PACKAGE) -> Declaration:
+    """Read one declaration. Raise DeclarationError."""
+    path = package / name.replace("-", "_") / FILE
+    try:
+        found = msgspec.toml.decode(path.read_bytes(), type=Declaration)
+    except (OSError, msgspec.DecodeError) as error:
+        raise DeclarationError(f"cannot read {path}: {error}") from error
+    found = msgspec.structs.replace(found, name=name)
+    if problem := _problem(found):
+        raise DeclarationError(f"cannot use {path}: {problem}")
+    return found
+
+
+def _problem(found: Declaration) -> str:
+    """Return what does not fit together, or nothing."""
+    pod = found.kubernetes
+    wrong = {
+        "name the folder in lower case, with underscores between words": not _NAME.fullmatch(found.name),
+        "summary is one line without a full stop": "\n" in found.summary or found.summary.endswith("."),
+        "port is a number from 1 to 65535; leave it out where nothing listens": not 0 <= found.port < 65536,
+        "state is an absolute path": not found.state.startswith("/") and found.state != "",
+    }
+    if pod:
+        wrong |= {
+            "kubernetes.variants: native and ordinary need a port, for their probes; init has none": found.serves
+            == ("init" in pod.variants),
+            "state needs kubernetes.state_size, and the other way round": bool(pod.state_size) != bool(found.state),
+            "kubernetes.grace: give the pod's, and one by variant": bool(pod.grace)
+            and pod.grace.keys() != {"pod", *pod.variants},
+        }
+    return next((what for what, so in wrong.items() if so), "")
