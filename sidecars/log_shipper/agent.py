@@ -19,11 +19,10 @@ from .sending.outputs import NdjsonFile, Stdout
 from .settings import LogShipperSettings
 from .stopping import Report, take
 from .tailing.checkpoint_file import StateFolder
-from .tailing.descriptors import allowed
 from .tailing.discovery import Globs
-from .tailing.follow import Following
-from .tailing.read import Reader, shape_of
-from .tailing.shipping import Tailing, host_name
+from .tailing.follow import Following, allowed
+from .tailing.loop import Tailing, host_name
+from .tailing.reader import Reader, shape_of
 
 _MORE = 8
 """So many batches more than `requests` may be in delivery: those that are held do not keep others from being tried."""

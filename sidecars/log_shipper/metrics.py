@@ -14,11 +14,11 @@ from sidecars.runtime.stop import monotonic
 from .core.bulk import OUTCOMES, REJECT_TYPES, RETRY_REASONS, Judgement
 from .core.documents import printable
 from .core.hedging import Hedge
+from .core.lines import Intake
 from .core.notices import Notice
 from .core.reach import Reach
 from .core.trouble import TROUBLE_REASONS, Trouble
-from .tailing.read import Read
-from .tailing.tail import Tail
+from .tailing.files import Tail
 
 
 class ShipperMetrics:
@@ -78,7 +78,7 @@ class ShipperMetrics:
         for reason in TROUBLE_REASONS:
             self._trouble.labels(reason).set(trouble is not None and trouble.reason == reason)
 
-    def taken(self, read: Read) -> None:
+    def taken(self, read: Intake) -> None:
         """Bytes entered the books."""
         again_bytes = min(self._read_before_bytes, read.file_bytes)
         self._read_before_bytes -= again_bytes
@@ -151,7 +151,7 @@ def _by_file(name: str, doc: str, values: Mapping[str, float]) -> GaugeMetricFam
     return family
 
 
-_REPAIRS = {  # by the field of Read
+_REPAIRS = {  # by the field of Intake
     "cut_lines": ("cut_lines_total", "Lines over max_line_bytes, shipped cut."),
     "partial_records": (
         "partial_records_total",

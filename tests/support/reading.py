@@ -12,9 +12,9 @@ from sidecars.log_shipper.core.checkpoint import Checkpoint, dump, load
 from sidecars.log_shipper.core.documents import Shape
 from sidecars.log_shipper.core.notices import Notice
 from sidecars.log_shipper.tailing.discovery import Globs
+from sidecars.log_shipper.tailing.files import Tail, Truncated
 from sidecars.log_shipper.tailing.follow import Following
-from sidecars.log_shipper.tailing.read import Reader
-from sidecars.log_shipper.tailing.tail import Tail, Truncated
+from sidecars.log_shipper.tailing.reader import Reader
 from tests.support.context import settings
 
 Make = Callable[..., "Reading"]

@@ -39,6 +39,18 @@ class Taken(msgspec.Struct):
     skipped_nul_bytes: int = 0
 
 
+class Intake(msgspec.Struct):
+    """What one read of a file brought: bytes of the file taken, records, and what had to be repaired."""
+
+    file_bytes: int = 0
+    records: int = 0
+    cut_lines: int = 0
+    partial_records: int = 0
+    invalid_utf8_lines: int = 0
+    unparsed_lines: int = 0
+    skipped_nul_bytes: int = 0
+
+
 def flags_of(taken: Taken, index: int) -> list[str]:
     """`log.flags` of a line: what it lacks."""
     return ["truncated"] * (index in taken.cut) + ["partial"] * (index in taken.partial)

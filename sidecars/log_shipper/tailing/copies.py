@@ -12,9 +12,8 @@ from sidecars.log_shipper.core.identity import HEAD_BYTES, FileKey, Mark, digest
 from sidecars.log_shipper.core.rotation import logs_of
 from sidecars.runtime.stop import now as now_seconds
 
-from .birth import born_ns
 from .discovery import Found, siblings
-from .tail import Tail
+from .files import Tail, born_ns
 
 _COPY_SECONDS = 1.0
 """A new file that holds the same as a followed one is taken for a copy in the making until it was still for so long;

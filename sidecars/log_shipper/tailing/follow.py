@@ -4,25 +4,33 @@ One scan compares what the globs find with what is followed: new files, renamed,
 generations that came and went between two scans. Content and inode decide; names only say where to look.
 """
 
+import errno
 import os
+import resource
+from collections.abc import Container, Iterable
 from itertools import pairwise
 
 import msgspec
 
 from sidecars.log_shipper.core.checkpoint import Checkpoint, Position
 from sidecars.log_shipper.core.ended import EndedFiles
-from sidecars.log_shipper.core.identity import FileKey
-from sidecars.log_shipper.core.joining import Joining
+from sidecars.log_shipper.core.identity import FileKey, Mark
+from sidecars.log_shipper.core.joining import Cut, Joining
 from sidecars.log_shipper.core.names import Names
 from sidecars.log_shipper.core.notices import Notice
 from sidecars.log_shipper.core.reach import Reach
 from sidecars.log_shipper.core.rotation import is_generation, logs_of
 
-from .copies import Suspects, find_originals
-from .discovery import Folders, Found, Globs, is_hidden, owned
-from .opening import Opening
-from .positions import apply, moved_device, position_of, resume
-from .tail import LINGER_SECONDS, Tail, Truncated
+from .copies import Moved, Suspects, find_copy, find_originals
+from .discovery import Folders, Found, Globs, is_hidden, look, owned
+from .files import LINGER_SECONDS, Tail, Truncated
+
+_LOOKS = 5
+"""Attempts to open a file that was just found by its content, while a rotation renames it."""
+_RESERVED = 40
+"""Descriptors for connections, the admin endpoint, the checkpoint and the interpreter."""
+_MOST = 65536
+_LEAST = 4
 
 
 class Following:
@@ -292,3 +300,206 @@ class Following:
         if (tail.size_bytes, tail.modified_ns) != (item.size_bytes, item.modified_ns):
             self._reopen(tail, now)
         return True
+
+
+class Opening:
+    """Opens and closes log files during a scan, and keeps what it came across."""
+
+    def __init__(self, descriptors: int) -> None:
+        self.postponed = 0
+        """Files of the present scan that have to wait for the next one."""
+        self._descriptors = Descriptors(descriptors)
+        self._unreadable: dict[str, int] = {}
+        """Files that could not be opened, by why."""
+        self._notices: list[tuple[Notice, str, str]] = []
+
+    def begin(self, tails: Iterable[Tail]) -> None:
+        """A scan begins; these are open."""
+        self.postponed = 0
+        self._descriptors.count(tails)
+
+    def forbidden(self, found: Iterable[str]) -> list[str]:
+        """Those of the files found that this process may not read."""
+        self._unreadable = {path: self._unreadable[path] for path in found if path in self._unreadable}
+        return [path for path, reason in self._unreadable.items() if reason in (errno.EACCES, errno.EPERM)]
+
+    def opened(self, tail: Tail, now: float) -> Tail | None:
+        """`tail` with its file open, or None (noted once) when it cannot be opened now; the next scan tries again."""
+        if not self._descriptors.room():
+            self.postponed += 1
+            self.notice(Notice.DESCRIPTORS, tail.place)
+            return None
+        try:
+            tail.open()
+        except OSError as error:
+            self._descriptors.give_back()
+            self.postponed += error.errno in (errno.EMFILE, errno.ENFILE)
+            if tail.place not in self._unreadable:
+                self._unreadable[tail.place] = error.errno or 0
+                self.notice(Notice.UNREADABLE, tail.place, error.strerror or "")
+            return None
+        self._unreadable.pop(tail.place, None)
+        if tail.listed:
+            tail.listed_as(tail.place)
+        tail.grown_at = now
+        return tail
+
+    def opened_item(self, item: Found, now: float) -> Tail | None:
+        """The file that was found, open; None also when its name leads elsewhere by now: the next scan knows where."""
+        tail = self.opened(Tail(item.path), now)
+        if tail is not None and tail.key != item.key:
+            self.put_off(tail)
+            return None
+        return tail
+
+    def opened_copy(self, original: Tail, taken: Container[FileKey], now: float) -> tuple[Tail, Mark] | None:
+        """The copy of what `original` held, open, and the mark up to which it was read. Names move while we look."""
+        for _ in range(_LOOKS):
+            try:
+                copy = find_copy(original, taken)
+            except Moved:
+                continue
+            if copy is None:
+                return None
+            heir = self.opened_item(copy[0], now)
+            if heir is not None:
+                return heir, copy[1]
+        return None
+
+    def reopened(self, tail: Tail, now: float) -> bool:
+        """Open a followed file that was closed for want of descriptors; whether it is there and still that file."""
+        key = tail.key
+        if self.opened(tail, now) is None:
+            return False
+        if tail.key != key:  # the name leads elsewhere since it was found; the next scan knows where
+            self.put_off(tail)
+            tail.key = key
+            return False
+        return True
+
+    def put_off(self, tail: Tail) -> None:
+        """The next scan looks at this file again."""
+        self.closed(tail)
+        self.postponed += 1
+
+    def closed(self, tail: Tail) -> None:
+        """Close a file that is not to be followed, or not yet."""
+        tail.close()
+        self._descriptors.give_back()
+
+    def notice(self, notice: Notice, path: str, reason: str = "") -> None:
+        """Something was come across; `reason` is what the system said, if it is an error."""
+        self._notices.append((notice, path, reason))
+
+    def take_notices(self) -> list[tuple[Notice, str, str]]:
+        """What was come across since the last call."""
+        taken, self._notices = self._notices, []
+        return taken
+
+
+class Descriptors:
+    """A budget of open files. Closing one is harmless only when all of it is read and acknowledged."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._tails: list[Tail] = []
+        self._held = 0
+        self._idle: list[Tail] | None = None
+
+    def count(self, tails: Iterable[Tail]) -> None:
+        """Take stock, at the beginning of a scan."""
+        self._tails = [tail for tail in tails if tail.fd is not None]
+        self._held = len(self._tails)
+        self._idle = None
+
+    def room(self) -> bool:
+        """Whether one more file may be opened; closes the one that was still for longest, if there is one."""
+        if self._held < self._limit:
+            self._held += 1
+            return True
+        if self._idle is None:
+            self._idle = [tail for tail in self._tails if tail.fd is not None and tail.is_done and not tail.deleted]
+            self._idle.sort(key=lambda tail: tail.grown_at, reverse=True)
+        while self._idle:
+            tail = self._idle.pop()
+            if tail.fd is not None and tail.is_done and not tail.deleted:  # it may have grown since
+                tail.close()
+                return True
+        return False
+
+    def give_back(self) -> None:
+        """What `room` was asked for is not held after all."""
+        self._held -= 1
+
+
+def allowed() -> int:
+    """How many files may be held open; raises the soft limit of the process to the hard one first."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _MOST if hard == resource.RLIM_INFINITY else min(hard, _MOST)
+    if soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return max(_LEAST, max(soft, most) - _RESERVED)
+
+
+def position_of(tail: Tail) -> Position:
+    return Position(
+        path=tail.path,
+        place=tail.place,
+        key=tail.key,
+        head=tail.head,
+        mark=tail.kept,
+        prefix=tail.prefix,
+        first_line=tail.first_line,
+        generation=tail.generation,
+        modified_ns=tail.intact_ns,
+        encoding=tail.encoding_before if tail.encoding is None else tail.encoding,
+        cuts=_cuts(tail),
+    )
+
+
+def apply(tail: Tail, position: Position) -> None:
+    """Give a tail the identity and place of a checkpoint's position."""
+    tail.path, tail.head, tail.prefix = position.path, position.head, position.prefix
+    tail.first_line, tail.generation = position.first_line, position.generation
+    tail.intact_ns = position.modified_ns
+    tail.start_at(position.mark)
+    if position.mark.offset:
+        tail.encoding = position.encoding or None
+    else:
+        tail.encoding_before = position.encoding
+    tail.joining = Joining(position.cuts) if position.cuts else None
+
+
+def _cuts(tail: Tail) -> list[Cut]:
+    if tail.joining is None:
+        return []
+    tail.joining.forget(tail.ledger.committed.offset)
+    return tail.joining.cuts.copy()
+
+
+def moved_device(tail: Tail, positions: dict[FileKey, Position]) -> Position | None:
+    """Take out the position of this very file under another device number: those change when a node restarts. Inode
+    and content must be the same, and the position's own file must be gone.
+    """
+    for key, position in positions.items():
+        if key.inode != tail.key.inode or key.device == tail.key.device or not position.mark.offset:
+            continue
+        there = look(position.place)
+        if (there is None or there.key != key) and resume(tail, position):
+            return positions.pop(key)
+    return None
+
+
+def resume(tail: Tail, position: Position) -> bool:
+    """Go on from `position` if the open file is the one it was taken of; else the tail stays new."""
+    path = tail.path
+    apply(tail, position)
+    tail.intact_ns = tail.modified_ns
+    if tail.resumes():
+        return True
+    opened = Tail(path)
+    tail.path, tail.head, tail.prefix = path, opened.head, opened.prefix
+    tail.first_line, tail.generation = opened.first_line, opened.generation
+    tail.start_at(opened.ledger.read)
+    tail.encoding, tail.encoding_before = None, ""
+    return False

@@ -4,8 +4,8 @@
 
 import random
 
+from sidecars.log_shipper.core.lines import Intake
 from sidecars.log_shipper.metrics import ShipperMetrics
-from sidecars.log_shipper.tailing.read import Read
 from sidecars.runtime import Context
 from tests.support.context import context, metric
 
@@ -22,14 +22,14 @@ def books(ctx: Context) -> tuple[float, float, float, float]:
 def test_bytes_in_flight_at_a_crash_are_not_counted_as_read_twice() -> None:
     ctx = context()
     first = ShipperMetrics(ctx.metrics)
-    first.taken(Read(file_bytes=100))
+    first.taken(Intake(file_bytes=100))
     first.settled(30, 10)
     assert books(ctx) == (100, 20, 10, 70)
     second = ShipperMetrics(ctx.metrics)
     assert books(ctx) == (100, 20, 10, 70)
-    second.taken(Read(file_bytes=50))
+    second.taken(Intake(file_bytes=50))
     assert books(ctx) == (100, 20, 10, 70)
-    second.taken(Read(file_bytes=50))
+    second.taken(Intake(file_bytes=50))
     assert books(ctx) == (130, 20, 10, 100), "20 read again, 30 for the first time"
     second.settled(100, 0)
     assert books(ctx) == (130, 120, 10, 0)
@@ -42,7 +42,7 @@ def test_the_law_holds_over_any_number_of_crashes(rng: random.Random) -> None:
         for _ in range(rng.randrange(20)):
             if rng.random() < 0.6:
                 size = rng.randrange(1, 1000)
-                metrics.taken(Read(file_bytes=size))
+                metrics.taken(Intake(file_bytes=size))
                 held += size
             else:
                 size = rng.randrange(held + 1)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sidecars.log_shipper.core.notices import Notice
-from sidecars.log_shipper.tailing.birth import born_ns
+from sidecars.log_shipper.tailing.files import born_ns
 from tests.support.reading import Make, copytruncate, numbered, once, write
 
 

@@ -11,7 +11,7 @@ from sidecars.log_shipper.core.identity import Head, Mark, digest
 from sidecars.log_shipper.core.reach import said
 from sidecars.log_shipper.tailing.copies import find_copy
 from sidecars.log_shipper.tailing.discovery import Globs
-from sidecars.log_shipper.tailing.tail import Tail
+from sidecars.log_shipper.tailing.files import Tail
 
 
 def names(globs: Globs) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sidecars.log_shipper.core.identity import Mark
-from sidecars.log_shipper.tailing.tail import Tail, Truncated
+from sidecars.log_shipper.tailing.files import Tail, Truncated
 from tests.support.reading import Make, numbered, write
 
 AT = "2026-11-22T13:45:00.123456789Z"

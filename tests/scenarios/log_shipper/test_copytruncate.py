@@ -16,7 +16,7 @@ from typing import NoReturn
 
 import pytest
 
-from sidecars.log_shipper.tailing.birth import born_ns
+from sidecars.log_shipper.tailing.files import born_ns
 from tests.support.books import audit, messages
 from tests.support.logs import LogWriter, copytruncate, generation
 from tests.support.scale import scaled

@@ -4,8 +4,10 @@ Every read begins with the marker, the bytes just before the offset, in the same
 that was truncated (and even grew past the offset again) is noticed by the very read that would have gone wrong.
 """
 
+import ctypes
 import os
 from collections import deque
+from sys import byteorder
 
 from sidecars.log_shipper.core.documents import Template
 from sidecars.log_shipper.core.identity import HEAD_BYTES, FileKey, Head, Mark, digest, first_line_digest, marker_length
@@ -14,12 +16,15 @@ from sidecars.log_shipper.core.lag import Lag
 from sidecars.log_shipper.core.ledger import Ledger
 from sidecars.runtime.stop import monotonic
 
-from .opened import end_of_hole, name_of
-
 _HISTORY = 32
 """Remembered segment ends per file, to recognise a copy that ends before what was read of the original."""
 LINGER_SECONDS = 5.0
 """A file without a name is let go only after it was still for so long: its writer may not have noticed yet."""
+_SCAN_BYTES = 1 << 20
+_AT_EMPTY_PATH = 0x1000
+_STATX_BTIME = 0x800
+_MASK_AT, _BTIME_AT, _STRUCT_BYTES = 0, 80, 256
+"""Offsets in struct statx (linux/stat.h), the same on every architecture."""
 
 
 class Truncated(Exception):
@@ -289,3 +294,48 @@ class Tail:
     def _note(self, status: os.stat_result) -> None:
         self.size_bytes, self.modified_ns, self.links = status.st_size, status.st_mtime_ns, status.st_nlink
         self.lag.grew(self.size_bytes, monotonic())
+
+
+def end_of_hole(fd: int, offset: int, size_bytes: int) -> int:
+    """Where the run of NULs at `offset` ends, or `offset` when nothing follows it yet: zeros at the end may be space
+    that a writer allocated in advance and will fill.
+    """
+    position = offset
+    while position < size_bytes:
+        try:
+            position = max(position, os.lseek(fd, position, os.SEEK_DATA))
+        except OSError:  # ENXIO: nothing but hole up to the end
+            return offset
+        block = os.pread(fd, _SCAN_BYTES, position)
+        rest = block.lstrip(b"\0")
+        position += len(block) - len(rest)
+        if rest:
+            return position
+        if not block:
+            break
+    return offset
+
+
+def name_of(fd: int, known: str) -> str:
+    """The present name of the file, also after a rename; `known` when it has none or that cannot be read."""
+    try:
+        name = os.readlink(f"/proc/self/fd/{fd}")
+    except OSError:
+        return known
+    return known if name.endswith(" (deleted)") else name
+
+
+def born_ns(fd: int) -> int | None:
+    """When the open file was made, in nanoseconds of wall-clock time; None where file system or libc do not tell."""
+    try:
+        statx = ctypes.CDLL(None, use_errno=True).statx
+    except (OSError, AttributeError):
+        return None
+    result = ctypes.create_string_buffer(_STRUCT_BYTES)
+    if statx(fd, b"", _AT_EMPTY_PATH, _STATX_BTIME, result) != 0:
+        return None
+    data = result.raw
+    if not int.from_bytes(data[_MASK_AT : _MASK_AT + 4], byteorder) & _STATX_BTIME:
+        return None
+    seconds = int.from_bytes(data[_BTIME_AT : _BTIME_AT + 8], byteorder, signed=True)
+    return seconds * 1_000_000_000 + int.from_bytes(data[_BTIME_AT + 8 : _BTIME_AT + 12], byteorder)

@@ -10,6 +10,7 @@ import msgspec
 from sidecars.kit.watch import FolderWatch
 from sidecars.log_shipper.core.batch import Batch
 from sidecars.log_shipper.core.joining import Joining
+from sidecars.log_shipper.core.lines import Intake
 from sidecars.log_shipper.core.notices import SAID, WORTH_A_WARNING, Notice
 from sidecars.log_shipper.core.reach import said
 from sidecars.log_shipper.metrics import ShipperMetrics
@@ -17,9 +18,9 @@ from sidecars.log_shipper.settings import LogShipperSettings
 from sidecars.runtime import Context, State
 from sidecars.runtime.stop import monotonic, now, rfc3339, seconds_until
 
+from .files import Tail, Truncated
 from .follow import Following
-from .read import Read, Reader
-from .tail import Tail, Truncated
+from .reader import Reader
 
 _POLL_SECONDS = 0.1
 """How often a file that is being written is looked at; inotify would tell of every single write."""
@@ -247,7 +248,7 @@ class Tailing:
         self._taken(read, had_parts=had_parts)
         return read.records > 0
 
-    def _taken(self, read: Read, *, had_parts: bool) -> None:
+    def _taken(self, read: Intake, *, had_parts: bool) -> None:
         """Enter what was read in the books; the batch goes when it is full."""
         self.in_flight_bytes += read.file_bytes
         self.in_flight_records += read.records

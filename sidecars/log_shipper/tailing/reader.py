@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-
 from sidecars.log_shipper.core.batch import Batch, Part
 from sidecars.log_shipper.core.choices import IdMode, Output, Parse
 from sidecars.log_shipper.core.documents import BYTE_ORDER_MARK, Encoded, Shape, Template, nested
@@ -12,27 +10,15 @@ from sidecars.log_shipper.core.encodings import LONGEST_MARK_BYTES, Wide, encodi
 from sidecars.log_shipper.core.ended import EndedFiles
 from sidecars.log_shipper.core.identity import first_line_digest, id_prefix
 from sidecars.log_shipper.core.joining import Framing, Joining, Record, cri_frame, docker_frame, may_be_docker
-from sidecars.log_shipper.core.lines import Limits, Taken, take
+from sidecars.log_shipper.core.lines import Intake, Limits, Taken, take
 from sidecars.log_shipper.core.structured import cri_documents, json_documents
 from sidecars.log_shipper.settings import LogShipperSettings
 
-from .tail import Tail
+from .files import Tail
 
 _BLOCK_BYTES = 256 << 10
 _LEAST_BYTES = 4096
 _USUAL_LINE_BYTES = 120
-
-
-class Read(msgspec.Struct):
-    """What one call of `Reader.read` did: bytes of the file taken, and what had to be repaired."""
-
-    file_bytes: int = 0
-    records: int = 0
-    cut_lines: int = 0
-    partial_records: int = 0
-    invalid_utf8_lines: int = 0
-    unparsed_lines: int = 0
-    skipped_nul_bytes: int = 0
 
 
 class Reader:
@@ -48,14 +34,14 @@ class Reader:
         """How many things were decided that the checkpoint has to hold before anything is sent that depends on them:
         the ids of a file's documents, the end of a record that has none."""
 
-    def read(self, tail: Tail, batch: Batch, timestamp: str, *, final: bool = False) -> Read:
+    def read(self, tail: Tail, batch: Batch, timestamp: str, *, final: bool = False) -> Intake:
         """Take what fits from the file into the batch. Raises tail.Truncated and OSError.
 
         `final`: nothing more is expected of the file, an unterminated last line is a line.
         """
         block, taken = self._taken(tail, batch, final=final)
         if taken.consumed == 0:
-            return self._skip_hole(tail, batch) if block[:1] == b"\0" and not tail.encoding else Read()
+            return self._skip_hole(tail, batch) if block[:1] == b"\0" and not tail.encoding else Intake()
         if taken.lines and tail.template is None:
             self._name(tail)
         clean, open_bytes = None, 0
@@ -74,16 +60,16 @@ class Reader:
         read.file_bytes, read.skipped_nul_bytes = taken.consumed, taken.skipped_nul_bytes
         return read
 
-    def release(self, tail: Tail, batch: Batch, timestamp: str, now: float) -> Read:
+    def release(self, tail: Tail, batch: Batch, timestamp: str, now: float) -> Intake:
         """Let the open records of the file that have waited long enough leave without their end; all of them for an
         infinite `now`.
         """
         if tail.joining is None:
-            return Read()
+            return Intake()
         open_bytes = tail.joining.open_bytes
         released = tail.joining.release(now, tail.ledger.read.offset)
         if not released:
-            return Read()
+            return Intake()
         self.decisions += 1
         part = Part(tail.ledger, tail.ledger.take(tail.ledger.read, clean=not tail.joining.is_open))
         records = _by_owner(tail, released)
@@ -120,9 +106,9 @@ class Reader:
         timestamp: str,
         parts: Sequence[Part],
         file_bytes: int,
-    ) -> Read:
+    ) -> Intake:
         """Encode records, each with the ids of the file in which it began, into the batch."""
-        read = Read()
+        read = Intake()
         texts: list[str] = []
         spans: list[int] = []
         for owner, taken in records:
@@ -196,15 +182,15 @@ class Reader:
             case _:
                 return tail.template.plain(taken, timestamp)
 
-    def _skip_hole(self, tail: Tail, batch: Batch) -> Read:
+    def _skip_hole(self, tail: Tail, batch: Batch) -> Intake:
         """Move over NULs that something follows."""
         length = tail.hole() - tail.ledger.read.offset
         if length == 0:
-            return Read()
+            return Intake()
         mark = tail.skip_to(tail.ledger.read.offset + length)
         segment = tail.ledger.take(mark, clean=not tail.has_open_record)
         batch.add((), (), [Part(tail.ledger, segment)], length)
-        return Read(file_bytes=length, skipped_nul_bytes=length)
+        return Intake(file_bytes=length, skipped_nul_bytes=length)
 
 
 def shape_of(settings: LogShipperSettings) -> Shape:
