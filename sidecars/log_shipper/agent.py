@@ -11,7 +11,7 @@ from .core import grace
 from .core.batch import Batch, Payload
 from .core.checkpoint import Checkpoint
 from .core.choices import Lifecycle, Output
-from .core.grace import Step
+from .core.grace import StopStep
 from .metrics import ShipperMetrics
 from .sending.delivery import Delivery, Transport
 from .sending.elastic import Elastic
@@ -82,7 +82,12 @@ class Shipper:
         async def save() -> None:
             await self._state.save(self._checkpoint())
 
-        work = {Step.QUIET: self._until_quiet, Step.DRAIN: self._to_the_end, Step.HANG_UP: hang_up, Step.SAVE: save}
+        work = {
+            StopStep.QUIET: self._until_quiet,
+            StopStep.DRAIN: self._to_the_end,
+            StopStep.HANG_UP: hang_up,
+            StopStep.SAVE: save,
+        }
         self._tailing.look()
         async with asyncio.TaskGroup() as tasks:
             report = tasks.create_task(self._report.repeat(), name="report")

@@ -47,25 +47,25 @@ async def elasticsearch_findings(settings: LogShipperSettings) -> list[Finding]:
         return []
     elastic = Elastic(settings)
     try:
-        verdicts = await _asked(elastic, settings)
+        founds = await _asked(elastic, settings)
     except OSError as error:
         what = error.filename or "the TLS files (ca_file, client_certificate_file, client_key_file)"
         return [Finding("error", f"cannot read {what}: {error.strerror}")]
     finally:
         await elastic.close()
-    return [Finding(verdict.level.value, verdict.text) for verdict in verdicts]
+    return [Finding(found.severity.value, found.text) for found in founds]
 
 
-async def _asked(elastic: Elastic, settings: LogShipperSettings) -> list[preflight.Verdict]:
-    verdicts = preflight.nodes(await elastic.ask_all(preflight.WHO_IS_THERE))
-    if not any(map(preflight.answers, verdicts)):
-        return verdicts
+async def _asked(elastic: Elastic, settings: LogShipperSettings) -> list[preflight.PreflightFinding]:
+    founds = preflight.nodes(await elastic.ask_all(preflight.WHO_IS_THERE))
+    if not any(map(preflight.answers, founds)):
+        return founds
     name = settings.target
     about_target = _first(await elastic.ask_all(preflight.which_blocks(name)))
     about_rights = _first(await elastic.ask_all(preflight.which_rights(name)))
-    verdicts += preflight.target(about_target, name, is_stream=not settings.index)
-    verdicts.append(preflight.rights(about_rights, name, exists=preflight.existence(about_target)))
-    return verdicts
+    founds += preflight.target(about_target, name, is_stream=not settings.index)
+    founds.append(preflight.rights(about_rights, name, exists=preflight.existence(about_target)))
+    return founds
 
 
 def _first(answers: list[Answer]) -> Answer:

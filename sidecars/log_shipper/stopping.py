@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from sidecars.runtime import Context, Stop
 
 from .core.choices import Lifecycle
-from .core.grace import Step
+from .core.grace import StopStep
 from .core.trouble import Trouble
 from .settings import LogShipperSettings
 
@@ -19,8 +19,8 @@ _NAMED_FILES = 20
 
 
 async def take(
-    steps: Mapping[Step, float], work: Mapping[Step, Callable[[], Awaitable[None]]], stop: Stop
-) -> list[Step]:
+    steps: Mapping[StopStep, float], work: Mapping[StopStep, Callable[[], Awaitable[None]]], stop: Stop
+) -> list[StopStep]:
     """Do the work of each step, until no more than its seconds are left of the grace; returns those that were cut."""
     cut = []
     for step, left_seconds in steps.items():
@@ -66,7 +66,7 @@ class Report:
             first = False
             await self._ctx.stop.pause(_EVERY_SECONDS)
 
-    def end(self, refused_records: int, cut: list[Step]) -> None:
+    def end(self, refused_records: int, cut: list[StopStep]) -> None:
         """Say what was left behind, or that nothing was."""
         if behind := self._undelivered():
             self._ctx.log.error(
@@ -90,11 +90,11 @@ class Report:
         """An app has just written its last lines when the stop comes, and beside an ordinary sidecar it goes on."""
         return not self._trouble() and (first or self._settings.lifecycle is Lifecycle.ORDINARY)
 
-    def _all_of_it(self, cut: list[Step]) -> str:
+    def _all_of_it(self, cut: list[StopStep]) -> str:
         """An ordinary sidecar does not know whether its app has ended."""
         if self._settings.lifecycle is Lifecycle.NATIVE:
             return "everything is delivered"
-        if Step.QUIET in cut:
+        if StopStep.QUIET in cut:
             return (
                 "what was written until now is delivered; the grace is over, and what the app writes from now on is not"
             )

@@ -13,7 +13,7 @@ import msgspec
 from .ledger import Ledger, Segment
 
 
-class Part(msgspec.Struct):
+class FilePart(msgspec.Struct):
     """One stretch of one file within a batch."""
 
     ledger: Ledger
@@ -45,11 +45,11 @@ class Batch(msgspec.Struct):
 
     texts: list[bytes] = []
     spans: "array[int]" = msgspec.field(default_factory=lambda: array("Q"))
-    parts: list[Part] = []
+    parts: list[FilePart] = []
     body_bytes: int = 0
     file_bytes: int = 0
 
-    def add(self, texts: Sequence[str], spans: Sequence[int], parts: Sequence[Part], file_bytes: int) -> None:
+    def add(self, texts: Sequence[str], spans: Sequence[int], parts: Sequence[FilePart], file_bytes: int) -> None:
         """Append documents, and the stretches that were read for them. `file_bytes` are those of the spans, and of what
         holds no record (holes, the rest of a cut line); parts of a record that is not over yet count when it is.
         """

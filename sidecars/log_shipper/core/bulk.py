@@ -201,22 +201,22 @@ class Judgement(msgspec.Struct):
         return self.indexed + self.duplicate + self.failure_store + self.written + len(self.rejected)
 
 
-class _Item(msgspec.Struct):
+class _BulkItem(msgspec.Struct):
     status: int = 0
     error: msgspec.Raw = msgspec.Raw(b"")
     failure_store: str | None = ""
 
 
-class _Reply(msgspec.Struct):
-    items: list[dict[str, _Item]]
+class _BulkReply(msgspec.Struct):
+    items: list[dict[str, _BulkItem]]
 
 
-class _Error(msgspec.Struct):
+class _BulkError(msgspec.Struct):
     type: str = ""
     reason: str | None = ""
 
 
-_DECODER = msgspec.json.Decoder(_Reply, strict=False)  # some fakes and proxies write statuses as text
+_DECODER = msgspec.json.Decoder(_BulkReply, strict=False)  # some fakes and proxies write statuses as text
 _CREATED = (b'{"errors":false,"items":[', b'{"create":{"status":201}}', b"]}")
 """Begin, item and end of what Elasticsearch answers, filtered by FILTER_PATH, when it stored everything."""
 
@@ -335,7 +335,7 @@ def judge(body: bytes, count: int, *, own_ids: bool) -> Judgement | None:
     return result
 
 
-def _judge_item(result: Judgement, index: int, item: _Item, *, own_ids: bool) -> None:
+def _judge_item(result: Judgement, index: int, item: _BulkItem, *, own_ids: bool) -> None:
     """Everything but the plain 201."""
     status = item.status
     if 200 <= status < 300:
@@ -365,7 +365,7 @@ def _judge_item(result: Judgement, index: int, item: _Item, *, own_ids: bool) ->
 def _refusal(status: int, raw: msgspec.Raw) -> Refusal:
     """The server's reason, without the documents that some quote; any shape of error object is taken."""
     try:
-        error: _Error | str = msgspec.json.decode(raw, type=_Error | str)
+        error: _BulkError | str = msgspec.json.decode(raw, type=_BulkError | str)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return Refusal(status, "unknown", "")
     if isinstance(error, str):

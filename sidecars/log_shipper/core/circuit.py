@@ -15,7 +15,7 @@ _KINDS = 64
 """Kinds of trouble whose last mention is remembered; the server invents their names."""
 
 
-class Position(StrEnum):
+class CircuitState(StrEnum):
     """Of the circuit breaker, in its usual words."""
 
     CLOSED = "closed"
@@ -26,7 +26,7 @@ class Position(StrEnum):
     """One is under way, to see whether it works again."""
 
 
-class Event(StrEnum):
+class CircuitEvent(StrEnum):
     """What moves it."""
 
     FAILED = "failed"
@@ -35,13 +35,13 @@ class Event(StrEnum):
 
 
 _NEXT = {
-    (Position.CLOSED, Event.FAILED): Position.OPEN,
-    (Position.CLOSED, Event.ANSWERED): Position.CLOSED,
-    (Position.OPEN, Event.PROBED): Position.HALF_OPEN,
-    (Position.OPEN, Event.FAILED): Position.OPEN,  # others were under way when the first one failed
-    (Position.OPEN, Event.ANSWERED): Position.CLOSED,
-    (Position.HALF_OPEN, Event.FAILED): Position.OPEN,
-    (Position.HALF_OPEN, Event.ANSWERED): Position.CLOSED,
+    (CircuitState.CLOSED, CircuitEvent.FAILED): CircuitState.OPEN,
+    (CircuitState.CLOSED, CircuitEvent.ANSWERED): CircuitState.CLOSED,
+    (CircuitState.OPEN, CircuitEvent.PROBED): CircuitState.HALF_OPEN,
+    (CircuitState.OPEN, CircuitEvent.FAILED): CircuitState.OPEN,  # others were under way when the first one failed
+    (CircuitState.OPEN, CircuitEvent.ANSWERED): CircuitState.CLOSED,
+    (CircuitState.HALF_OPEN, CircuitEvent.FAILED): CircuitState.OPEN,
+    (CircuitState.HALF_OPEN, CircuitEvent.ANSWERED): CircuitState.CLOSED,
 }
 """A probe that is cut off by the stop leaves it half-open; the next one begins there."""
 
@@ -50,7 +50,7 @@ class Circuit:
     """Where the circuit breaker is and why; `now` is in seconds of any steady clock."""
 
     def __init__(self) -> None:
-        self.position = Position.CLOSED
+        self.state = CircuitState.CLOSED
         self.trouble: Trouble | None = None
         """The last one, while the circuit is not closed."""
         self.since = 0.0
@@ -63,18 +63,18 @@ class Circuit:
     @property
     def is_closed(self) -> bool:
         """Whether requests may go out."""
-        return self.position is Position.CLOSED
+        return self.state is CircuitState.CLOSED
 
     def probed(self) -> None:
         """One request goes out to see whether it works again."""
-        if self.position is not Position.HALF_OPEN:
-            self.position = _NEXT[self.position, Event.PROBED]
+        if self.state is not CircuitState.HALF_OPEN:
+            self.state = _NEXT[self.state, CircuitEvent.PROBED]
 
     def failed(self, trouble: Trouble, now: float) -> bool:
         """An attempt failed as such. Returns whether that is to be said now."""
         if self.is_closed:
             self.since, self.attempts = now, 0
-        self.position = _NEXT[self.position, Event.FAILED]
+        self.state = _NEXT[self.state, CircuitEvent.FAILED]
         self.trouble = trouble
         self.attempts += 1
         self._said_any |= (said := self.is_to_be_said(trouble.kind, now))
@@ -96,7 +96,7 @@ class Circuit:
 
     def answered(self) -> bool:
         """An attempt was answered as it should be. Returns whether that is to be said: after a trouble that was."""
-        self.position = _NEXT[self.position, Event.ANSWERED]
+        self.state = _NEXT[self.state, CircuitEvent.ANSWERED]
         self.trouble = None
         said, self._said_any = self._said_any, False
         return said

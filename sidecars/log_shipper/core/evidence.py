@@ -17,7 +17,7 @@ TRIES = 6
 """Few records that are refused so often are called trouble, which is said; it takes a second or two."""
 
 
-class Mark(msgspec.Struct, frozen=True):
+class FirstRefusal(msgspec.Struct, frozen=True):
     """When records were refused for the first time: the number of the last request that had begun, and the time."""
 
     request: int
@@ -42,21 +42,21 @@ class Evidence:
         self._witness = max(self._witness, request)
         self._refused = 0
 
-    def mark(self, now: float) -> Mark:
+    def mark(self, now: float) -> FirstRefusal:
         """The present state, to remember with records of which none was taken."""
-        return Mark(self._begun, now)
+        return FirstRefusal(self._begun, now)
 
     def refused(self, records: int) -> None:
         """So many more records were refused for unclear reasons."""
         self._refused += records
 
-    def was_taken_since(self, mark: Mark) -> bool:
+    def was_taken_since(self, mark: FirstRefusal) -> bool:
         """Whether others are taken. A request that was under way already at the mark says nothing: the target may have
         changed since it was taken.
         """
         return self._witness > mark.request
 
-    def is_about_record(self, mark: Mark, now: float, *, needs_witness: bool = False) -> bool:
+    def is_about_record(self, mark: FirstRefusal, now: float, *, needs_witness: bool = False) -> bool:
         """Whether records that have been refused for unclear reasons since `mark`, and are again, are at fault.
         `needs_witness`: whole requests are refused, which is seldom for the sake of a record.
         """
@@ -64,7 +64,7 @@ class Evidence:
             return self.was_taken_since(mark)
         return self._refused <= FEW_RECORDS and now - mark.at >= PATIENCE_SECONDS
 
-    def is_poison(self, mark: Mark, now: float) -> bool:
+    def is_poison(self, mark: FirstRefusal, now: float) -> bool:
         """Whether records that the server has failed over since `mark` (status 500, an error within it) are at fault:
         when others are taken all the time.
         """

@@ -54,29 +54,29 @@ makes all that follow be refused."""
 _ABSENT = object()
 
 
-class Place(Enum):
+class FieldPlace(Enum):
     """What stands at a field of ours."""
 
     VALUE = "a value or a list of values, no object"
     OURS = "our value; what the line says is moved aside"
 
 
-Places: TypeAlias = dict[str, "Place | Places"]
-_OURS: Places = {
-    "message": Place.VALUE,
-    "stream": Place.VALUE,
+FieldPlaces: TypeAlias = dict[str, "FieldPlace | FieldPlaces"]
+_OURS: FieldPlaces = {
+    "message": FieldPlace.VALUE,
+    "stream": FieldPlace.VALUE,
     "log": {
-        "level": Place.VALUE,
-        "offset": Place.OURS,
-        "flags": Place.VALUE,
-        "original": Place.VALUE,
-        "file": {"path": Place.OURS},
+        "level": FieldPlace.VALUE,
+        "offset": FieldPlace.OURS,
+        "flags": FieldPlace.VALUE,
+        "original": FieldPlace.VALUE,
+        "file": {"path": FieldPlace.OURS},
     },
     "kubernetes": {
-        "namespace": Place.VALUE,
-        "node": {"name": Place.VALUE},
-        "pod": {"name": Place.VALUE, "uid": Place.VALUE},
-        "container": {"name": Place.VALUE},
+        "namespace": FieldPlace.VALUE,
+        "node": {"name": FieldPlace.VALUE},
+        "pod": {"name": FieldPlace.VALUE, "uid": FieldPlace.VALUE},
+        "container": {"name": FieldPlace.VALUE},
     },
     "labels": {},
 }
@@ -103,12 +103,12 @@ class Aside:
         return result
 
 
-def places(fields: Mapping[str, Any]) -> Places:
+def places(fields: Mapping[str, Any]) -> FieldPlaces:
     """What stands where in the documents of an agent with these static `fields`."""
     return _overlaid(_OURS, fields)
 
 
-def fields_of(text: str, ours: Places) -> Fields | None:
+def fields_of(text: str, ours: FieldPlaces) -> Fields | None:
     """The fields of the JSON object that `text` is; None when it is none that can be sent."""
     openings = text.count("{") + text.count("[")  # there are at most so many levels
     value = _decoded(text, openings)
@@ -289,15 +289,15 @@ def _place_time(value: Fields, aside: Aside) -> None:
             aside.put(("@timestamp",), said)
 
 
-def _place(value: Fields, ours: Places, path: Path, aside: Aside) -> None:
+def _place(value: Fields, ours: FieldPlaces, path: Path, aside: Aside) -> None:
     """Move aside what is not of the kind that its place has in our documents."""
     for name, place in ours.items():
         item = value.get(name, _ABSENT)
-        if item is _ABSENT or (place is Place.VALUE and item.__class__ is str):
+        if item is _ABSENT or (place is FieldPlace.VALUE and item.__class__ is str):
             continue
         if isinstance(place, dict) and isinstance(item, dict):
             _place(item, place, (*path, name), aside)
-        elif place is not Place.VALUE or _holds_object(item):
+        elif place is not FieldPlace.VALUE or _holds_object(item):
             aside.put((*path, name), value.pop(name))
 
 
@@ -325,14 +325,14 @@ def _has_doubles(text: str, names: int) -> bool:
     return found
 
 
-def _overlaid(ours: Places, fields: Mapping[str, Any]) -> Places:
+def _overlaid(ours: FieldPlaces, fields: Mapping[str, Any]) -> FieldPlaces:
     result = dict(ours)
     for name, value in fields.items():
         if isinstance(value, Mapping):
             below = ours.get(name)
             result[name] = _overlaid(below if isinstance(below, dict) else {}, value)
         else:
-            result.setdefault(name, Place.VALUE)
+            result.setdefault(name, FieldPlace.VALUE)
     return result
 
 

@@ -11,7 +11,7 @@ _DRAIN_SECONDS = 1.0
 not."""
 
 
-class Step(StrEnum):
+class StopStep(StrEnum):
     """What the stop does, in this order."""
 
     QUIET = "quiet"
@@ -24,11 +24,11 @@ class Step(StrEnum):
     """Write the last checkpoint."""
 
 
-def steps(lifecycle: Lifecycle, grace_seconds: float) -> dict[Step, float]:
+def steps(lifecycle: Lifecycle, grace_seconds: float) -> dict[StopStep, float]:
     """The steps, each with the seconds of the grace that are left when its time is up."""
     left = min(_LEFT_SECONDS, grace_seconds / 2)
     quiet = left + min(_DRAIN_SECONDS, (grace_seconds - left) / 4)
-    all_steps = {Step.QUIET: quiet, Step.DRAIN: left, Step.HANG_UP: left / 2, Step.SAVE: left / 4}
+    all_steps = {StopStep.QUIET: quiet, StopStep.DRAIN: left, StopStep.HANG_UP: left / 2, StopStep.SAVE: left / 4}
     if lifecycle is Lifecycle.NATIVE:
-        del all_steps[Step.QUIET]
+        del all_steps[StopStep.QUIET]
     return all_steps

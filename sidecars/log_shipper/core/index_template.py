@@ -42,30 +42,30 @@ _OBJECTS = {"objects": {"match_mapping_type": "object", "mapping": {"type": "fla
 _MANY_FIELDS = 10_000
 
 
-class Part(msgspec.Struct, frozen=True):
+class TemplatePart(msgspec.Struct, frozen=True):
     """A part of the template that not every server knows: `sign` stands in the refusal, `loss` is for people."""
 
     sign: str
     loss: str
 
 
-FAILURE_STORE = Part(
+FAILURE_STORE = TemplatePart(
     "[data_stream_options]",
     "the failure store (Elasticsearch 8.19, 9.1 and newer). What is refused goes to the dead-letter file alone",
 )
-RETENTION = Part(
+RETENTION = TemplatePart(
     "[lifecycle]",
     "the retention (Elasticsearch 8.11 and newer). Documents are kept for ever, unless a policy there says else",
 )
-ANY_SHAPE = Part(
+ANY_SHAPE = TemplatePart(
     "[index.mapping.total_fields.ignore_dynamic_beyond_limit]",
     f"fields of any shape (Elasticsearch 8.13 and newer). Refused is still: a field over {_MANY_FIELDS:,}, a list that "
     "mixes types where the field is new",
 )
-FLAT_OBJECTS = Part("dynamic template [objects]", "")
+FLAT_OBJECTS = TemplatePart("dynamic template [objects]", "")
 """The next best thing, of OpenSearch: an object is one field, in which values of every type are keywords."""
 PARTS = (FAILURE_STORE, RETENTION, ANY_SHAPE, FLAT_OBJECTS)
-Parts: TypeAlias = frozenset[Part]
+TemplateParts: TypeAlias = frozenset[TemplatePart]
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -75,7 +75,7 @@ class Target(msgspec.Struct, frozen=True):
     retention: str
 
 
-def template(target: Target, left_out: Parts = frozenset()) -> Json:
+def template(target: Target, left_out: TemplateParts = frozenset()) -> Json:
     """The template's body as it is put, in the form in which servers give it back."""
     shapes = ANY_SHAPE not in left_out
     limit = {"ignore_dynamic_beyond_limit": "true"} if shapes else {"limit": str(_MANY_FIELDS)}
@@ -94,7 +94,7 @@ def template(target: Target, left_out: Parts = frozenset()) -> Json:
     }
 
 
-def _mappings(left_out: Parts) -> Json:
+def _mappings(left_out: TemplateParts) -> Json:
     mappings: Json = {"date_detection": False, "dynamic_templates": [_STRINGS], "properties": _FIELDS}
     if ANY_SHAPE not in left_out:
         return {**mappings, "subobjects": False}
@@ -110,7 +110,7 @@ def _mappings(left_out: Parts) -> Json:
     return {**mappings, "properties": properties}
 
 
-def losses(left_out: Parts) -> list[str]:
+def losses(left_out: TemplateParts) -> list[str]:
     """What is lost by leaving these parts out."""
     found = sorted(part.loss for part in left_out if part.loss)
     more = ", an object where a value was or the reverse"
@@ -119,7 +119,7 @@ def losses(left_out: Parts) -> list[str]:
     return [loss + more if ANY_SHAPE.loss == loss else loss for loss in found]
 
 
-def refused_part(reply: str, left_out: Parts) -> Part | None:
+def refused_part(reply: str, left_out: TemplateParts) -> TemplatePart | None:
     """The part because of which a server refused the template, or None when it was something else."""
     return next((part for part in PARTS if part not in left_out and part.sign in reply), None)
 
@@ -142,7 +142,7 @@ def differences(wanted: Mapping[str, Any], present: Mapping[str, Any]) -> list[s
     return found
 
 
-def outdated(target: Target, left_out: Parts, present: Json) -> list[str]:
+def outdated(target: Target, left_out: TemplateParts, present: Json) -> list[str]:
     """What of the template `present` on the server is not as it should be, and a retention that is not wanted."""
     found = differences(template(target, left_out), present)
     lifecycle = present.get("template", {}).get("lifecycle") or {}

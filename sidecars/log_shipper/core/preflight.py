@@ -30,7 +30,7 @@ class Question(msgspec.Struct, frozen=True):
     body: bytes = b""
 
 
-class Level(StrEnum):
+class Severity(StrEnum):
     """How much a finding matters; an error means that nothing would be shipped."""
 
     OK = "ok"
@@ -38,10 +38,10 @@ class Level(StrEnum):
     ERROR = "error"
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class PreflightFinding(msgspec.Struct, frozen=True):
     """One line of the report."""
 
-    level: Level
+    severity: Severity
     text: str
 
 
@@ -50,7 +50,7 @@ class _Version(msgspec.Struct):
     distribution: str = "elasticsearch"
 
 
-class _Root(msgspec.Struct):
+class _ServerInfo(msgspec.Struct):
     version: _Version
 
 
@@ -73,42 +73,44 @@ def which_rights(target: str) -> Question:
     return Question("POST", "/_security/user/_has_privileges", msgspec.json.encode(wanted))
 
 
-def nodes(found: list[Answer]) -> list[Verdict]:
+def nodes(found: list[Answer]) -> list[PreflightFinding]:
     """What the nodes answered to WHO_IS_THERE. One that is away is no error while another one answers."""
-    verdicts = [_node(answer) for answer in found]
-    if any(map(answers, verdicts)):
-        return [_milder(verdict) for verdict in verdicts]
-    return verdicts
+    findings = [_node(answer) for answer in found]
+    if any(map(answers, findings)):
+        return [_milder(finding) for finding in findings]
+    return findings
 
 
-def answers(verdict: Verdict) -> bool:
-    """Whether a node by this verdict can be asked more."""
-    return verdict.level is not Level.ERROR
+def answers(finding: PreflightFinding) -> bool:
+    """Whether a node by this finding can be asked more."""
+    return finding.severity is not Severity.ERROR
 
 
 def product(answer: Answer) -> str:
     """Name and version, by the answer to WHO_IS_THERE; empty where it does not say."""
-    root = _decoded(answer.body, _Root) if answer.status == 200 else None
+    root = _decoded(answer.body, _ServerInfo) if answer.status == 200 else None
     if root is None:
         return ""
     return f"{'OpenSearch' if root.version.distribution == 'opensearch' else 'Elasticsearch'} {root.version.number}"
 
 
-def rights(answer: Answer, target: str, *, exists: bool | None) -> Verdict:
+def rights(answer: Answer, target: str, *, exists: bool | None) -> PreflightFinding:
     """Whether the credentials may write to the target. `exists` is None where that is not known."""
     if answer.status in (401, 403):
-        return Verdict(Level.ERROR if answer.status == 401 else Level.WARNING, _refused(answer, "what it may do"))
+        return PreflightFinding(
+            Severity.ERROR if answer.status == 401 else Severity.WARNING, _refused(answer, "what it may do")
+        )
     found = _decoded(answer.body, _Rights) if answer.status == 200 else None
     if found is None:
-        return Verdict(Level.OK, f"no credentials are asked for; {target} can be written to")
+        return PreflightFinding(Severity.OK, f"no credentials are asked for; {target} can be written to")
     has = found.index.get(target, {})
     if not has.get("create_doc"):
         text = f"{found.username} may not write to {target}: give its role the privileges create_doc and auto_configure"
-        return Verdict(Level.ERROR, f"{text} on it")
+        return PreflightFinding(Severity.ERROR, f"{text} on it")
     if not has.get("auto_configure"):
         text = f"{found.username} may write to {target}, but not make it or add fields: give it auto_configure, too"
-        return Verdict(Level.ERROR if exists is False else Level.WARNING, text)
-    return Verdict(Level.OK, f"{found.username} may write to {target}")
+        return PreflightFinding(Severity.ERROR if exists is False else Severity.WARNING, text)
+    return PreflightFinding(Severity.OK, f"{found.username} may write to {target}")
 
 
 def existence(answer: Answer) -> bool | None:
@@ -116,17 +118,25 @@ def existence(answer: Answer) -> bool | None:
     return {200: True, 404: False}.get(answer.status)
 
 
-def target(answer: Answer, name: str, *, is_stream: bool) -> list[Verdict]:
+def target(answer: Answer, name: str, *, is_stream: bool) -> list[PreflightFinding]:
     """What the answer for the target's blocks means."""
     there = existence(answer)
     if there is None:
         return []
     if not there and is_stream and not fnmatchcase(name, _BUILT_IN):
-        return [Verdict(Level.WARNING, f"there is no data stream {name} yet: run --setup, or it becomes a plain index")]
+        return [
+            PreflightFinding(
+                Severity.WARNING, f"there is no data stream {name} yet: run --setup, or it becomes a plain index"
+            )
+        ]
     if not there:
-        return [Verdict(Level.OK, f"{name} is not there yet; the first document makes it")]
+        return [PreflightFinding(Severity.OK, f"{name} is not there yet; the first document makes it")]
     blocked = sorted(_blocked(answer.body))
-    return [Verdict(Level.ERROR, f"{name} cannot be written to: {', '.join(blocked)}; remove it")] if blocked else []
+    return (
+        [PreflightFinding(Severity.ERROR, f"{name} cannot be written to: {', '.join(blocked)}; remove it")]
+        if blocked
+        else []
+    )
 
 
 def _blocked(body: bytes) -> set[str]:
@@ -140,29 +150,33 @@ def _blocked(body: bytes) -> set[str]:
     }
 
 
-def _node(answer: Answer) -> Verdict:
+def _node(answer: Answer) -> PreflightFinding:
     if answer.status == 0:
-        return Verdict(Level.ERROR, f"cannot reach {answer.detail} (check elasticsearch_url)")
+        return PreflightFinding(Severity.ERROR, f"cannot reach {answer.detail} (check elasticsearch_url)")
     if answer.status == 401:
-        return Verdict(Level.ERROR, _refused(answer, "the credentials"))
+        return PreflightFinding(Severity.ERROR, _refused(answer, "the credentials"))
     if answer.status == 403:
         text = f"{answer.url} answers; its version is shown to users with the cluster privilege monitor"
-        return Verdict(Level.OK, text)
+        return PreflightFinding(Severity.OK, text)
     if answer.status in range(300, 400):
         text = f"{answer.url} redirects to {answer.location}: set elasticsearch_url to where Elasticsearch is"
-        return Verdict(Level.ERROR, text)
+        return PreflightFinding(Severity.ERROR, text)
     if answer.status in (400, 404, 405) and "error" in (_decoded(answer.body, dict[str, Any]) or {}):
-        return Verdict(Level.WARNING, f"{answer.url} answers; which version it is was not to be learned")
+        return PreflightFinding(Severity.WARNING, f"{answer.url} answers; which version it is was not to be learned")
     if answer.status != 200:
-        return Verdict(Level.ERROR, f"{answer.url} answers HTTP {answer.status}: {whole_refusal(answer).reason}")
+        return PreflightFinding(
+            Severity.ERROR, f"{answer.url} answers HTTP {answer.status}: {whole_refusal(answer).reason}"
+        )
     name = product(answer)
     if not name:
-        return Verdict(Level.ERROR, f"{answer.url} answers, but is no Elasticsearch (check elasticsearch_url)")
+        return PreflightFinding(
+            Severity.ERROR, f"{answer.url} answers, but is no Elasticsearch (check elasticsearch_url)"
+        )
     text = f"{answer.url} is {name}"
     kind, number = name.split(" ", 1)
     if kind == "Elasticsearch" and _numbers(number) < _OLDEST:
-        return Verdict(Level.ERROR, f"{text}: data streams came with 7.9; use a newer one")
-    return Verdict(Level.OK, text)
+        return PreflightFinding(Severity.ERROR, f"{text}: data streams came with 7.9; use a newer one")
+    return PreflightFinding(Severity.OK, text)
 
 
 def _refused(answer: Answer, what: str) -> str:
@@ -172,8 +186,8 @@ def _refused(answer: Answer, what: str) -> str:
     )
 
 
-def _milder(verdict: Verdict) -> Verdict:
-    return Verdict(Level.WARNING, verdict.text) if verdict.level is Level.ERROR else verdict
+def _milder(finding: PreflightFinding) -> PreflightFinding:
+    return PreflightFinding(Severity.WARNING, finding.text) if finding.severity is Severity.ERROR else finding
 
 
 def _numbers(version: str) -> tuple[int, ...]:

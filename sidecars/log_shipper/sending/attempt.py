@@ -13,7 +13,7 @@ from sidecars.log_shipper.core.choices import IdMode
 from sidecars.log_shipper.core.hedging import Hedge, Race, hedge
 from sidecars.runtime.stop import monotonic, seconds_until
 
-from .connection import LINE, Line
+from .node import CONNECTION, Connection
 
 if TYPE_CHECKING:
     from sidecars.log_shipper.core.pool import Pool
@@ -32,14 +32,14 @@ class _Copy:
     """One copy of a request under way."""
 
     node: "Node"
-    line: Line
+    connection: Connection
     sent_at: float
     own: bool
     """Whether the node is only for this copy, so that its connection is a new one."""
     task: "asyncio.Task[None] | None" = None
 
 
-class Attempt:
+class RequestAttempt:
     """One payload on its way: to each node once, one after the other or beside each other, while stopping again on new
     connections, until one answers. Then the others are given up.
     """
@@ -103,13 +103,13 @@ class Attempt:
         if self._copies and why:
             self._elastic.hedged(why)
             self._failed.append("timeout")
-            self._elastic.addresses.silent(self._copies[-1].line)
+            self._elastic.addresses.silent(self._copies[-1].connection)
         node = self._next_node()
         own = node in self._asked
         self._asked.add(node)
         if own:
             node = node.twin()
-        copy = _Copy(node, Line(self._think_again), monotonic(), own)
+        copy = _Copy(node, Connection(self._think_again), monotonic(), own)
         copy.task = tasks.create_task(self._ask(copy, self._limit_seconds(node, why)))
         self._copies.append(copy)
         self._race.sent(copy.sent_at)
@@ -136,7 +136,7 @@ class Attempt:
 
     async def _ask(self, copy: _Copy, limit_seconds: float) -> None:
         """One copy to one node; what came of it goes to `_ended`."""
-        LINE.set(copy.line)
+        CONNECTION.set(copy.connection)
         try:
             answer = await self._asks(copy.node, limit_seconds)
         finally:
@@ -147,7 +147,7 @@ class Attempt:
 
     def _note(self, copy: _Copy, *, failed: bool, silent: bool) -> None:
         """What the pool, and the next attempts, have to know of a node."""
-        known = next((node for node in self._nodes if node.place == copy.node.place), None)
+        known = next((node for node in self._nodes if node.address == copy.node.address), None)
         if known is None:
             return
         if failed:
@@ -160,9 +160,9 @@ class Attempt:
         """Others that were silent for long, while this one was quick, are out of turn for a moment."""
         now = monotonic()
         self._elastic.latency.answered(now - winner.sent_at)
-        self._elastic.addresses.answered(winner.line)
+        self._elastic.addresses.answered(winner.connection)
         for beaten in self._copies:
-            if beaten.node.place != winner.node.place and now - beaten.sent_at >= patience_seconds:
+            if beaten.node.address != winner.node.address and now - beaten.sent_at >= patience_seconds:
                 self._note(beaten, failed=True, silent=True)
 
     async def _next_ended(self, due: float) -> tuple[_Copy, Answer] | None:

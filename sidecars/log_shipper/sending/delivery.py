@@ -27,7 +27,7 @@ from sidecars.log_shipper.core.bulk import (
 )
 from sidecars.log_shipper.core.choices import Compression, IdMode, Output
 from sidecars.log_shipper.core.circuit import Circuit
-from sidecars.log_shipper.core.evidence import Evidence, Mark
+from sidecars.log_shipper.core.evidence import Evidence, FirstRefusal
 from sidecars.log_shipper.core.trouble import Trouble, failed, refused
 from sidecars.log_shipper.metrics import ShipperMetrics
 from sidecars.log_shipper.settings import LogShipperSettings
@@ -66,7 +66,7 @@ class _Case:
 
     def __init__(self) -> None:
         self.backoff = new_backoff()
-        self.mark: Mark | None = None
+        self.mark: FirstRefusal | None = None
         """When nothing of what was left of it was taken for the first time."""
         self.taken_in_part = False
         self.tries = 0
@@ -113,7 +113,7 @@ class Delivery:
     def status(self) -> dict[str, Any]:
         """For /status."""
         circuit, trouble = self._circuit, self.trouble
-        shown: dict[str, Any] = {"circuit": circuit.position.value, "held": bool(trouble and trouble.held)}
+        shown: dict[str, Any] = {"circuit": circuit.state.value, "held": bool(trouble and trouble.held)}
         if trouble:
             shown |= {"reason": trouble.reason, "message": trouble.text}
         if not circuit.is_closed:
@@ -156,7 +156,7 @@ class Delivery:
         self._forget(case)
         return dead_bytes
 
-    def _suspect(self, case: _Case, records: int) -> Mark:
+    def _suspect(self, case: _Case, records: int) -> FirstRefusal:
         """Records were refused for what may be their own fault."""
         if case.mark is None:
             case.mark = self._evidence.mark(monotonic())

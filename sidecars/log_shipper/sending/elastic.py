@@ -23,10 +23,9 @@ from sidecars.log_shipper.core.preflight import Question
 from sidecars.log_shipper.settings import LogShipperSettings
 from sidecars.runtime import Stop
 
-from .attempt import NODE_FAILURES, Attempt
-from .connection import Addresses
+from .attempt import NODE_FAILURES, RequestAttempt
 from .credentials import WatchedFiles, authorization, tls_context
-from .node import Node, NoReply, Place
+from .node import Addresses, Node, NodeAddress, NoReply
 
 _NOT_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG")
 """What OpenSSL calls a reply to its greeting that is no TLS."""
@@ -54,7 +53,7 @@ class Elastic:
         self._secrets = WatchedFiles(settings.api_key_file, settings.password_file)
         self._certificates = WatchedFiles(settings.ca_file, settings.client_certificate_file, settings.client_key_file)
         self._pool: Pool[Node] | None = None
-        self._spoke_tls: dict[Place, bool] = {}
+        self._spoke_tls: dict[NodeAddress, bool] = {}
         """What came of it when a node that was asked by http had hung up, until it answers."""
         self._authorization = ""
 
@@ -72,7 +71,7 @@ class Elastic:
         async def ask(node: Node, limit_seconds: float) -> Answer:
             return await self._ask(node, question, headers, limit_seconds)
 
-        return await Attempt(self, pool, ask).run()
+        return await RequestAttempt(self, pool, ask).run()
 
     async def ask_all(self, question: Question) -> list[Answer]:
         """What each node answers to a question of `check`; asked once, at the same time. Raises OSError."""
@@ -97,22 +96,22 @@ class Elastic:
         try:
             reply = await node.ask(question.method, question.path, question.body, headers, limit_seconds)
         except NoReply as error:
-            return await self._failure(node.place, error)
-        self._spoke_tls.pop(node.place, None)
-        url = f"{node.place.url}{question.path.partition('?')[0]}"
+            return await self._failure(node.address, error)
+        self._spoke_tls.pop(node.address, None)
+        url = f"{node.address.url}{question.path.partition('?')[0]}"
         location = _shown(urljoin(url, reply.location))
         return Answer(reply.status, self._without_credentials(reply.body), url=url, location=location)
 
-    async def _failure(self, place: Place, error: NoReply) -> Answer:
+    async def _failure(self, address: NodeAddress, error: NoReply) -> Answer:
         """Why there is no answer. A port that speaks the other of http and https is called that."""
-        if place.scheme == "https" and any(sign in error.sign for sign in _NOT_TLS):
-            return Answer(0, reason="tls", detail=f"{place.url}: this port speaks http and not https")
-        if place.scheme == "http" and error.reason == "connection" and any(sign in error.sign for sign in _NOT_HTTP):
-            if place not in self._spoke_tls:
-                self._spoke_tls[place] = await _speaks_tls(place.host, place.port)
-            if self._spoke_tls[place]:
-                return Answer(0, reason="tls", detail=f"{place.url}: this port speaks https and not http")
-        return Answer(0, reason=error.reason, detail=f"{place.url}: {error}")
+        if address.scheme == "https" and any(sign in error.sign for sign in _NOT_TLS):
+            return Answer(0, reason="tls", detail=f"{address.url}: this port speaks http and not https")
+        if address.scheme == "http" and error.reason == "connection" and any(sign in error.sign for sign in _NOT_HTTP):
+            if address not in self._spoke_tls:
+                self._spoke_tls[address] = await _speaks_tls(address.host, address.port)
+            if self._spoke_tls[address]:
+                return Answer(0, reason="tls", detail=f"{address.url}: this port speaks https and not http")
+        return Answer(0, reason=error.reason, detail=f"{address.url}: {error}")
 
     def _without_credentials(self, body: bytes) -> bytes:
         """A reply as it may be quoted: some gateways answer with the headers that they got."""
@@ -144,10 +143,10 @@ class Elastic:
         """
         try:
             if self._certificates.changed() or self._pool is None:
-                found = places(self.settings)
+                found = addresses_of(self.settings)
                 self._certificates.taken()
                 random.shuffle(found)  # sidecars that start together do not all begin with the same node
-                nodes = [Node(place, self.addresses, self.settings.requests) for place in found]
+                nodes = [Node(address, self.addresses, self.settings.requests) for address in found]
                 former, self._pool = self._pool, Pool(nodes)  # before any await: another request may come here
                 await _close(former)
         except OSError:
@@ -161,10 +160,10 @@ async def _close(pool: Pool[Node] | None) -> None:
         await node.close()
 
 
-def places(settings: LogShipperSettings) -> list[Place]:
+def addresses_of(settings: LogShipperSettings) -> list[NodeAddress]:
     """Where the nodes of the settings are, each once. Raises OSError for TLS files."""
-    found = dict.fromkeys(map(Place.parse, settings.elasticsearch_url))
-    return [replace(place, tls=tls_context(settings)) if place.scheme == "https" else place for place in found]
+    found = dict.fromkeys(map(NodeAddress.parse, settings.elasticsearch_url))
+    return [replace(address, tls=tls_context(settings)) if address.scheme == "https" else address for address in found]
 
 
 async def _speaks_tls(host: str, port: int) -> bool:

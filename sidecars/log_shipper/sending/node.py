@@ -1,24 +1,134 @@
-"""One Elasticsearch node over HTTP: where it is, and one request to it.
+"""One Elasticsearch node over HTTP: its address, its connections, and one request to it.
 
-The connections are ours (`connection`): made within a time limit, to each address of the node's name, and cut when a
-request is given up. A redirect is an answer: following it would make a GET of a POST.
+aiohttp does the work. It connects by RFC 8305 ("happy eyeballs"): the next address of the node's name is tried beside
+the first after a quarter of a second. What it does not know is which address accepts connections and then says nothing,
+and that the connection of a request that was given up must be cut. A redirect is an answer: to follow it would make a
+GET of a POST.
 """
 
+import asyncio
+import math
+import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
 
-from .connection import CONNECT_SECONDS, LINE, Addresses, Connector, Line
+from sidecars.log_shipper.core.hedging import ordered
+from sidecars.runtime.stop import monotonic
 
+_CONNECT_SECONDS = 5.0
+"""For a connection and its TLS handshake, with one address; then the next one is tried."""
+_LOOKUP_SECONDS = 10.0
+"""For so long a name is not looked up again."""
+_LOOKUP_PATIENCE_SECONDS = 1.0
+"""After so long, or when there is no answer, addresses that were known before do."""
 _PORTS = {"http": 80, "https": 443}
 
 
+class Connection:
+    """The connection that one request goes over, as soon as there is one. `told` is called when more is known of it."""
+
+    def __init__(self, told: Callable[[], None] = lambda: None) -> None:
+        self._transport: asyncio.Transport | None = None
+        self.told = told
+
+    def taken(self, transport: asyncio.Transport | None) -> None:
+        """This is the connection."""
+        self._transport = transport
+        self.told()
+
+    @property
+    def peer(self) -> str:
+        """The address of its other end; empty while there is none."""
+        name = self._transport.get_extra_info("peername") if self._transport else None
+        return str(name[0]) if name else ""
+
+    def cut(self) -> None:
+        """Let go at once: a close would first try to send what the other end does not take."""
+        if self._transport:
+            self._transport.abort()
+
+
+CONNECTION: ContextVar[Connection] = ContextVar("connection")
+"""Set by who makes a request, in a task of its own: the connection is noted here."""
+
+
+class Addresses(AbstractResolver):
+    """Looks names up, and knows which of their addresses were silent lately."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, tuple[float, list[ResolveResult]]] = {}
+        self._silent_at: dict[str, float] = {}
+        self._turn = 0
+
+    def count(self, host: str) -> int:
+        """How many addresses a name had the last time; 1 while that is not known."""
+        return max(1, len(self._found.get(host, (0.0, []))[1]))
+
+    def silent(self, connection: Connection) -> None:
+        """No answer came over this connection for too long."""
+        if connection.peer:
+            self._silent_at[connection.peer] = monotonic()
+
+    def answered(self, connection: Connection) -> None:
+        """One came."""
+        self._silent_at.pop(connection.peer, None)
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """All addresses in the order in which they are to be tried. Raises OSError when none is known."""
+        results = {result["host"]: result for result in await self._known(host, port, family)}
+        self._turn += 1
+        if connection := CONNECTION.get(None):
+            connection.told()
+        return [results[address] for address in ordered([*results], self._silent_at, self._turn - 1, monotonic())]
+
+    async def close(self) -> None:
+        """Nothing is held: connectors come and go, this stays."""
+
+    async def look_up(self, host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
+        """Ask the name server. Raises OSError."""
+        return await aiohttp.ThreadedResolver().resolve(host, port, family)
+
+    def forget_age(self) -> None:
+        """Look all names up again at the next connection."""
+        self._found = {host: (-math.inf, found) for host, (_, found) in self._found.items()}
+
+    async def _known(self, host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
+        at, known = self._found.get(host, (0.0, []))
+        if known and monotonic() - at < _LOOKUP_SECONDS:
+            return known
+        try:
+            async with asyncio.timeout(_LOOKUP_PATIENCE_SECONDS if known else None):
+                found = await self.look_up(host, port, family)
+        except (OSError, TimeoutError):
+            if not known:
+                raise
+            found = known  # name servers are away now and then, and the end of a pod must not wait for one
+        self._found[host] = (monotonic(), found)
+        return found
+
+
+class Connector(aiohttp.TCPConnector):
+    """Notes the connection of each request in `CONNECTION`."""
+
+    async def connect(self, *args: Any, **kwargs: Any) -> Any:
+        """One from the pool, or a new one."""
+        made = await super().connect(*args, **kwargs)
+        if connection := CONNECTION.get(None):
+            connection.taken(made.transport)
+        return made
+
+
 @dataclass(frozen=True, slots=True)
-class Place:
+class NodeAddress:
     """Where a node is. `prefix`: the path of its address, without a slash at the end. `tls`: for https."""
 
     scheme: str
@@ -42,7 +152,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class NodeReply:
     """What a node said. `location`: where to it redirects."""
 
     status: int
@@ -63,32 +173,34 @@ class NoReply(Exception):
 class Node:
     """A node, and its connections: at most so many at once."""
 
-    def __init__(self, place: Place, addresses: Addresses, connections: int) -> None:
-        self.place = place
+    def __init__(self, address: NodeAddress, addresses: Addresses, connections: int) -> None:
+        self.address = address
         self._addresses = addresses
         self._connections = connections
         self._session: aiohttp.ClientSession | None = None
 
     def twin(self) -> "Node":
         """The same node with connections of its own, none as yet."""
-        return type(self)(self.place, self._addresses, self._connections)
+        return type(self)(self.address, self._addresses, self._connections)
 
     @property
     def routes(self) -> int:
         """How many addresses its name has."""
-        return self._addresses.count(self.place.host)
+        return self._addresses.count(self.address.host)
 
-    async def ask(self, method: str, path: str, body: bytes, headers: Mapping[str, str], limit_seconds: float) -> Reply:
+    async def ask(
+        self, method: str, path: str, body: bytes, headers: Mapping[str, str], limit_seconds: float
+    ) -> NodeReply:
         """Return the answer, whatever its status. Raises NoReply."""
         session = self._session or self._open()
-        timeout = aiohttp.ClientTimeout(total=limit_seconds, sock_connect=CONNECT_SECONDS)
-        line = LINE.get(Line())
-        LINE.set(line)
+        timeout = aiohttp.ClientTimeout(total=limit_seconds, sock_connect=_CONNECT_SECONDS)
+        connection = CONNECTION.get(Connection())
+        CONNECTION.set(connection)
         done = False
         try:
             async with session.request(
                 method,
-                self.place.url + path,
+                self.address.url + path,
                 data=body or None,
                 headers=headers,
                 timeout=timeout,
@@ -104,8 +216,8 @@ class Node:
             raise NoReply("connection", str(error), repr(error)) from None
         finally:
             if not done:
-                line.cut()
-        return Reply(response.status, data, response.headers.get("Location", ""))
+                connection.cut()
+        return NodeReply(response.status, data, response.headers.get("Location", ""))
 
     async def close(self) -> None:
         """Close its connections."""
@@ -120,7 +232,7 @@ class Node:
             cookie_jar=aiohttp.DummyCookieJar(),
             connector=Connector(
                 limit_per_host=self._connections,
-                ssl=self.place.tls or False,
+                ssl=self.address.tls or False,
                 resolver=self._addresses,
                 use_dns_cache=False,  # `Addresses` has it
             ),

@@ -18,8 +18,8 @@ from sidecars.log_shipper.core.index_template import (
     FLAT_OBJECTS,
     RETENTION,
     Json,
-    Parts,
     Target,
+    TemplateParts,
     losses,
     outdated,
     refused_part,
@@ -38,32 +38,32 @@ _UNKNOWN = (HTTPStatus.BAD_REQUEST, HTTPStatus.METHOD_NOT_ALLOWED)
 _Shape = TypeVar("_Shape")
 
 
-class _Template(msgspec.Struct):
+class _FoundTemplate(msgspec.Struct):
     index_template: Json
 
 
-class _Templates(msgspec.Struct):
-    index_templates: list[_Template]
+class _FoundTemplates(msgspec.Struct):
+    index_templates: list[_FoundTemplate]
 
 
-class _Lifecycle(msgspec.Struct):
+class _StreamLifecycle(msgspec.Struct):
     data_retention: str = ""
 
 
-class _Store(msgspec.Struct):
+class _FailureStore(msgspec.Struct):
     enabled: bool = True
 
 
-class _Stream(msgspec.Struct):
-    lifecycle: _Lifecycle | None = None
-    failure_store: _Store | None = None
+class _DataStream(msgspec.Struct):
+    lifecycle: _StreamLifecycle | None = None
+    failure_store: _FailureStore | None = None
 
 
-class _Streams(msgspec.Struct):
-    data_streams: list[_Stream]
+class _DataStreams(msgspec.Struct):
+    data_streams: list[_DataStream]
 
 
-class _Refused(Exception):
+class _SetupRefused(Exception):
     """Elasticsearch did not let us; the text says why."""
 
     def __init__(self, answer: Answer) -> None:
@@ -81,9 +81,9 @@ async def set_up(settings: LogShipperSettings) -> int:
         return 0
     elastic = Elastic(settings)
     try:
-        for line in await _Setup(elastic, settings).run():
+        for line in await _TemplateSetup(elastic, settings).run():
             print(line)
-    except _Refused as refusal:
+    except _SetupRefused as refusal:
         print(f"cannot set up {settings.data_stream}: {refusal}", file=sys.stderr)
         return 1
     except OSError as error:
@@ -100,17 +100,17 @@ def template_name(data_stream: str) -> str:
     return "sidecars-" + re.sub(r"[^a-z0-9_.-]", "-", data_stream)
 
 
-class _Setup:
+class _TemplateSetup:
     """The steps on one server; `left_out` grows by what it does not know."""
 
     def __init__(self, elastic: Elastic, settings: LogShipperSettings) -> None:
         self._elastic = elastic
         self._target = Target(settings.data_stream, settings.retention)
         self._name = template_name(settings.data_stream)
-        self._left_out: Parts = frozenset()
+        self._left_out: TemplateParts = frozenset()
 
     async def run(self) -> list[str]:
-        """Lines that say what was done. Raises _Refused, OSError."""
+        """Lines that say what was done. Raises _SetupRefused, OSError."""
         server = product(await self._ask("GET", WHO_IS_THERE.path))
         if server.startswith("Elasticsearch"):
             self._left_out |= {FLAT_OBJECTS}
@@ -143,14 +143,14 @@ class _Setup:
             reply = answer.body.decode(errors="replace")
             part = refused_part(reply, self._left_out) if answer.status == HTTPStatus.BAD_REQUEST else None
             if part is None:
-                raise _Refused(answer)
+                raise _SetupRefused(answer)
             self._left_out |= {part}
 
     async def _present(self, path: str) -> Json | None:
         answer = await self._ask("GET", path)
         if answer.status == HTTPStatus.NOT_FOUND:
             return None
-        found = _decoded(answer, _Templates).index_templates
+        found = _decoded(answer, _FoundTemplates).index_templates
         return found[0].index_template if found else None
 
     async def _apply_to_stream(self, changed: list[str]) -> list[str]:
@@ -162,7 +162,7 @@ class _Setup:
         answer = await self._ask("GET", path)
         if answer.status in (HTTPStatus.NOT_FOUND, *_UNKNOWN):
             return []
-        stream = next(iter(_decoded(answer, _Streams).data_streams), _Stream())
+        stream = next(iter(_decoded(answer, _DataStreams).data_streams), _DataStream())
         said: list[str] = []
         keeps = stream.lifecycle.data_retention if stream.lifecycle else ""
         lifecycle = {"enabled": True, **({"data_retention": retention} if retention else {})}
@@ -181,7 +181,7 @@ class _Setup:
             return []
         try:
             done = await self._put(f"{path}/_options", {"failure_store": {"enabled": True}})
-        except _Refused as refusal:
+        except _SetupRefused as refusal:
             return [f"{where} stays off: {refusal}"]
         return [f"switched on {where}"] if done else []
 
@@ -196,19 +196,19 @@ class _Setup:
     async def _ask(self, method: str, path: str, body: Json | None = None) -> Answer:
         answer = await self._elastic.ask_any(Question(method, path, msgspec.json.encode(body) if body else b""))
         if answer.status == 0:
-            raise _Refused(answer)
+            raise _SetupRefused(answer)
         return answer
 
 
 def _decoded(answer: Answer, shape: type[_Shape]) -> _Shape:
-    """The body of a success. Raises _Refused."""
+    """The body of a success. Raises _SetupRefused."""
     if answer.status != HTTPStatus.OK:
-        raise _Refused(answer)
+        raise _SetupRefused(answer)
     try:
         return msgspec.json.decode(answer.body, type=shape)
     except (msgspec.DecodeError, UnicodeError):
         detail = f"{answer.url} answers, but not as Elasticsearch does"
-        raise _Refused(Answer(0, detail=detail)) from None
+        raise _SetupRefused(Answer(0, detail=detail)) from None
 
 
 def _explained(answer: Answer) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sidecars.log_shipper.core.batch import Batch, Part
+from sidecars.log_shipper.core.batch import Batch, FilePart
 from sidecars.log_shipper.core.choices import IdMode, Output, Parse
 from sidecars.log_shipper.core.documents import BYTE_ORDER_MARK, Encoded, Shape, Template, nested
 from sidecars.log_shipper.core.encodings import LONGEST_MARK_BYTES, Wide, encoding_of, still_is
@@ -71,7 +71,7 @@ class Reader:
         if not released:
             return Intake()
         self.decisions += 1
-        part = Part(tail.ledger, tail.ledger.take(tail.ledger.read, clean=not tail.joining.is_open))
+        part = FilePart(tail.ledger, tail.ledger.take(tail.ledger.read, clean=not tail.joining.is_open))
         records = _by_owner(tail, released)
         return self._add(batch, records, timestamp, [part], open_bytes - tail.joining.open_bytes)
 
@@ -104,7 +104,7 @@ class Reader:
         batch: Batch,
         records: Sequence[tuple[Tail, Taken]],
         timestamp: str,
-        parts: Sequence[Part],
+        parts: Sequence[FilePart],
         file_bytes: int,
     ) -> Intake:
         """Encode records, each with the ids of the file in which it began, into the batch."""
@@ -189,7 +189,7 @@ class Reader:
             return Intake()
         mark = tail.skip_to(tail.ledger.read.offset + length)
         segment = tail.ledger.take(mark, clean=not tail.has_open_record)
-        batch.add((), (), [Part(tail.ledger, segment)], length)
+        batch.add((), (), [FilePart(tail.ledger, segment)], length)
         return Intake(file_bytes=length, skipped_nul_bytes=length)
 
 
@@ -247,17 +247,17 @@ def _taken_of(records: Sequence[Record]) -> Taken:
     )
 
 
-def _parts(tail: Tail, block: bytes, taken: Taken, clean: int | None) -> list[Part]:
+def _parts(tail: Tail, block: bytes, taken: Taken, clean: int | None) -> list[FilePart]:
     """The stretches of the file that were taken: up to where no record is open, and the rest."""
-    parts: list[Part] = []
+    parts: list[FilePart] = []
     is_open = tail.has_open_record
     first = (clean or 0) - tail.ledger.read.offset if is_open else 0
     if first > 0:
         mark = tail.advance(block, first, in_cut_line=False)
-        parts.append(Part(tail.ledger, tail.ledger.take(mark)))
+        parts.append(FilePart(tail.ledger, tail.ledger.take(mark)))
         block = block[first:]
     mark = tail.advance(block, taken.consumed - max(first, 0), in_cut_line=taken.in_cut_line)
-    parts.append(Part(tail.ledger, tail.ledger.take(mark, clean=not is_open)))
+    parts.append(FilePart(tail.ledger, tail.ledger.take(mark, clean=not is_open)))
     return parts
 
 

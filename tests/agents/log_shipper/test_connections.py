@@ -16,8 +16,8 @@ from aiohttp.abc import ResolveResult
 
 from sidecars.log_shipper.core.batch import Payload
 from sidecars.log_shipper.core.hedging import Hedge
-from sidecars.log_shipper.sending.connection import Addresses
 from sidecars.log_shipper.sending.elastic import Elastic
+from sidecars.log_shipper.sending.node import Addresses
 from sidecars.runtime import Stop
 from tests.support.context import settings
 from tests.support.listeners import Listener, Script, closing, response, silent

@@ -12,9 +12,8 @@ import pytest
 from sidecars.log_shipper.core.batch import Payload
 from sidecars.log_shipper.core.hedging import Hedge
 from sidecars.log_shipper.core.pool import Pool
-from sidecars.log_shipper.sending.connection import Addresses
 from sidecars.log_shipper.sending.elastic import Elastic
-from sidecars.log_shipper.sending.node import Node, NoReply, Place, Reply
+from sidecars.log_shipper.sending.node import Addresses, Node, NodeAddress, NodeReply, NoReply
 from sidecars.runtime import Stop
 from tests.support.context import passes, settings
 
@@ -49,28 +48,30 @@ class Played(Node):
     """A node without a network."""
 
     def __init__(self, port: int, script: Script, *, twin: bool = False) -> None:
-        super().__init__(Place("http", "node.invalid", port), Addresses(), 1)
+        super().__init__(NodeAddress("http", "node.invalid", port), Addresses(), 1)
         self.script, self.is_twin = script, twin
 
     def twin(self) -> Node:
-        return Played(self.place.port, self.script, twin=True)
+        return Played(self.address.port, self.script, twin=True)
 
-    async def ask(self, method: str, path: str, body: bytes, headers: Mapping[str, str], limit_seconds: float) -> Reply:
+    async def ask(
+        self, method: str, path: str, body: bytes, headers: Mapping[str, str], limit_seconds: float
+    ) -> NodeReply:
         script = self.script
         script.sent.append(clock())
         if self.is_twin:
             script.new.append(clock())
-        if DOWN <= self.place.port < LIVE:
+        if DOWN <= self.address.port < LIVE:
             raise NoReply("connection", "refused")
         script.under_way += 1
         try:
-            if self.place.port != LIVE or clock() < script.well_at:
+            if self.address.port != LIVE or clock() < script.well_at:
                 await passes(limit_seconds)
                 raise NoReply("timeout", "nobody answered")
             await passes(script.answer_seconds)
         finally:
             script.under_way -= 1
-        return Reply(200, b"{}")
+        return NodeReply(200, b"{}")
 
 
 class Nodes(Elastic):
@@ -213,7 +214,7 @@ async def test_while_stopping_a_silent_node_beside_a_good_one_costs_a_second() -
 async def test_an_address_that_is_given_twice_is_one_node() -> None:
     given = settings(elasticsearch_url=("http://Es.invalid:9200/", "http://es.invalid:9200", "https://u@es.invalid"))
     elastic = Elastic(given)
-    assert sorted(node.place.url for node in (await Elastic._nodes(elastic)).all()) == [
+    assert sorted(node.address.url for node in (await Elastic._nodes(elastic)).all()) == [
         "http://es.invalid:9200",
         "https://es.invalid:443",
     ]

@@ -7,7 +7,7 @@ import pytest
 
 from sidecars.log_shipper.core import grace
 from sidecars.log_shipper.core.choices import Lifecycle
-from sidecars.log_shipper.core.grace import Step
+from sidecars.log_shipper.core.grace import StopStep
 from sidecars.log_shipper.core.trouble import Trouble, failed
 from sidecars.log_shipper.stopping import Report, take
 from sidecars.runtime import Context
@@ -25,9 +25,9 @@ class Work:
 
     def __init__(self, **seconds: float) -> None:
         self._seconds = seconds
-        self.began: dict[Step, float] = {}
+        self.began: dict[StopStep, float] = {}
 
-    def __getitem__(self, step: Step) -> Callable[[], Awaitable[None]]:
+    def __getitem__(self, step: StopStep) -> Callable[[], Awaitable[None]]:
         async def run() -> None:
             self.began[step] = clock()
             await passes(self._seconds.get(step.value, 0.0))
@@ -35,7 +35,7 @@ class Work:
         return run
 
 
-async def stop_of(lifecycle: Lifecycle, grace_seconds: float, **seconds: float) -> tuple[list[Step], float, Work]:
+async def stop_of(lifecycle: Lifecycle, grace_seconds: float, **seconds: float) -> tuple[list[StopStep], float, Work]:
     """The steps that were cut, how long all of it took, and the work."""
     ctx, work, began = context(grace_seconds), Work(**seconds), clock()
     ctx.stop.request("SIGTERM")
@@ -49,27 +49,27 @@ async def stop_of(lifecycle: Lifecycle, grace_seconds: float, **seconds: float) 
     [
         ({}, [], 0.0),
         ({"drain": 5}, [], 5.0),
-        ({"drain": 90}, [Step.DRAIN], 28.0),
-        ({"save": 90}, [Step.SAVE], 29.5),
-        ({"drain": 90, "hang_up": 90, "save": 90}, [Step.DRAIN, Step.HANG_UP, Step.SAVE], 29.5),
+        ({"drain": 90}, [StopStep.DRAIN], 28.0),
+        ({"save": 90}, [StopStep.SAVE], 29.5),
+        ({"drain": 90, "hang_up": 90, "save": 90}, [StopStep.DRAIN, StopStep.HANG_UP, StopStep.SAVE], 29.5),
         ({"quiet": 10, "drain": 5}, [], 15.0),
-        ({"quiet": 90, "drain": 0.2}, [Step.QUIET], 27.2),
-        ({"quiet": 90, "drain": 90}, [Step.QUIET, Step.DRAIN], 28.0),
+        ({"quiet": 90, "drain": 0.2}, [StopStep.QUIET], 27.2),
+        ({"quiet": 90, "drain": 90}, [StopStep.QUIET, StopStep.DRAIN], 28.0),
     ],
 )
 async def test_a_step_that_takes_too_long_is_cut_and_the_next_ones_have_their_time(
-    seconds: dict[str, float], cut: list[Step], took: float
+    seconds: dict[str, float], cut: list[StopStep], took: float
 ) -> None:
     found, took_seconds, work = await stop_of(Lifecycle.ORDINARY, 30, **seconds)
     assert (found, round(took_seconds, 3)) == (cut, took)
-    assert list(work.began) == list(Step)
+    assert list(work.began) == list(StopStep)
 
 
 @pytest.mark.parametrize("grace_seconds", [0.5, 2.0, 5.0])
 async def test_the_stop_ends_within_a_short_grace_too(grace_seconds: float) -> None:
     cut, took_seconds, work = await stop_of(Lifecycle.NATIVE, grace_seconds, drain=90, hang_up=90, save=90)
     assert took_seconds < grace_seconds
-    assert list(work.began) == [Step.DRAIN, Step.HANG_UP, Step.SAVE] == cut
+    assert list(work.began) == [StopStep.DRAIN, StopStep.HANG_UP, StopStep.SAVE] == cut
 
 
 class Told:
@@ -131,7 +131,7 @@ async def test_the_last_word_names_what_is_left_why_and_which_steps_were_cut(
 ) -> None:
     told = Told(caplog)
     told.behind, told.trouble = {"/logs/a.log": 30}, failed("timeout", "http://es:9200: no answer")
-    told.report.end(2, [Step.DRAIN])
+    told.report.end(2, [StopStep.DRAIN])
     (line,) = told.lines()
     assert (line["action"], line["level"], line["undelivered_bytes"]) == ("stop.undelivered", "error", 30)
     assert (line["cut_steps"], line["refused_records"]) == (["drain"], 2)
@@ -150,11 +150,11 @@ async def test_the_last_word_names_what_is_left_why_and_which_steps_were_cut(
             "nothing came for 3 s (quiet_seconds), and should the app write more, it is not",
             "everything",
         ),
-        ("ordinary", [Step.QUIET], "the grace is over", "everything"),
+        ("ordinary", [StopStep.QUIET], "the grace is over", "everything"),
     ],
 )
 async def test_who_cannot_know_that_the_app_has_ended_does_not_say_that_everything_is_delivered(
-    caplog: pytest.LogCaptureFixture, lifecycle: str, cut: list[Step], said: str, unsaid: str
+    caplog: pytest.LogCaptureFixture, lifecycle: str, cut: list[StopStep], said: str, unsaid: str
 ) -> None:
     told = Told(caplog, lifecycle=lifecycle)
     told.report.end(0, cut)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecars.log_shipper.core.batch import Batch, Part, chosen, halves, records_of
+from sidecars.log_shipper.core.batch import Batch, FilePart, chosen, halves, records_of
 from sidecars.log_shipper.core.identity import Mark
 from sidecars.log_shipper.core.ledger import Ledger
 
@@ -15,9 +15,9 @@ DOCUMENTS = st.lists(
 )
 
 
-def part(size_bytes: int) -> Part:
+def part(size_bytes: int) -> FilePart:
     ledger = Ledger(Mark(5))
-    return Part(ledger, ledger.take(Mark(5 + size_bytes)))
+    return FilePart(ledger, ledger.take(Mark(5 + size_bytes)))
 
 
 def records(documents: Sequence[str]) -> list[str]:

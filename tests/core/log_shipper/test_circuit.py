@@ -1,38 +1,38 @@
-"""The circuit breaker: every event in every position, and what is said of a trouble, how often."""
+"""The circuit breaker: every event in every state, and what is said of a trouble, how often."""
 
 import pytest
 
-from sidecars.log_shipper.core.circuit import Circuit, Position
+from sidecars.log_shipper.core.circuit import Circuit, CircuitState
 from sidecars.log_shipper.core.trouble import Trouble
 
 AWAY = Trouble("connection", "cannot deliver: away", "connection")
 CLOSED_INDEX = Trouble("target", "cannot deliver: closed", "target 400 index_closed_exception")
 
 
-def at(position: Position) -> Circuit:
+def at(state: CircuitState) -> Circuit:
     circuit = Circuit()
-    if position is not Position.CLOSED:
+    if state is not CircuitState.CLOSED:
         circuit.failed(AWAY, 0.0)
-    if position is Position.HALF_OPEN:
+    if state is CircuitState.HALF_OPEN:
         circuit.probed()
-    assert circuit.position is position
+    assert circuit.state is state
     return circuit
 
 
-@pytest.mark.parametrize("position", Position)
-def test_a_failure_opens_the_circuit_and_an_answer_closes_it_from_anywhere(position: Position) -> None:
-    circuit = at(position)
+@pytest.mark.parametrize("state", CircuitState)
+def test_a_failure_opens_the_circuit_and_an_answer_closes_it_from_anywhere(state: CircuitState) -> None:
+    circuit = at(state)
     circuit.failed(CLOSED_INDEX, 1.0)
-    assert (circuit.position, circuit.trouble) == (Position.OPEN, CLOSED_INDEX)
-    circuit = at(position)
+    assert (circuit.state, circuit.trouble) == (CircuitState.OPEN, CLOSED_INDEX)
+    circuit = at(state)
     circuit.answered()
-    assert (circuit.position, circuit.trouble) == (Position.CLOSED, None)
+    assert (circuit.state, circuit.trouble) == (CircuitState.CLOSED, None)
 
 
 def test_a_probe_that_was_cut_off_is_followed_by_the_next() -> None:
-    circuit = at(Position.HALF_OPEN)
+    circuit = at(CircuitState.HALF_OPEN)
     circuit.probed()
-    assert circuit.position is Position.HALF_OPEN
+    assert circuit.state is CircuitState.HALF_OPEN
 
 
 def test_attempts_are_counted_since_it_opened() -> None:

@@ -1,9 +1,16 @@
 """Whose fault a refusal is that may mean both: told by whether others are taken meanwhile."""
 
-from sidecars.log_shipper.core.evidence import FEW_RECORDS, PATIENCE_SECONDS, POISON_SECONDS, TRIES, Evidence, Mark
+from sidecars.log_shipper.core.evidence import (
+    FEW_RECORDS,
+    PATIENCE_SECONDS,
+    POISON_SECONDS,
+    TRIES,
+    Evidence,
+    FirstRefusal,
+)
 
 
-def suspected(evidence: Evidence, records: int) -> Mark:
+def suspected(evidence: Evidence, records: int) -> FirstRefusal:
     """So many were refused, at 10 s."""
     evidence.refused(records)
     return evidence.mark(10.0)

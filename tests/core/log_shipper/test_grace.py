@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from sidecars.log_shipper.core.choices import Lifecycle
-from sidecars.log_shipper.core.grace import Step, steps
+from sidecars.log_shipper.core.grace import StopStep, steps
 
 NATIVE, ORDINARY = Lifecycle.NATIVE, Lifecycle.ORDINARY
 
@@ -13,14 +13,14 @@ NATIVE, ORDINARY = Lifecycle.NATIVE, Lifecycle.ORDINARY
 @pytest.mark.parametrize(
     ("lifecycle", "grace_seconds", "expected"),
     [
-        (NATIVE, 30.0, {Step.DRAIN: 2.0, Step.HANG_UP: 1.0, Step.SAVE: 0.5}),
-        (ORDINARY, 30.0, {Step.QUIET: 3.0, Step.DRAIN: 2.0, Step.HANG_UP: 1.0, Step.SAVE: 0.5}),
-        (ORDINARY, 5.0, {Step.QUIET: 2.75, Step.DRAIN: 2.0, Step.HANG_UP: 1.0, Step.SAVE: 0.5}),
-        (NATIVE, 2.0, {Step.DRAIN: 1.0, Step.HANG_UP: 0.5, Step.SAVE: 0.25}),
-        (NATIVE, 0.0, {Step.DRAIN: 0.0, Step.HANG_UP: 0.0, Step.SAVE: 0.0}),
+        (NATIVE, 30.0, {StopStep.DRAIN: 2.0, StopStep.HANG_UP: 1.0, StopStep.SAVE: 0.5}),
+        (ORDINARY, 30.0, {StopStep.QUIET: 3.0, StopStep.DRAIN: 2.0, StopStep.HANG_UP: 1.0, StopStep.SAVE: 0.5}),
+        (ORDINARY, 5.0, {StopStep.QUIET: 2.75, StopStep.DRAIN: 2.0, StopStep.HANG_UP: 1.0, StopStep.SAVE: 0.5}),
+        (NATIVE, 2.0, {StopStep.DRAIN: 1.0, StopStep.HANG_UP: 0.5, StopStep.SAVE: 0.25}),
+        (NATIVE, 0.0, {StopStep.DRAIN: 0.0, StopStep.HANG_UP: 0.0, StopStep.SAVE: 0.0}),
     ],
 )
-def test_the_steps_are(lifecycle: Lifecycle, grace_seconds: float, expected: dict[Step, float]) -> None:
+def test_the_steps_are(lifecycle: Lifecycle, grace_seconds: float, expected: dict[StopStep, float]) -> None:
     found = steps(lifecycle, grace_seconds)
     assert found == expected
     assert list(found) == list(expected), "in this order"

@@ -12,8 +12,8 @@ from sidecars.log_shipper.core.index_template import (
     FLAT_OBJECTS,
     PARTS,
     RETENTION,
-    Part,
     Target,
+    TemplatePart,
     differences,
     losses,
     outdated,
@@ -34,7 +34,7 @@ def stored(body: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-REFUSALS: dict[str, tuple[str, Part | None]] = {
+REFUSALS: dict[str, tuple[str, TemplatePart | None]] = {
     "OpenSearch 3.9: retention": ("[1:511] [template] unknown field [lifecycle]", RETENTION),
     "OpenSearch 3.9: failure store": ("[1:511] [template] unknown field [data_stream_options]", FAILURE_STORE),
     "OpenSearch 3.9: fields beyond the limit": (
@@ -54,7 +54,7 @@ REFUSALS: dict[str, tuple[str, Part | None]] = {
 
 
 @pytest.mark.parametrize(("reply", "part"), REFUSALS.values(), ids=REFUSALS.keys())
-def test_a_refusal_names_the_part_that_the_server_does_not_know(reply: str, part: Part | None) -> None:
+def test_a_refusal_names_the_part_that_the_server_does_not_know(reply: str, part: TemplatePart | None) -> None:
     assert refused_part(reply, frozenset()) == part
     if part:
         assert refused_part(reply, frozenset({part})) is None, "a part that is left out already is not the reason"
@@ -71,7 +71,7 @@ def test_what_is_left_out_is_not_in_the_body() -> None:
 
 
 @pytest.mark.parametrize("left_out", [frozenset(), frozenset({ANY_SHAPE}), frozenset(PARTS)])
-def test_every_field_of_ours_has_a_type(left_out: frozenset[Part]) -> None:
+def test_every_field_of_ours_has_a_type(left_out: frozenset[TemplatePart]) -> None:
     properties = template(TARGET, left_out)["template"]["mappings"]["properties"]
 
     def leaves(level: dict[str, Any], prefix: str = "") -> set[str]:
@@ -92,7 +92,7 @@ def test_every_field_of_ours_has_a_type(left_out: frozenset[Part]) -> None:
 
 @pytest.mark.parametrize("left_out", [frozenset(), frozenset({FAILURE_STORE}), frozenset(PARTS)])
 @pytest.mark.parametrize("retention", ["30d", ""])
-def test_what_the_server_gives_back_is_no_difference(left_out: frozenset[Part], retention: str) -> None:
+def test_what_the_server_gives_back_is_no_difference(left_out: frozenset[TemplatePart], retention: str) -> None:
     target = Target("logs-a-b", retention)
     assert outdated(target, left_out, stored(template(target, left_out))) == []
 

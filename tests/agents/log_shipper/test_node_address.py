@@ -2,9 +2,9 @@
 
 import pytest
 
-from sidecars.log_shipper.sending.node import Place
+from sidecars.log_shipper.sending.node import NodeAddress
 
-PLACES = {
+ADDRESSES = {
     "http://es": ("es", 80, "http://es:80"),
     "https://es": ("es", 443, "https://es:443"),
     "http://Es.Lab:9200/": ("es.lab", 9200, "http://es.lab:9200"),
@@ -15,11 +15,11 @@ PLACES = {
 }
 
 
-@pytest.mark.parametrize("address", PLACES)
+@pytest.mark.parametrize("address", ADDRESSES)
 def test_an_address_is_a_place_without_credentials(address: str) -> None:
-    place = Place.parse(address)
-    assert (place.host, place.port, place.url) == PLACES[address]
+    found = NodeAddress.parse(address)
+    assert (found.host, found.port, found.url) == ADDRESSES[address]
 
 
 def test_the_same_place_is_one_whatever_its_tls() -> None:
-    assert len({Place.parse("https://es:9200/"), Place.parse("https://ES:9200")}) == 1
+    assert len({NodeAddress.parse("https://es:9200/"), NodeAddress.parse("https://ES:9200")}) == 1
