@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sidecars.runtime import Context, Flag, Permanent, Sidecar, Transient
-from sidecars.runtime.stop import monotonic, seconds_until
+from sidecars.runtime.clock import monotonic, seconds_until
 
 from .check import findings, step_text
 from .core.plan import Done, Verdict

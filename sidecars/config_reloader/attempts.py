@@ -8,7 +8,7 @@ import random
 from dataclasses import dataclass
 
 from sidecars.runtime import Context
-from sidecars.runtime.stop import monotonic, seconds_until
+from sidecars.runtime.clock import monotonic, seconds_until
 
 from .core.http_step import shown
 from .core.outcome import Outcome, Result

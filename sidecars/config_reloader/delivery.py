@@ -4,7 +4,7 @@ import asyncio
 import math
 from dataclasses import replace
 
-from sidecars.runtime.stop import monotonic
+from sidecars.runtime.clock import monotonic
 
 from .attempts import Ended
 from .core.plan import TELLING, Done, Item, Plan, Verdict, ask_again_seconds, items_of

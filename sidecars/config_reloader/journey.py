@@ -4,8 +4,8 @@ import asyncio
 import math
 
 from sidecars.runtime import Permanent, State
+from sidecars.runtime.clock import monotonic
 from sidecars.runtime.settings.load import process_environment
-from sidecars.runtime.stop import monotonic
 
 from .core.advance import Value
 from .core.change import Change

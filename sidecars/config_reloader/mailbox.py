@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 
-from sidecars.runtime.stop import seconds_until
+from sidecars.runtime.clock import seconds_until
 
 from .core.plan import Done
 

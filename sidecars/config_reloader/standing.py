@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sidecars.runtime import Context, State
-from sidecars.runtime.stop import monotonic, now, rfc3339
+from sidecars.runtime.clock import monotonic, now, rfc3339
 
 from .core.plan import Done, Kind, Plan, Verdict
 from .mailbox import Order

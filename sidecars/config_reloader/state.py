@@ -9,7 +9,7 @@ import msgspec
 
 from sidecars.kit.atomic import clear_leftovers, write_file
 from sidecars.runtime import Context, State
-from sidecars.runtime.stop import now, rfc3339
+from sidecars.runtime.clock import now, rfc3339
 
 from .metrics import ReloaderMetrics
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from asyncinotify import Event, Inotify, Mask, Watch
 
-from sidecars.runtime.stop import monotonic
+from sidecars.runtime.clock import monotonic
 
 _NAMES = Mask.CREATE | Mask.MOVED_FROM | Mask.MOVED_TO | Mask.DELETE | Mask.DELETE_SELF | Mask.MOVE_SELF
 _CONTENTS = _NAMES | Mask.MODIFY

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from sidecars.runtime import Context, Flag, Sidecar
-from sidecars.runtime.stop import monotonic
+from sidecars.runtime.clock import monotonic
 
 from .check import elasticsearch_findings, findings
 from .core import grace

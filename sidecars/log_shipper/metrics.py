@@ -9,7 +9,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
 from sidecars.runtime import Metrics
-from sidecars.runtime.stop import monotonic
+from sidecars.runtime.clock import monotonic
 
 from .core.bulk import OUTCOMES, REJECT_TYPES, RETRY_REASONS, Judgement
 from .core.documents import printable

@@ -1,48 +1,11 @@
-"""Stopping, and the project's only clocks and sleeps.
-
-Every wait in a sidecar must end when a stop is asked for, so sleeping belongs to the stop; keeping the clocks here
-too lets the linter forbid them everywhere else, which is what keeps the deciding code pure and the tests on virtual
-time.
+"""Stopping, and the project's only sleeps: every wait in a sidecar must end when a stop is asked for, so sleeping
+belongs to the stop.
 """
 
 import asyncio
 import math
-import time
-from datetime import UTC, datetime
 
-_SHORTEST_SECONDS = 0.001
-"""No wait is shorter; see `seconds_until`."""
-
-
-def now() -> float:
-    """Return the wall clock: seconds since 1970, for showing and for comparing with other machines' times."""
-    return time.time()
-
-
-def monotonic() -> float:
-    """Return a clock for measuring spans: the running loop's own (virtual in tests), else the system's."""
-    try:
-        return asyncio.get_running_loop().time()
-    except RuntimeError:  # not on a loop
-        return time.monotonic()
-
-
-def seconds_until(at: float) -> float:
-    """Return how long to wait until a time of `monotonic`: 0 when it has come, else at least a millisecond.
-
-    A loop may end a wait up to its clock's resolution too early (asyncio's `call_at`), and does not wait at all for
-    less. Who then compares the clock again, finds that it is not time yet, and waits again, would turn on the spot.
-    """
-    return _at_least_a_moment(at - monotonic())
-
-
-def _at_least_a_moment(seconds: float) -> float:
-    return max(seconds, _SHORTEST_SECONDS) if seconds > 0 else 0.0
-
-
-def rfc3339(at_seconds: float) -> str:
-    """Return a wall-clock time as RFC 3339 text in UTC, to the millisecond."""
-    return datetime.fromtimestamp(at_seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+from .clock import at_least_a_moment, monotonic, now
 
 
 class Stop:
@@ -80,7 +43,7 @@ class Stop:
     async def sleep(self, seconds: float) -> bool:
         """Sleep, or return early when the stop is requested. Returns True when it is requested."""
         try:
-            async with asyncio.timeout(_at_least_a_moment(seconds)):
+            async with asyncio.timeout(at_least_a_moment(seconds)):
                 await self._event.wait()
         except TimeoutError:
             pass  # slept to the end
@@ -88,4 +51,4 @@ class Stop:
 
     async def pause(self, seconds: float) -> None:
         """Sleep to the end, stop or no stop: for the pauses of what a stopping sidecar still tries."""
-        await asyncio.sleep(_at_least_a_moment(seconds))
+        await asyncio.sleep(at_least_a_moment(seconds))

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from .backoff import Backoff
+from .clock import monotonic
 from .sidecar import Context
-from .stop import monotonic
 
 T = TypeVar("T")
 BASE_SECONDS = 1.0

@@ -4,7 +4,7 @@ import asyncio
 import random
 
 from sidecars.runtime import Backoff, Context, Permanent, Sidecar, Transient
-from sidecars.runtime.stop import monotonic
+from sidecars.runtime.clock import monotonic
 
 from .become import CannotBecome, become, look_for
 from .check import findings

@@ -26,7 +26,8 @@ HOMES: dict[str, set[str]] = {
     "os.environb": {"sidecars/runtime/settings/environment.py"},
     "asyncio.sleep": {"sidecars/runtime/stop.py"},
     "time.sleep": set(),
-    "time.time": {"sidecars/runtime/stop.py"},
+    "time.time": {"sidecars/runtime/clock.py"},
+    "time.monotonic": {"sidecars/runtime/clock.py"},
 }
 FOLDER_OF_TASKS = "sidecars/runtime/"
 OUTSIDE = "sidecars/devstack/"  # servers for tests and demo, never deployed

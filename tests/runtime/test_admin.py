@@ -11,12 +11,12 @@ from collections.abc import Callable
 import pytest
 
 from sidecars.runtime import Health, SettingsError, Stop
+from sidecars.runtime.clock import monotonic
 from sidecars.runtime.life.loop import THREADS_SECONDS
 from sidecars.runtime.observe import admin
 from sidecars.runtime.observe.admin import Admin, AdminServer, is_loopback
 from sidecars.runtime.observe.health import TimedHealth
 from sidecars.runtime.observe.metrics import new_registry
-from sidecars.runtime.stop import monotonic
 from tests.support.names import LOCALHOST
 from tests.support.toy_runs import ROOT, ToyRun, wait_until
 

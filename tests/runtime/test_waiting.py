@@ -6,11 +6,11 @@ import math
 import pytest
 
 from sidecars.runtime import Backoff, Context, Health, Log, Metrics, Stop, guard, supervise
+from sidecars.runtime.clock import seconds_until
 from sidecars.runtime.observe.admin import Admin
 from sidecars.runtime.observe.health import TimedHealth
 from sidecars.runtime.observe.logs import configure
 from sidecars.runtime.observe.tracing import Tracing
-from sidecars.runtime.stop import seconds_until
 
 pytestmark = pytest.mark.looptime
 

@@ -4,10 +4,10 @@ import msgspec
 
 from sidecars.log_shipper.settings import LogShipperSettings
 from sidecars.runtime import Context, Health, Log, Metrics, Stop
+from sidecars.runtime.clock import now
 from sidecars.runtime.observe.admin import Admin
 from sidecars.runtime.observe.health import Condition, TimedHealth
 from sidecars.runtime.observe.tracing import Tracing
-from sidecars.runtime.stop import now
 
 NAME = "log-shipper"
 

@@ -8,7 +8,7 @@ from sidecars.config_reloader.core.change import Change
 from sidecars.config_reloader.core.http_step import shown
 from sidecars.config_reloader.core.outcome import Outcome, Result
 from sidecars.config_reloader.core.steps import Confirm
-from sidecars.runtime.stop import monotonic
+from sidecars.runtime.clock import monotonic
 
 from .webhook import fetch
 

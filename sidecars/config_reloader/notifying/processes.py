@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sidecars.config_reloader.core.permissions import Credentials
 from sidecars.config_reloader.core.process import Process
 from sidecars.config_reloader.core.selection import PidFile
-from sidecars.runtime.stop import now
+from sidecars.runtime.clock import now
 
 _KERNEL_THREAD = 0x00200000  # PF_KTHREAD, linux/sched.h
 _PARENT, _TERMINAL, _FLAGS, _START_TIME = 1, 4, 6, 19

@@ -26,7 +26,7 @@ from sidecars.config_reloader.core.http_step import shown
 from sidecars.config_reloader.core.outcome import Outcome, Result, one_line
 from sidecars.config_reloader.core.status_set import parse
 from sidecars.config_reloader.core.steps import Call, Http, Validate
-from sidecars.runtime.stop import monotonic
+from sidecars.runtime.clock import monotonic
 
 from . import credentials
 

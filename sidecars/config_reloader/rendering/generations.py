@@ -18,8 +18,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 
+from sidecars.runtime.clock import now
 from sidecars.runtime.errors import Permanent
-from sidecars.runtime.stop import now
 
 _DATA = "..data"
 _GOOD = "..good"

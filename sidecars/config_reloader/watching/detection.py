@@ -13,7 +13,7 @@ from sidecars.config_reloader.metrics import ReloaderMetrics
 from sidecars.config_reloader.settings import ConfigReloaderSettings
 from sidecars.kit.watch import FolderWatch
 from sidecars.runtime import Context, State
-from sidecars.runtime.stop import monotonic, seconds_until
+from sidecars.runtime.clock import monotonic, seconds_until
 
 from . import volume
 from .mounts import frozen

@@ -11,7 +11,7 @@ import msgspec
 from sidecars.log_shipper.core.bulk import Answer, reason_of, whole_refusal
 from sidecars.log_shipper.core.choices import IdMode
 from sidecars.log_shipper.core.hedging import Hedge, Race, hedge
-from sidecars.runtime.stop import monotonic, seconds_until
+from sidecars.runtime.clock import monotonic, seconds_until
 
 from .node import CONNECTION, Connection
 

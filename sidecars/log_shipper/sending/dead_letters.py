@@ -14,7 +14,7 @@ from sidecars.log_shipper.core.bulk import Refusal
 from sidecars.log_shipper.metrics import ShipperMetrics
 from sidecars.log_shipper.settings import LogShipperSettings
 from sidecars.runtime import Context, State
-from sidecars.runtime.stop import now, rfc3339
+from sidecars.runtime.clock import now, rfc3339
 
 from .append import append
 

@@ -32,7 +32,7 @@ from sidecars.log_shipper.core.trouble import Trouble, failed, refused
 from sidecars.log_shipper.metrics import ShipperMetrics
 from sidecars.log_shipper.settings import LogShipperSettings
 from sidecars.runtime import Backoff, Context, State
-from sidecars.runtime.stop import monotonic
+from sidecars.runtime.clock import monotonic
 
 from .compress import pack, unpack
 from .dead_letters import DeadLetters

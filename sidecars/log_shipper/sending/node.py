@@ -20,7 +20,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from sidecars.log_shipper.core.hedging import ordered
-from sidecars.runtime.stop import monotonic
+from sidecars.runtime.clock import monotonic
 
 _CONNECT_SECONDS = 5.0
 """For a connection and its TLS handshake, with one address; then the next one is tried."""

@@ -9,7 +9,7 @@ from sidecars.kit.atomic import clear_leftovers, write_file
 from sidecars.log_shipper.core.checkpoint import Checkpoint, Damaged, dump, load
 from sidecars.log_shipper.metrics import ShipperMetrics
 from sidecars.runtime import Context, State
-from sidecars.runtime.stop import monotonic
+from sidecars.runtime.clock import monotonic
 
 _NAME = "checkpoint.json"
 _EVERY_SECONDS = 1.0

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from sidecars.log_shipper.core.identity import HEAD_BYTES, FileKey, Mark, digest, first_line_digest, marker_length
 from sidecars.log_shipper.core.rotation import logs_of
-from sidecars.runtime.stop import now as now_seconds
+from sidecars.runtime.clock import now as now_seconds
 
 from .discovery import Found, siblings
 from .files import Tail, born_ns

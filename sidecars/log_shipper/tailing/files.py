@@ -14,7 +14,7 @@ from sidecars.log_shipper.core.identity import HEAD_BYTES, FileKey, Head, Mark, 
 from sidecars.log_shipper.core.joining import Joining
 from sidecars.log_shipper.core.lag import Lag
 from sidecars.log_shipper.core.ledger import Ledger
-from sidecars.runtime.stop import monotonic
+from sidecars.runtime.clock import monotonic
 
 _HISTORY = 32
 """Remembered segment ends per file, to recognise a copy that ends before what was read of the original."""

@@ -16,7 +16,7 @@ from sidecars.log_shipper.core.reach import said
 from sidecars.log_shipper.metrics import ShipperMetrics
 from sidecars.log_shipper.settings import LogShipperSettings
 from sidecars.runtime import Context, State
-from sidecars.runtime.stop import monotonic, now, rfc3339, seconds_until
+from sidecars.runtime.clock import monotonic, now, rfc3339, seconds_until
 
 from .files import Tail, Truncated
 from .follow import Following

@@ -16,8 +16,8 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
+from sidecars.runtime.clock import monotonic
 from sidecars.runtime.command.printing import settle_stdout
-from sidecars.runtime.stop import monotonic
 
 CRASHED = 1  # exit status
 CANCEL_SECONDS = 1.0  # how long a cancelled main may take to end

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from sidecars.runtime.clock import now
 from sidecars.runtime.observe.health import Health, TimedHealth
 from sidecars.runtime.observe.logs import Log
 from sidecars.runtime.settings.environment import settled_environment
 from sidecars.runtime.settings.load import Basics, Settings
 from sidecars.runtime.sidecar import Context, Main, Sidecar
-from sidecars.runtime.stop import Stop, now
+from sidecars.runtime.stop import Stop
 
 if TYPE_CHECKING:  # memory that a sidecar without admin endpoint does not pay
     from prometheus_client import CollectorRegistry

@@ -19,8 +19,9 @@ from aiohttp.web_server import Server
 from prometheus_client import CollectorRegistry
 
 from sidecars import __version__
+from sidecars.runtime.clock import monotonic, now, rfc3339
 from sidecars.runtime.errors import Permanent, Problem, SettingsError, Transient
-from sidecars.runtime.stop import Stop, monotonic, now, rfc3339
+from sidecars.runtime.stop import Stop
 
 from .health import Condition, State, TimedHealth
 from .logs import encode_json

@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 import msgspec
 
+from sidecars.runtime.clock import monotonic, rfc3339
 from sidecars.runtime.command.printing import STDERR
-from sidecars.runtime.stop import monotonic, rfc3339
 
 _RESERVED = ("time", "level", "sidecar", "action", "message", "error", "traceback")
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}

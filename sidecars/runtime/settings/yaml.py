@@ -14,8 +14,8 @@ from typing import Any
 
 import yaml
 
+from sidecars.runtime.clock import monotonic
 from sidecars.runtime.errors import Problem, SettingsError
-from sidecars.runtime.stop import monotonic
 
 from .written import Items, Pairs, Written
 

@@ -24,7 +24,7 @@ from sidecars.config_reloader.state import StateFile
 from sidecars.config_reloader.surroundings import Surroundings
 from sidecars.config_reloader.watching.detection import Detection
 from sidecars.runtime import Context
-from sidecars.runtime.stop import monotonic
+from sidecars.runtime.clock import monotonic
 from tests.support.context import context, passes
 
 pytestmark = pytest.mark.looptime

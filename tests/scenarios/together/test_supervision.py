@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 
 from sidecars.runtime import Context, Health, Log, Metrics, Settings, State, Stop, supervise
+from sidecars.runtime.clock import monotonic
 from sidecars.runtime.errors import Transient
 from sidecars.runtime.life.process import Process, Unit
 from sidecars.runtime.life.serving import KEPT_SECONDS, restart_main, stop_in_turn
 from sidecars.runtime.observe.admin import Admin
 from sidecars.runtime.observe.health import TimedHealth
 from sidecars.runtime.observe.tracing import Tracing
-from sidecars.runtime.stop import monotonic
 from tests.support.toys import TOYS
 
 pytestmark = pytest.mark.looptime
