@@ -1,4 +1,5 @@
-"""The command `sidecar` (`python -m sidecars`): finds `sidecars.NAME.agent` and hands its SIDECAR to the runtime.
+"""The command `sidecar` (`python -m sidecars`): finds `sidecars.NAME.agent` and hands its SIDECAR to the runtime. Which
+sidecars there are, and what the overview says of each, is declared in their folders.
 
 Imports nothing heavy at the top: as process 1 of a container Python ignores SIGTERM until a handler is set, so
 setting it comes first.
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from sidecars.runtime import Sidecar
 
 IGNORED: set[int] = set()  # signals that were so when we were started, as by nohup: wait-for's command inherits them
-_FOLDER = Path(__file__).parent
 _VERBS = {
     "check": "read the settings, look around, report; start nothing",
     "schema": "print the JSON Schema of the settings file",
@@ -161,8 +161,10 @@ def catch_early(early: list[int]) -> None:
 
 
 def known_names() -> list[str]:
-    """Return the names of all sidecars: the folders that have an agent.py."""
-    return sorted(agent.parent.name.replace("_", "-") for agent in _FOLDER.glob("*/agent.py"))
+    """Return the names of all sidecars."""
+    from . import declaration  # after the signal handlers
+
+    return declaration.names()
 
 
 def complaint(verb: str, names: list[str]) -> str:
@@ -192,14 +194,16 @@ def usage() -> str:
     """Return the overview, one line per sidecar, without importing any; what is not installed is marked."""
     from sidecars.runtime.command import extras  # only for the overview
 
+    from .declaration import declarations  # as above
+
     lines = ["usage: sidecar NAME [FLAGS]        run one sidecar (its flags: sidecar NAME --help)"]
     lines += ["       sidecar NAME NAME ...       run several in one process (settings from variables and files)"]
     lines += [f"       sidecar {f'{verb} NAME':<19} {meaning}" for verb, meaning in _VERBS.items()]
     lines += ["       sidecar help [NAME | VERB]  this text, or that of one", "       sidecar --version"]
     lines += ["", "sidecars:"]
-    for name in known_names():
-        lines.append(f"  {name:<18} {first_line(name)}")
-        if absent := extras.missing(name):
+    for name, declared in declarations().items():
+        lines.append(f"  {name:<18} {declared.summary}")
+        if absent := extras.missing(declared.libraries):
             lines.append(f"{'':<20} not installed ({', '.join(absent)}): {extras.remedy(name)}")
     return "\n".join(lines)
 
@@ -212,14 +216,6 @@ def verb_usage(verb: str) -> str:
         lines += ["Servers are asked, too (log-shipper: Elasticsearch). --offline looks at this machine alone.", ""]
         lines += ["Exit status: 0 it can start here; 1 a finding says no; 2 the settings cannot be used.", ""]
     return "\n".join([*lines, f"NAME is one of {', '.join(known_names())}."])
-
-
-def first_line(name: str) -> str:
-    """Return the first line of a sidecar's docstring, read from its source."""
-    import ast  # only for the overview
-
-    source = (_FOLDER / name.replace("-", "_") / "__init__.py").read_text(encoding="utf-8")
-    return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
 
 
 if __name__ == "__main__":

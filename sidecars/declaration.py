@@ -102,13 +102,18 @@ class Declaration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return {self.prefix + key.upper(): text.format(**places) for key, text in self.settings.items()}
 
 
-def names(package: Path = PACKAGE) -> list[str]:
-    """Return the names of all sidecars: of the folders with a declaration."""
+def declared_names(package: Path = PACKAGE) -> list[str]:
+    """Return the names of all sidecars of the project, also of those whose code an image leaves out."""
     return sorted(path.parent.name.replace("_", "-") for path in package.glob(f"*/{FILE}"))
 
 
+def names(package: Path = PACKAGE) -> list[str]:
+    """Return the names of the sidecars that are here to be run."""
+    return [name for name in declared_names(package) if (package / name.replace("-", "_") / "agent.py").exists()]
+
+
 def declarations(package: Path = PACKAGE) -> dict[str, Declaration]:
-    """Return every declaration by its name."""
+    """Return the declarations of the sidecars that are here, by name."""
     return {name: declaration(name, package) for name in names(package)}
 
 

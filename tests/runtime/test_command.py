@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -169,13 +170,11 @@ def test_a_sidecar_whose_extra_is_not_installed_names_it() -> None:
 
 
 def test_the_overview_marks_what_is_not_installed(tmp_path: Path) -> None:
-    folder = tmp_path / "sidecars-1.dist-info"
-    folder.mkdir()
-    wanted = "Requires-Dist: isal>=1\nRequires-Dist: no-such-thing>=1; extra == 'log-shipper'\n"
-    (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: sidecars\nVersion: 1\n{wanted}", encoding="utf-8")
+    shutil.copytree(ROOT / "sidecars", tmp_path / "sidecars", ignore=shutil.ignore_patterns("__pycache__"))
+    declared = tmp_path / "sidecars" / "log_shipper" / "sidecar.toml"
+    declared.write_text(declared.read_text(encoding="utf-8").replace('"isal"', '"isal", "no-such-thing"'), "utf-8")
     command = [sys.executable, "-m", "sidecars", "--help"]
-    environ = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path, env=environ)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
     marked = [line.strip() for line in done.stdout.splitlines() if "not installed" in line]
     assert marked == [
         "not installed (no-such-thing): pip install 'sidecars[log-shipper]' (in a clone: pip install '.[log-shipper]')"

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 
 _FORWARDERS = {"tini", "tini-static", "docker-init", "dumb-init", "catatonit"}
 _SHELLS = {"sh", "bash", "dash", "ash", "busybox"}
-# Console scripts of this project; the probe is a health check, every second, in a namespace that all containers share.
-_OWN_NAMES = "sidecar|sidecar-probe|log-shipper|config-reloader|secret-sync|ambassador|wait-for"
-_SIDECAR = re.compile(
-    rf"^(?:-\S+ )*(?:exec )?(?:\S*/)?(?:{_OWN_NAMES})(?: |$)"
-    r"|(?:^| )-m ?sidecars(?: |$)"  # and not sidecars.devstack, which has apps
-)
+_MODULE = re.compile(r"(?:^| )-m ?sidecars(?: |$)")  # and not sidecars.devstack, which has apps
+_PROGRAM = re.compile(r"^(?:-\S+ )*(?:exec )?(?:\S*/)?([a-z-]+)(?: |$)")
+# The probe is a health check, every second, in a namespace that all containers share.
+_PROGRAMS = {"sidecar", "sidecar-probe"}
 _SHOWN_LETTERS = 60
 
 
@@ -39,6 +37,8 @@ class Process:
     terminal: bool = False
     exe: str = ""
     """The file of its program; "" where we may not know."""
+    sidecars: frozenset[str] = frozenset()
+    """The names of all sidecars of this project, which their programs are called."""
 
     @property
     def program(self) -> str:
@@ -93,7 +93,10 @@ class Process:
         if self.program == "sidecar":
             return True
         runs_others = self.program.startswith("python") or self.launcher
-        return runs_others and _SIDECAR.search(" ".join(self.argv[1:])) is not None
+        line = " ".join(self.argv[1:])
+        script = _PROGRAM.match(line)
+        named = script is not None and script[1] in _PROGRAMS | self.sidecars
+        return runs_others and (named or _MODULE.search(line) is not None)
 
     @property
     def ends_on_hangup(self) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sidecars.config_reloader.core.permissions import Credentials
 from sidecars.config_reloader.core.process import Process
 from sidecars.config_reloader.core.selection import PidFile
+from sidecars.declaration import declared_names
 from sidecars.runtime.clock import now
 
 _KERNEL_THREAD = 0x00200000  # PF_KTHREAD, linux/sched.h
@@ -19,6 +20,8 @@ _COMMAND_BYTES = 32 * 1024
 _PIDFILE_BYTES = 64
 _PIDFILE_SLACK_SECONDS = 2.0
 """A clock that is being corrected, and time stamps of files that tick more slowly than processes start."""
+
+_SIDECARS = frozenset(declared_names())
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +123,7 @@ def _process(pid: int, numbers: bytes, status: dict[str, str], line: bytes, exe:
         kernel=bool(int(fields[_FLAGS]) & _KERNEL_THREAD),
         terminal=fields[_TERMINAL] != b"0",
         exe=exe,
+        sidecars=_SIDECARS,
     )
 
 

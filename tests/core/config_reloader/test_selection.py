@@ -17,7 +17,8 @@ HUP = 1 << (signal.SIGHUP - 1)
 def process(pid: int, comm: str, *argv: str, **more: Any) -> Process:
     """One that catches SIGHUP, unless said otherwise."""
     ids = {"uid": 0, "real_uid": 0, "saved_uid": 0}
-    given = {"ppid": 0, "state": "S", "start_time": pid, "caught": HUP, **ids, **more}
+    names = frozenset({"log-shipper", "proxy"})
+    given = {"ppid": 0, "state": "S", "start_time": pid, "caught": HUP, "sidecars": names, **ids, **more}
     return Process(pid=pid, comm=comm, argv=argv or (comm,), **given)
 
 
@@ -86,6 +87,11 @@ NAMES: dict[str, tuple[dict[str, Any], tuple[Process, ...], list[int]]] = {
         {"process": "devstack"},
         (process(30, "python3", "/usr/bin/python3", "-I", "-m", "sidecars.devstack", "shop"),),
         [30],
+    ),
+    "never a sidecar that is called by its own name": (
+        {"process": "proxy"},
+        (process(30, "python3", "/usr/bin/python3", "-I", "/usr/bin/proxy", "--listen=:80"),),
+        [],
     ),
     "never a health check of ours": (
         {"process": "sidecar-probe"},
