@@ -14,7 +14,7 @@ from .core.splay import splay_seconds
 from .delivery import Delivery
 from .mailbox import Order
 from .metrics import ReloaderMetrics
-from .notifying.notifier import Telling
+from .notifying.notifier import Notifier
 from .settings import ConfigReloaderSettings, Initial
 from .standing import Standing
 from .state import StateFile
@@ -29,12 +29,12 @@ _BY_HAND_SECONDS = 10.0
 class Reloader:
     """All parts, and what the app is told at the start."""
 
-    def __init__(self, settings: ConfigReloaderSettings, ctx: Context, telling: Telling | None = None) -> None:
+    def __init__(self, settings: ConfigReloaderSettings, ctx: Context, telling: Notifier | None = None) -> None:
         metrics = ReloaderMetrics(ctx.metrics)
         self._settings = settings
         self._ctx = ctx
         self._detection = Detection(settings, ctx, metrics)
-        self._shared = Surroundings(ctx, metrics, self._detection, telling or Telling(), settings.render)
+        self._shared = Surroundings(ctx, metrics, self._detection, telling or Notifier(), settings.render)
         self._shared.max_wait_seconds = settings.max_wait_seconds
         self._shared.splay_seconds = splay_seconds(settings.pod_name or os.uname().nodename, settings.splay_seconds)
         self._state = StateFile(settings.state_file, ctx, metrics)

@@ -7,13 +7,13 @@ import math
 import random
 from dataclasses import dataclass
 
+from sidecars.kit.notify.core.options import Http
+from sidecars.kit.notify.core.outcome import Outcome, Result
+from sidecars.kit.notify.core.request import shown
 from sidecars.runtime import Context
 from sidecars.runtime.clock import monotonic, seconds_until
 
-from .core.http_step import shown
-from .core.outcome import Outcome, Result
 from .core.plan import Done, Item, Kind, Plan
-from .core.steps import Http
 from .mailbox import Order
 from .metrics import ReloaderMetrics
 

@@ -5,14 +5,15 @@ fail.
 import os
 from collections.abc import Iterator
 
+from sidecars.kit.notify import exec as command
+from sidecars.kit.notify import signal as signalling
+from sidecars.kit.notify.core.options import Http
+from sidecars.kit.notify.core.request import shown
 from sidecars.runtime import Finding
 from sidecars.runtime.settings.load import process_environment
 
 from .core.digest import Look, State
-from .core.http_step import shown
-from .core.steps import Http, Render, Step
-from .notifying import exec as command
-from .notifying import signal as signalling
+from .core.steps import Render, Step
 from .rendering import render as rendering
 from .settings import ConfigReloaderSettings
 from .watching import volume

@@ -4,6 +4,7 @@ import asyncio
 import math
 from dataclasses import replace
 
+from sidecars.kit.generations import hash_of
 from sidecars.runtime.clock import monotonic
 
 from .attempts import Ended
@@ -11,7 +12,6 @@ from .core.plan import TELLING, Done, Item, Plan, Verdict, ask_again_seconds, it
 from .core.steps import Confirm, Step
 from .journey import Journey
 from .mailbox import Order
-from .rendering.generations import hash_of
 from .standing import Standing
 from .state import StateFile
 from .surroundings import Surroundings

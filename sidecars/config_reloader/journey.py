@@ -3,13 +3,13 @@
 import asyncio
 import math
 
+from sidecars.kit.notify.core.change import Change
+from sidecars.kit.notify.core.outcome import OK, Outcome, Result
 from sidecars.runtime import Permanent, State
 from sidecars.runtime.clock import monotonic
 from sidecars.runtime.settings.load import process_environment
 
 from .core.advance import Value
-from .core.change import Change
-from .core.outcome import OK, Outcome, Result
 from .core.plan import PATIENCE_SECONDS, PREPARING, TELLING, Cut, Do, Done, Item, Kind, Plan, Verdict, Wait
 from .core.steps import Confirm
 from .mailbox import Order

@@ -1,8 +1,8 @@
 """Counters and gauges of the config reloader."""
 
+from sidecars.kit.notify.core.outcome import Result
 from sidecars.runtime import Metrics
 
-from .core.outcome import Result
 from .core.plan import Kind, Verdict
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)

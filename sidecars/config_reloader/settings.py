@@ -12,9 +12,10 @@ import msgspec
 from msgspec import Meta
 
 from sidecars.kit.files import unusable
+from sidecars.kit.notify.core.options import OnFailure, Signal, Webhook
 from sidecars.runtime.settings.load import Problem, Settings
 
-from .core.steps import OnFailure, Render, Signal, Step, Webhook
+from .core.steps import Render, Step
 from .steps_check import complaints, without_before
 
 

@@ -4,9 +4,12 @@ import re
 import shutil
 from collections.abc import Iterator, Sequence
 
-from .core.http_step import problems as http_problems
-from .core.steps import Confirm, Exec, Http, Signal, Step, Validate
-from .notifying.signal import number
+from sidecars.kit.notify.core.options import Exec, Http, Signal
+from sidecars.kit.notify.core.request import problems as http_problems
+from sidecars.kit.notify.signal import number
+
+from .core.advance import faults as advance_faults
+from .core.steps import Confirm, Step, Validate
 
 Complaint = tuple[str, str, str]
 """Path below the step, message, remedy."""
@@ -70,6 +73,8 @@ def _signal(step: Signal) -> Iterator[Complaint]:
 
 
 def _confirm(step: Confirm, *, renders: bool) -> Iterator[Complaint]:
+    for field, message, remedy in advance_faults(step):
+        yield f"confirm.{field}", message, remedy
     given = [name for name in ("metric", "json", "text") if getattr(step, name)]
     if len(given) != 1:
         message = f"it names {len(given)} values ({', '.join(given)})" if given else "it names no value"

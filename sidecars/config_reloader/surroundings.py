@@ -4,14 +4,14 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable
 
+from sidecars.kit.generations import Generations
 from sidecars.runtime import Context
 
 from .attempts import Attempts, Ended
 from .core.steps import Render
 from .mailbox import Mailbox
 from .metrics import ReloaderMetrics
-from .notifying.notifier import Telling
-from .rendering.generations import Generations
+from .notifying.notifier import Notifier
 from .watching.detection import Detection
 
 
@@ -19,7 +19,7 @@ class Surroundings:
     """The outside world of a journey, and where the app stands."""
 
     def __init__(
-        self, ctx: Context, metrics: ReloaderMetrics, detection: Detection, telling: Telling, rules: Render | None
+        self, ctx: Context, metrics: ReloaderMetrics, detection: Detection, telling: Notifier, rules: Render | None
     ) -> None:
         self.ctx = ctx
         self.telling = telling

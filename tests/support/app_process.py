@@ -135,7 +135,7 @@ class MadeUpProc:
 
 
 def ask(what: str, step: Any, *, uid: int = -1, prefix: Sequence[str] = ()) -> Any:
-    """Run `tell` or `findings` for a step in a process of its own, started through `prefix`; returns its JSON."""
+    """Run `send` or `findings` for a step in a process of its own, started through `prefix`; returns its JSON."""
     command = [*prefix, *_PROGRAM, what, str(uid), msgspec.json.encode(step).decode()]
     done = subprocess.run(command, cwd=ROOT, env=_environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -174,24 +174,24 @@ def _app(name: str, how: str, workers: int) -> None:
 
 def _reused(step: Any) -> object:
     """In a process namespace of our own: the chosen process ends and its number goes to another, before the signal."""
-    from sidecars.config_reloader.notifying.signal import deliver, look
+    from sidecars.kit.notify.signal import deliver, search
 
     with AppProcess("app") as chosen:
-        seen = look(step)
+        seen = search(step)
         pid = chosen.pid
     while Path(f"/proc/{pid}").exists():  # until PID 1 has taken note of its end
         time.sleep(0.01)
     Path("/proc/sys/kernel/ns_last_pid").write_text(str(pid - 2))  # one for the parent that leaves it
     with AppProcess("app") as other:
         outcome = deliver(step, seen)
-        fresh = deliver(step, look(step))
+        fresh = deliver(step, search(step))
         return [other.pid == pid, outcome, fresh, other.received()]
 
 
 def main(words: list[str]) -> None:
     uid = int(words[1])
-    from sidecars.config_reloader.core.steps import Signal
-    from sidecars.config_reloader.notifying import signal as signalling
+    from sidecars.kit.notify import signal as signalling
+    from sidecars.kit.notify.core.options import Signal
 
     if uid >= 0:
         os.setgroups([])
@@ -203,7 +203,7 @@ def main(words: list[str]) -> None:
         _app(words[2], words[3], int(words[4]))
         return
     step = msgspec.json.decode(words[2], type=Signal)
-    what = {"tell": signalling.tell, "findings": signalling.findings, "reused": _reused}[words[0]]
+    what = {"send": signalling.send, "findings": signalling.findings, "reused": _reused}[words[0]]
     print(msgspec.json.encode(what(step)).decode())
 
 

@@ -13,8 +13,10 @@ from enum import StrEnum
 from math import inf
 from types import MappingProxyType
 
-from .outcome import Outcome, Result
-from .steps import OnFailure, Options, Step, Webhook
+from sidecars.kit.notify.core.options import OnFailure, StepOptions, Webhook
+from sidecars.kit.notify.core.outcome import Outcome, Result
+
+from .steps import Step
 
 
 class Kind(StrEnum):
@@ -51,7 +53,7 @@ class Item:
     """One thing to do, with its place in the settings' steps (-1 for our own). Compared by identity."""
 
     kind: Kind
-    options: Options
+    options: StepOptions
     index: int = -1
 
     @property
@@ -141,9 +143,9 @@ def items_of(steps: Sequence[Step], *, renders: bool, tells: bool = True) -> tup
     """
     named = [_item(step, index) for index, step in enumerate(steps)]
     first = next((place for place, item in enumerate(named) if item.kind is not Kind.VALIDATE), len(named))
-    before = [Item(Kind.RENDER, Options())] if renders else []
-    publish = [Item(Kind.PUBLISH, Options())] if renders else []
-    after = [Item(Kind.HOLD, Options()), *named[first:]] if tells and named[first:] else []
+    before = [Item(Kind.RENDER, StepOptions())] if renders else []
+    publish = [Item(Kind.PUBLISH, StepOptions())] if renders else []
+    after = [Item(Kind.HOLD, StepOptions()), *named[first:]] if tells and named[first:] else []
     return (*before, *named[:first], *publish, *after)
 
 

@@ -4,13 +4,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from sidecars.config_reloader.core.advance import Value, advanced, extract
-from sidecars.config_reloader.core.change import Change
-from sidecars.config_reloader.core.http_step import shown
-from sidecars.config_reloader.core.outcome import Outcome, Result
 from sidecars.config_reloader.core.steps import Confirm
+from sidecars.kit.notify.core.change import Change
+from sidecars.kit.notify.core.outcome import Outcome, Result
+from sidecars.kit.notify.core.request import shown
+from sidecars.kit.notify.webhook import fetch
 from sidecars.runtime.clock import monotonic
-
-from .webhook import fetch
 
 _LOOK_SECONDS = 5.0
 """The longest time for one look: a hung status page must not take all the time there is."""

@@ -4,35 +4,37 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from sidecars.config_reloader.core.advance import Value
-from sidecars.config_reloader.core.change import Change
-from sidecars.config_reloader.core.outcome import Outcome, Result
-from sidecars.config_reloader.core.steps import Confirm, Exec, Options, Signal, Validate, Webhook
+from sidecars.config_reloader.core.steps import Confirm, Validate
+from sidecars.kit.notify import exec as command
+from sidecars.kit.notify import signal as signalling
+from sidecars.kit.notify import webhook
+from sidecars.kit.notify.core.change import Change
+from sidecars.kit.notify.core.options import Exec, Signal, StepOptions, Webhook
+from sidecars.kit.notify.core.outcome import Outcome, Result
 from sidecars.runtime.settings.load import process_environment
 
-from . import confirm, webhook
-from . import exec as command
-from . import signal as signalling
+from . import confirm
 
 
-class Telling:
+class Notifier:
     """Attempts steps. Nothing here decides or repeats."""
 
-    async def act(self, step: Options, change: Change, tasks: asyncio.TaskGroup) -> Outcome:
+    async def act(self, step: StepOptions, change: Change, tasks: asyncio.TaskGroup) -> Outcome:
         """Attempt a step once. The group owns what may be left of it: the end of an answer that nobody waits for."""
         match step:
             case Validate():
                 return await self._validate(step, change)
             case Signal():
-                return await asyncio.to_thread(signalling.tell, step)
+                return await asyncio.to_thread(signalling.send, step)
             case Webhook():
                 return await webhook.call(step, change, tasks)
             case Exec():
-                return await command.run(step.command, change, step.timeout_seconds, process_environment())
+                return await command.run(step.command, change, step.timeout_seconds, _environment(change))
             case _:
                 raise TypeError(f"cannot attempt a {type(step).__name__}")
 
-    async def ready(self, step: Options) -> bool:
-        """Whether somebody is there to be told."""
+    async def ready(self, step: StepOptions) -> bool:
+        """Whether somebody is there to be notified."""
         match step:
             case Signal():
                 return await asyncio.to_thread(signalling.ready, step)
@@ -59,5 +61,11 @@ class Telling:
     async def _validate(self, step: Validate, change: Change) -> Outcome:
         if not step.command:
             return await webhook.ask(step, change)
-        outcome = await command.run(step.command, change, step.timeout_seconds, process_environment())
+        outcome = await command.run(step.command, change, step.timeout_seconds, _environment(change))
         return Outcome(Result.REJECTED, outcome.detail) if outcome.result is Result.FAILED else outcome
+
+
+def _environment(change: Change) -> dict[str, str]:
+    """What a command of ours gets: our own environment, and the content that it runs for."""
+    ours = {"CONFIG_RELOADER_HASH": change.hash, "CONFIG_RELOADER_CANDIDATE": change.candidate}
+    return {**process_environment(), **ours}

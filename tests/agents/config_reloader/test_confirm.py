@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from sidecars.config_reloader.core.advance import Value
-from sidecars.config_reloader.core.change import Change
-from sidecars.config_reloader.core.outcome import Outcome, Result
 from sidecars.config_reloader.core.steps import Confirm
 from sidecars.config_reloader.notifying.confirm import observe, wait
+from sidecars.kit.notify.core.change import Change
+from sidecars.kit.notify.core.outcome import Outcome, Result
 from tests.support.scripted_http import CUTS, HANGS, ScriptedHttp, answer, answer_json
 
 CHANGE = Change("0a1b", "/content")

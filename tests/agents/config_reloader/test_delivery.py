@@ -10,19 +10,20 @@ import msgspec
 import pytest
 
 from sidecars.config_reloader.core.advance import Value
-from sidecars.config_reloader.core.change import Change
-from sidecars.config_reloader.core.outcome import OK, Outcome, Result
 from sidecars.config_reloader.core.plan import HANGS_SECONDS, Verdict
-from sidecars.config_reloader.core.steps import Confirm, Exec, Options, Validate
+from sidecars.config_reloader.core.steps import Confirm, Validate
 from sidecars.config_reloader.delivery import Delivery
 from sidecars.config_reloader.mailbox import Order
 from sidecars.config_reloader.metrics import ReloaderMetrics
-from sidecars.config_reloader.notifying.notifier import Telling
+from sidecars.config_reloader.notifying.notifier import Notifier
 from sidecars.config_reloader.settings import ConfigReloaderSettings
 from sidecars.config_reloader.standing import Standing
 from sidecars.config_reloader.state import StateFile
 from sidecars.config_reloader.surroundings import Surroundings
 from sidecars.config_reloader.watching.detection import Detection
+from sidecars.kit.notify.core.change import Change
+from sidecars.kit.notify.core.options import Exec, StepOptions
+from sidecars.kit.notify.core.outcome import OK, Outcome, Result
 from sidecars.runtime import Context
 from sidecars.runtime.clock import monotonic
 from tests.support.context import context, passes
@@ -34,22 +35,22 @@ HOOK = {"webhook": {"url": "http://a"}}
 OTHER = {"webhook": {"url": "http://b"}}
 
 
-class Scripted(Telling):
+class Scripted(Notifier):
     """Answers by a script: `answer(step, change)` gives the outcome, after `takes` seconds."""
 
     def __init__(self) -> None:
         self.told: list[tuple[float, str]] = []
-        self.answer: Callable[[Options, Change], Outcome] = lambda _step, _change: OK
-        self.takes: Callable[[Options], float] = lambda _step: 0.0
+        self.answer: Callable[[StepOptions, Change], Outcome] = lambda _step, _change: OK
+        self.takes: Callable[[StepOptions], float] = lambda _step: 0.0
         self.is_ready = True
 
-    async def act(self, step: Options, change: Change, tasks: asyncio.TaskGroup) -> Outcome:
+    async def act(self, step: StepOptions, change: Change, tasks: asyncio.TaskGroup) -> Outcome:
         del tasks
         self.told.append((monotonic(), f"{getattr(step, 'url', type(step).__name__)} {change.hash}"))
         await passes(self.takes(step))
         return self.answer(step, change)
 
-    async def ready(self, step: Options) -> bool:
+    async def ready(self, step: StepOptions) -> bool:
         del step
         return self.is_ready
 
@@ -156,7 +157,7 @@ A, B = "http://a", "http://b"
 def hanging(stage: Stage, url: str = A, seconds: float = 10.0) -> None:
     """This target does not answer within its time-out."""
 
-    def hangs(step: Options) -> bool:
+    def hangs(step: StepOptions) -> bool:
         return getattr(step, "url", "") == url and monotonic() < 1000
 
     stage.telling.takes = lambda step: seconds if hangs(step) else 0.0

@@ -11,11 +11,11 @@ from sidecars.config_reloader.core.plan import Done, Plan, Verdict, items_of
 from sidecars.config_reloader.journey import Journey
 from sidecars.config_reloader.mailbox import Order
 from sidecars.config_reloader.metrics import ReloaderMetrics
-from sidecars.config_reloader.notifying.notifier import Telling
-from sidecars.config_reloader.rendering.generations import Generations
+from sidecars.config_reloader.notifying.notifier import Notifier
 from sidecars.config_reloader.settings import ConfigReloaderSettings
 from sidecars.config_reloader.surroundings import Surroundings
 from sidecars.config_reloader.watching.detection import Detection
+from sidecars.kit.generations import Generations
 from tests.support.context import context
 
 PATIENCE_SECONDS = 30.0
@@ -45,7 +45,7 @@ async def publishing(folder: Path) -> tuple[SlowGenerations, Surroundings, async
     ctx = context(name="config-reloader")
     metrics = ReloaderMetrics(ctx.metrics)
     detection = Detection(settings, ctx, metrics)
-    shared = Surroundings(ctx, metrics, detection, Telling(), settings.render)
+    shared = Surroundings(ctx, metrics, detection, Notifier(), settings.render)
     slow = shared.generations = SlowGenerations(str(output))
     digest, _ = await detection.contents()
     journey = Journey(shared, Order(digest, 0.0, 0.0), Plan(items_of((), renders=True)))

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from sidecars.config_reloader.agent import SIDECAR
-from sidecars.config_reloader.core.steps import OnFailure
 from sidecars.config_reloader.settings import ConfigReloaderSettings
+from sidecars.kit.notify.core.options import OnFailure
 from sidecars.runtime import SettingsError
 from sidecars.runtime.command.flags import parse_arguments
 from sidecars.runtime.settings.load import load

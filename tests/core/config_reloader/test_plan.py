@@ -4,7 +4,6 @@ import math
 
 import pytest
 
-from sidecars.config_reloader.core.outcome import OK, Outcome, Result
 from sidecars.config_reloader.core.plan import (
     HANGS_SECONDS,
     PATIENCE_SECONDS,
@@ -19,7 +18,9 @@ from sidecars.config_reloader.core.plan import (
     delay_seconds,
     items_of,
 )
-from sidecars.config_reloader.core.steps import Confirm, Exec, OnFailure, Options, Signal, Step, Validate, Webhook
+from sidecars.config_reloader.core.steps import Confirm, Step, Validate
+from sidecars.kit.notify.core.options import Exec, OnFailure, Signal, StepOptions, Webhook
+from sidecars.kit.notify.core.outcome import OK, Outcome, Result
 
 FAILED = Outcome(Result.FAILED, "answered 500")
 GONE = Outcome(Result.UNREACHABLE, "nobody listens")
@@ -184,7 +185,7 @@ def test_without_patience_nothing_is_tried_twice() -> None:
     ],
 )
 def test_the_pause_between_attempts_grows_up_to_a_cap(kind: Kind, result: Result, cap: float) -> None:
-    item = Item(kind, Options())
+    item = Item(kind, StepOptions())
     pauses = [delay_seconds(item, result, attempts, 0.999) for attempts in range(1, 60)]
     assert pauses[0] < 0.25
     assert pauses == sorted(pauses)
@@ -192,7 +193,7 @@ def test_the_pause_between_attempts_grows_up_to_a_cap(kind: Kind, result: Result
 
 
 def test_a_process_without_a_handler_is_looked_at_twice_a_second() -> None:
-    item = Item(Kind.SIGNAL, Options())
+    item = Item(Kind.SIGNAL, StepOptions())
     assert {delay_seconds(item, Result.UNREACHABLE, n, 0.1) for n in (1, 10, 100)} == {0.5}
 
 

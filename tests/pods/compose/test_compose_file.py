@@ -12,9 +12,9 @@ import msgspec
 import pytest
 import yaml
 
-from sidecars.config_reloader.core.process import Process
-from sidecars.config_reloader.core.selection import Found, select
 from sidecars.config_reloader.core.steps import Step
+from sidecars.kit.notify.core.process import Process
+from sidecars.kit.notify.core.selection import Match, select
 from tests.conftest import GiveUp
 from tests.pods.compose.conftest import OURS, succeeds
 
@@ -144,4 +144,4 @@ def test_the_reloader_finds_the_app_among_the_processes_of_the_pod() -> None:
         running(40, *python, "-m", "sidecars.devstack", *SERVICES["app"]["command"]),
     ]
     chosen = select(pod, step, 20, None)
-    assert (chosen.found, [process.pid for process in chosen.processes]) == (Found.YES, [40]), chosen.why
+    assert (chosen.found, [process.pid for process in chosen.processes]) == (Match.YES, [40]), chosen.why

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from sidecars.config_reloader.core.outcome import Outcome, Result
-from sidecars.config_reloader.core.selection import Found
-from sidecars.config_reloader.core.steps import Signal
-from sidecars.config_reloader.notifying.processes import read, read_pidfile, scan
-from sidecars.config_reloader.notifying.signal import deliver, findings, look, ready, tell
+from sidecars.kit.notify.core.options import Signal
+from sidecars.kit.notify.core.outcome import Outcome, Result
+from sidecars.kit.notify.core.selection import Match
+from sidecars.kit.notify.processes import read, read_pidfile, scan
+from sidecars.kit.notify.signal import deliver, findings, ready, search, send
 from tests.support.app_process import AppProcess, MadeUpProc, ask
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become other users")
@@ -47,7 +47,7 @@ def pod(first: str) -> Iterator[tuple[str, ...]]:
 
 def test_the_app_gets_its_signal_once_and_is_named() -> None:
     with AppProcess(name()) as app:
-        assert tell(Signal(process=name())) == Outcome(Result.OK, f"SIGHUP to {app.pid} ({name()})")
+        assert send(Signal(process=name())) == Outcome(Result.OK, f"SIGHUP to {app.pid} ({name()})")
         assert app.received() == [f"{app.pid} 1"]
 
 
@@ -55,7 +55,7 @@ def test_only_the_master_is_signalled_not_its_workers() -> None:
     with AppProcess(name(), workers=2) as app:
         workers = [p for p in scan("/proc").processes if p.ppid == app.pid]
         assert [p.comm for p in workers] == [name()] * 2
-        assert tell(Signal(comm=name())).ok
+        assert send(Signal(comm=name())).ok
         assert app.received() == [f"{app.pid} 1"]
 
 
@@ -63,42 +63,42 @@ def test_a_process_without_a_handler_stays_alive_and_is_told_once_it_has_one() -
     step = Signal(process=name())
     with AppProcess(name(), "none") as app:
         assert not ready(step)
-        outcome = tell(step)
+        outcome = send(step)
         assert outcome.result is Result.UNREACHABLE
         assert "has no handler for SIGHUP yet, it would be killed: waiting" in outcome.detail
         assert app.alive
         app.install_handler()
         assert ready(step)
-        assert tell(step).ok
+        assert send(step).ok
         assert app.received() == [f"{app.pid} 1"]
 
 
 def test_a_process_that_ignores_the_signal_is_not_told() -> None:
     with AppProcess(name(), "ignored"):
-        assert "ignores SIGHUP" in tell(Signal(process=name())).detail
+        assert "ignores SIGHUP" in send(Signal(process=name())).detail
 
 
 def test_a_process_that_blocks_the_signal_to_wait_for_it_is_told() -> None:
     with AppProcess(name(), "blocked") as app:
-        assert tell(Signal(process=name())).ok
+        assert send(Signal(process=name())).ok
         assert app.received() == [f"{app.pid} 1"]
 
 
 def test_a_signal_that_means_the_end_needs_no_handler() -> None:
     with AppProcess(name()) as app:
-        assert tell(Signal(process=name(), signal="TERM")).detail == f"SIGTERM to {app.pid} ({name()})"
+        assert send(Signal(process=name(), signal="TERM")).detail == f"SIGTERM to {app.pid} ({name()})"
         assert not app.alive
 
 
 def test_who_says_so_may_signal_without_a_handler() -> None:
     with AppProcess(name(), "none") as app:
-        assert tell(Signal(process=name(), require_handler=False)).ok
+        assert send(Signal(process=name(), require_handler=False)).ok
         assert not app.alive
 
 
 def test_of_two_apps_neither_is_signalled_until_the_choice_is_narrowed() -> None:
     with AppProcess(name()) as one, AppProcess(name()) as two:
-        outcome = tell(Signal(process=name()))
+        outcome = send(Signal(process=name()))
         assert outcome.result is Result.UNREACHABLE
         assert str(one.pid) in outcome.detail
         assert str(two.pid) in outcome.detail
@@ -106,7 +106,7 @@ def test_of_two_apps_neither_is_signalled_until_the_choice_is_narrowed() -> None
 
 
 def test_nobody_of_that_name_is_unreachable() -> None:
-    outcome = tell(Signal(process="no-such-app-anywhere"))
+    outcome = send(Signal(process="no-such-app-anywhere"))
     assert outcome.result is Result.UNREACHABLE
     assert "cannot find a process that fits process 'no-such-app-anywhere'" in outcome.detail
 
@@ -118,7 +118,7 @@ def test_a_pidfile_names_the_process(tmp_path: Path, text: str, found: bool) -> 
     with AppProcess(name()) as app:
         file = tmp_path / "app.pid"
         file.write_text(text.format(app.pid))
-        outcome = tell(Signal(pidfile=str(file)))
+        outcome = send(Signal(pidfile=str(file)))
         assert outcome.result is (Result.OK if found else Result.UNREACHABLE)
         assert app.received() == [f"{app.pid} 1"] * found
 
@@ -128,7 +128,7 @@ def test_a_pidfile_older_than_its_process_is_stale(tmp_path: Path) -> None:
     with AppProcess(name()) as app:
         file.write_text(str(app.pid))
         os.utime(file, (0, os.stat(file).st_mtime - 60))
-        outcome = tell(Signal(pidfile=str(file)))
+        outcome = send(Signal(pidfile=str(file)))
         assert outcome.result is Result.UNREACHABLE
         assert "started after the file was written" in outcome.detail
         assert app.received() == []
@@ -143,20 +143,20 @@ def test_a_pidfile_that_cannot_be_used_is_said_and_does_not_hang(tmp_path: Path)
         ("missing", Result.UNREACHABLE, "there is no"),
         (".", Result.DENIED, "not a regular file"),
     ):
-        outcome = tell(Signal(pidfile=str(tmp_path / which)))
+        outcome = send(Signal(pidfile=str(tmp_path / which)))
         assert (outcome.result, word in outcome.detail) == (result, True), outcome
 
 
 def test_nothing_is_shown_of_a_pidfile_that_is_something_else(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("hunter2")
-    assert "hunter2" not in tell(Signal(pidfile=str(tmp_path / "secret"))).detail
+    assert "hunter2" not in send(Signal(pidfile=str(tmp_path / "secret"))).detail
     assert read_pidfile(str(tmp_path / "secret")) is None
 
 
 def test_a_process_that_ended_between_the_look_and_the_signal_is_unreachable() -> None:
     step = Signal(process=name())
     with AppProcess(name()):
-        seen = look(step)
+        seen = search(step)
     assert deliver(step, seen).result is Result.UNREACHABLE
 
 
@@ -164,8 +164,8 @@ def test_a_number_that_went_to_another_process_gets_nothing(tmp_path: Path) -> N
     proc, step = MadeUpProc(tmp_path), Signal(process="app")
     with AppProcess(name()) as other:
         proc.add(other.pid, "app", ["app"], start_time=100)
-        seen = look(step, proc.path)
-        assert seen.selection.found is Found.YES
+        seen = search(step, proc.path)
+        assert seen.selection.found is Match.YES
         proc.add(other.pid, "app", ["app"], start_time=200)
         assert deliver(step, seen, proc.path).result is Result.UNREACHABLE
         assert other.received() == []
@@ -175,7 +175,7 @@ def test_a_handler_that_is_gone_at_the_second_look_is_not_trusted(tmp_path: Path
     proc, step = MadeUpProc(tmp_path), Signal(process="app")
     with AppProcess(name()) as app:
         proc.add(app.pid, "app", ["app"])
-        seen = look(step, proc.path)
+        seen = search(step, proc.path)
         proc.add(app.pid, "app", ["app"], caught=0)
         assert deliver(step, seen, proc.path).result is Result.UNREACHABLE
         assert app.received() == []
@@ -206,10 +206,10 @@ def test_without_pidfd_the_process_is_looked_at_again_and_signalled(
     without_pidfd(monkeypatch, error)
     proc, step = MadeUpProc(tmp_path), Signal(process="app")
     with AppProcess(name()) as app:
-        assert tell(Signal(process=name())).ok
+        assert send(Signal(process=name())).ok
         assert app.received() == [f"{app.pid} 1"]
         proc.add(app.pid, "app", ["app"])
-        seen = look(step, proc.path)
+        seen = search(step, proc.path)
         proc.add(app.pid, "app", ["app"], start_time=200)
         assert deliver(step, seen, proc.path).result is Result.UNREACHABLE
         assert app.received() == []
@@ -231,7 +231,7 @@ def test_who_may_signal_and_what_is_said_if_not(app_uid: int, uid: int, prefix: 
     with AppProcess(name(), uid=app_uid) as app:
         found = ask("findings", step, uid=uid, prefix=prefix)
         assert app.received() == []  # a check sends nothing
-        outcome = ask("tell", step, uid=uid, prefix=prefix)
+        outcome = ask("send", step, uid=uid, prefix=prefix)
         assert app.received() == [f"{app.pid} 1"] * may
     assert outcome["result"] == ("ok" if may else "denied")
     assert [level for level, _ in found] == ["ok" if may else "error"]
@@ -247,7 +247,7 @@ def test_who_may_signal_and_what_is_said_if_not(app_uid: int, uid: int, prefix: 
 def test_hidden_processes_are_mentioned() -> None:
     script = 'mount -t proc -o hidepid=2 proc /proc; "$@"; exit $?'  # the shell, PID 1, is root's
     outcome = ask(
-        "tell", Signal(process="x"), uid=OTHER, prefix=("unshare", "-p", "-f", "-m", "sh", "-c", script, "sh")
+        "send", Signal(process="x"), uid=OTHER, prefix=("unshare", "-p", "-f", "-m", "sh", "-c", script, "sh")
     )
     assert "hidepid" in outcome["detail"]
 
@@ -256,11 +256,11 @@ def test_hidden_processes_are_mentioned() -> None:
 def test_in_a_pod_the_pause_process_is_never_signalled() -> None:
     with pod("pause") as inside, AppProcess("app", prefix=inside) as app:
         for step in (Signal(process="pause"), Signal(comm="pause"), Signal(comm="pause", require_handler=False)):
-            outcome = ask("tell", step, prefix=inside)
+            outcome = ask("send", step, prefix=inside)
             assert outcome["result"] == "unreachable"
             assert "1 (pause) does, but is the pause process of the pod, not the app" in outcome["detail"]
             assert [level for level, _ in ask("findings", step, prefix=inside)] == ["error"]
-        assert ask("tell", Signal(process="app"), prefix=inside)["detail"] == f"SIGHUP to {app.pid} (app)"
+        assert ask("send", Signal(process="app"), prefix=inside)["detail"] == f"SIGHUP to {app.pid} (app)"
 
 
 @OWN_NAMESPACE
@@ -271,7 +271,7 @@ def test_any_process_of_a_pod_that_handles_the_signal_is_signalled() -> None:
         AppProcess("two", prefix=inside) as two,
         AppProcess("three", "none", prefix=inside) as three,
     ):
-        outcome = ask("tell", Signal(process="any"), prefix=inside)
+        outcome = ask("send", Signal(process="any"), prefix=inside)
         assert outcome["detail"] == f"SIGHUP to {one.pid} (one), {two.pid} (two)"
         assert one.received() == [f"{one.pid} 1"]
         assert two.received() == [f"{two.pid} 1"]
@@ -286,7 +286,7 @@ def test_if_one_of_any_may_not_be_signalled_none_is() -> None:
         AppProcess("one", prefix=inside, uid=OTHER) as one,
         AppProcess("two", prefix=inside, uid=ANOTHER),
     ):
-        assert ask("tell", Signal(process="any"), prefix=inside, uid=OTHER)["result"] == "denied"
+        assert ask("send", Signal(process="any"), prefix=inside, uid=OTHER)["result"] == "denied"
         assert one.received() == []
 
 
@@ -315,7 +315,7 @@ def test_a_check_says_that_the_process_namespace_is_not_shared() -> None:
 
 @OWN_NAMESPACE
 def test_a_process_that_is_not_found_says_that_the_process_namespace_is_not_shared() -> None:
-    told = ask("tell", Signal(process="app"), prefix=NAMESPACE)
+    told = ask("send", Signal(process="app"), prefix=NAMESPACE)
     assert told["result"] == "unreachable"
     assert "there are only our own processes: set shareProcessNamespace: true" in told["detail"]
 
@@ -323,7 +323,7 @@ def test_a_process_that_is_not_found_says_that_the_process_namespace_is_not_shar
 def test_among_other_processes_than_those_of_a_pod_the_namespace_is_named_too(tmp_path: Path) -> None:
     proc = MadeUpProc(tmp_path)
     proc.add(1, "systemd")
-    outcome = tell(Signal(process="nobody-is-called-so"), str(tmp_path))
+    outcome = send(Signal(process="nobody-is-called-so"), str(tmp_path))
     assert outcome.result is Result.UNREACHABLE
     assert "only with shareProcessNamespace: true" in outcome.detail
 
@@ -349,10 +349,10 @@ def test_a_check_says_what_would_be_signalled(
 
 def test_a_proc_of_another_namespace_is_not_used(tmp_path: Path) -> None:
     (tmp_path / "self").symlink_to("1")
-    outcome = tell(Signal(process="app"), str(tmp_path))
+    outcome = send(Signal(process="app"), str(tmp_path))
     assert outcome.result is Result.DENIED
     assert "another process namespace" in outcome.detail
-    assert tell(Signal(process="app"), str(tmp_path / "nowhere")).result is Result.DENIED
+    assert send(Signal(process="app"), str(tmp_path / "nowhere")).result is Result.DENIED
 
 
 def test_names_and_command_lines_may_hold_anything(tmp_path: Path) -> None:
@@ -428,7 +428,7 @@ def test_a_real_java_virtual_machine_is_known_and_warned_of(tmp_path: Path) -> N
         assert shell.stdout.readline() == "up\n"
         step = Signal(pidfile=str(pidfile))
         assert "Java virtual machine" in "".join(text for _, text in findings(step))
-        outcome = tell(step)
+        outcome = send(step)
         assert outcome.ok, outcome
         assert "Java virtual machine" in outcome.doubt
         assert shell.stdout.read() == ""  # it has ended

@@ -1,14 +1,12 @@
-"""What can be said of an HTTP step without a file and without a network: whether it can work, and how its address is
-shown.
-"""
+"""Say of an HTTP request, without a file and without a network, whether it can work, and how its address is shown."""
 
 import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from .advance import faults
-from .status_set import parse
-from .steps import Call, Confirm, Http
+from sidecars.kit.http_match import parse
+
+from .options import Call, Http
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FRAMING = frozenset({"content-length", "transfer-encoding"})
@@ -54,8 +52,6 @@ def _problems(step: Http) -> Iterator[tuple[str, str, str]]:
         yield "unix_socket", f"it is longer than {_SOCKET_PATH_BYTES} bytes", "use a shorter path"
     if isinstance(step, Call) and step.body and step.body_file:
         yield "body_file", "there is a body too", "keep one of them"
-    if isinstance(step, Confirm):
-        yield from faults(step)
 
 
 def _identity_problems(step: Http) -> Iterator[tuple[str, str, str]]:

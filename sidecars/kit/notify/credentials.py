@@ -10,9 +10,10 @@ import ssl
 import stat
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
-from sidecars.config_reloader.core.change import Change
-from sidecars.config_reloader.core.steps import Http
 from sidecars.kit.tls import trusting
+
+from .core.change import Change
+from .core.options import Http
 
 _SECRET_BYTES = 64 << 10
 _CERTIFICATES_BYTES = 4 << 20

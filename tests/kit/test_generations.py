@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecars.config_reloader.rendering.generations import Generations
+from sidecars.kit.generations import Generations
 from sidecars.runtime.errors import Permanent
 
 ONE = {"app.conf": b"one", "gone.conf": b"1", "conf.d/a/site": b"one", "old.d/x": b"1"}
@@ -262,7 +262,7 @@ def test_a_write_that_fails_half_way_leaves_nothing_behind(generations: Generati
 
 FULL_DISK = """
 import errno, os, sys
-from sidecars.config_reloader.rendering.generations import Generations
+from sidecars.kit.generations import Generations
 one, two = {"app.conf": b"one"}, {f"f{n}": bytes(4000) for n in range(int(sys.argv[2]))}
 generations = Generations(sys.argv[1], 0o644)
 path = generations.stage(one); generations.publish(path); generations.keep(path)
@@ -295,8 +295,8 @@ def test_a_full_disk_leaves_the_last_good_generation(tmp_path: Path, options: st
 # before its n-th call that touches the file system; until a child came through.
 DYING = """
 import os, sys
-from sidecars.config_reloader.rendering.generations import Generations
-from tests.agents.config_reloader.test_generations import ONE, THREE, TWO, published
+from sidecars.kit.generations import Generations
+from tests.kit.test_generations import ONE, THREE, TWO, published
 
 def child(output, last):
     calls = 0
@@ -325,7 +325,7 @@ for step in range(10_000):
 
 
 def test_a_process_killed_anywhere_leaves_one_whole_generation_to_start_from(tmp_path: Path) -> None:
-    root = Path(__file__).resolve().parents[3]
+    root = Path(__file__).resolve().parents[2]
     done = subprocess.run([sys.executable, "-c", DYING, str(tmp_path)], cwd=root, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
     outputs = sorted(tmp_path.iterdir(), key=lambda path: int(path.name))

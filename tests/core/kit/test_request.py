@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from sidecars.config_reloader.core import http_step
-from sidecars.config_reloader.core.steps import Call, Confirm, Http
+from sidecars.kit.notify.core import request
+from sidecars.kit.notify.core.options import Call, Http
 
 SECRET = "planted-4711"
 SHOWN = {
@@ -17,7 +17,7 @@ SHOWN = {
     "http://user:12?ss@host/": "http://...",
     "http://[::1/": "(an address that cannot be read)",
 }
-GOOD: dict[str, Any] = {"url": "http://h/", "metric": "up"}
+GOOD: dict[str, Any] = {"url": "http://h/"}
 PROBLEMS: list[tuple[type[Http], dict[str, Any], list[str]]] = [
     (Call, {}, []),
     (
@@ -25,7 +25,6 @@ PROBLEMS: list[tuple[type[Http], dict[str, Any], list[str]]] = [
         {"url": "https://[::1]:8443/x?{hash}", "headers": {"X-A": "{hash}", "Y": ""}, "body_file": "{candidate}/a"},
         [],
     ),
-    (Confirm, {}, []),
     *(
         (Call, {"url": url}, ["url"])
         for url in ("", "h:80", "ftp://h/", "http://", "http:///p", "http://h:x/", "http://h:0/")
@@ -43,13 +42,12 @@ PROBLEMS: list[tuple[type[Http], dict[str, Any], list[str]]] = [
     (Call, {"ca_file": "c", "server_name": "s"}, ["ca_file", "server_name"]),
     (Call, {"url": "https://h", "client_key_file": "k"}, ["client_key_file"]),
     (Call, {"unix_socket": "/" + "s" * 107}, ["unix_socket"]),
-    (Confirm, {"metric": "1st"}, ["metric"]),
 ]
 
 
 @pytest.mark.parametrize(("url", "text"), SHOWN.items())
 def test_an_address_is_shown_without_what_may_be_secret(url: str, text: str) -> None:
-    assert http_step.shown(url) == text
+    assert request.shown(url) == text
 
 
 @pytest.mark.parametrize(("kind", "options", "fields"), PROBLEMS)
@@ -57,6 +55,6 @@ def test_what_can_never_work_is_a_problem_of_its_field(
     kind: type[Http], options: dict[str, Any], fields: list[str]
 ) -> None:
     known = {name: value for name, value in GOOD.items() if name in kind.__struct_fields__}
-    found = list(http_step.problems(kind(**(known | options))))
+    found = list(request.problems(kind(**(known | options))))
     assert [field for field, _, _ in found] == fields
     assert SECRET not in str(found)

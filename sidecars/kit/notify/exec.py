@@ -15,8 +15,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Literal, Self
 
-from sidecars.config_reloader.core.change import Change
-from sidecars.config_reloader.core.outcome import Outcome, Result, one_line
+from .core.change import Change
+from .core.outcome import Outcome, Result, one_line
 
 _KEPT_BYTES = 4096
 _READ_BYTES = 1 << 16  # what a pipe holds: pipe(7)
@@ -32,16 +32,16 @@ _NO_VERDICT = _CUT_SHORT | {os.EX_TEMPFAIL}
 
 
 async def run(command: tuple[str, ...], change: Change, timeout_seconds: float, environ: Mapping[str, str]) -> Outcome:
-    """Run the command to its end, without a shell and without input; `environ` and two variables of ours are its
-    environment. What it started and left in its process group ends with it: at the latest 2 s after the time-out, and
-    at once when we are cancelled. FAILED for an exit status other than 0, DENIED when it cannot be started, UNREACHABLE
-    when it cannot be started just now, somebody ended it, or it says that it cannot say now (75).
+    """Run the command to its end, without a shell and without input; `environ` is its whole environment.
+
+    What it started and left in its process group ends with it: at the latest 2 s after the time-out, and at once when
+    we are cancelled. FAILED for an exit status other than 0, DENIED when it cannot be started, UNREACHABLE when it
+    cannot be started just now, somebody ended it, or it says that it cannot say now (75).
     """
     arguments = [change.fill(argument) for argument in command]
-    variables = {**environ, "CONFIG_RELOADER_HASH": change.hash, "CONFIG_RELOADER_CANDIDATE": change.candidate}
     try:
         with _Tail() as stdout, _Tail() as stderr:
-            child = _Child(_start(arguments, variables, (stdout.entry, stderr.entry)))
+            child = _Child(_start(arguments, environ, (stdout.entry, stderr.entry)))
             stdout.close_entry()
             stderr.close_entry()
             in_time = await _supervise(child, timeout_seconds)

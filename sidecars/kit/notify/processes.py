@@ -5,11 +5,12 @@ import stat
 import time
 from dataclasses import dataclass
 
-from sidecars.config_reloader.core.permissions import Credentials
-from sidecars.config_reloader.core.process import Process
-from sidecars.config_reloader.core.selection import PidFile
 from sidecars.declaration import declared_names
 from sidecars.runtime.clock import now
+
+from .core.permissions import Credentials
+from .core.process import Process
+from .core.selection import PidFile
 
 _KERNEL_THREAD = 0x00200000  # PF_KTHREAD, linux/sched.h
 _PARENT, _TERMINAL, _FLAGS, _START_TIME = 1, 4, 6, 19

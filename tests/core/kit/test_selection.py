@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from sidecars.config_reloader.core.process import Process
-from sidecars.config_reloader.core.selection import Found, PidFile, Selection, number, select
-from sidecars.config_reloader.core.steps import Signal
+from sidecars.kit.notify.core.options import Signal
+from sidecars.kit.notify.core.process import Process
+from sidecars.kit.notify.core.selection import Match, PidFile, Selection, number, select
 
 OWN = 20
 HUP = 1 << (signal.SIGHUP - 1)
@@ -33,7 +33,7 @@ NGINX = (MASTER, *WORKERS)
 
 def chosen(selection: Selection) -> list[int]:
     """The ids of what is signalled."""
-    return [p.pid for p in selection.processes] if selection.found is Found.YES else []
+    return [p.pid for p in selection.processes] if selection.found is Match.YES else []
 
 
 def pick(*processes: Process, file: PidFile | None = None, **wanted: Any) -> list[int]:
@@ -192,7 +192,7 @@ def test_of_several_none_is_chosen_and_all_are_listed_without_their_secrets() ->
         process(33, "python3", "python3", "redis://me:hunter2@db"),
     )
     selection = select((*POD, *apps), Signal(process="python3"), OWN)
-    assert selection.found is Found.AMBIGUOUS
+    assert selection.found is Match.AMBIGUOUS
     assert "hunter2" not in selection.why
     for words in (
         "30: python3 /srv/web.py (uid 7)",
@@ -209,41 +209,41 @@ def test_many_that_fit_do_not_make_a_long_text() -> None:
     assert len(selection.why) < 1000
 
 
-HANDLING: dict[str, tuple[dict[str, int], dict[str, Any], Found, str]] = {
-    "caught": ({"caught": HUP}, {}, Found.YES, ""),
-    "blocked": ({"caught": 0, "blocked": HUP}, {}, Found.YES, ""),
-    "none": ({"caught": 0}, {}, Found.UNHANDLED, "has no handler for SIGHUP yet, it would be killed: waiting"),
-    "another signal's": ({"caught": HUP << 1}, {}, Found.UNHANDLED, "no handler for SIGHUP"),
-    "ignored": ({"caught": 0, "ignored": HUP}, {}, Found.UNHANDLED, "ignores SIGHUP"),
-    "a harmless one": ({"caught": 0}, {"signal": "WINCH"}, Found.UNHANDLED, "no handler for SIGWINCH yet: waiting"),
-    "none is needed": ({"caught": 0}, {"require_handler": False}, Found.YES, ""),
-    "the end": ({"caught": 0}, {"signal": "TERM"}, Found.YES, ""),
-    "the end, with care": ({"caught": 0}, {"signal": "15", "require_handler": True}, Found.UNHANDLED, "SIGTERM"),
+HANDLING: dict[str, tuple[dict[str, int], dict[str, Any], Match, str]] = {
+    "caught": ({"caught": HUP}, {}, Match.YES, ""),
+    "blocked": ({"caught": 0, "blocked": HUP}, {}, Match.YES, ""),
+    "none": ({"caught": 0}, {}, Match.UNHANDLED, "has no handler for SIGHUP yet, it would be killed: waiting"),
+    "another signal's": ({"caught": HUP << 1}, {}, Match.UNHANDLED, "no handler for SIGHUP"),
+    "ignored": ({"caught": 0, "ignored": HUP}, {}, Match.UNHANDLED, "ignores SIGHUP"),
+    "a harmless one": ({"caught": 0}, {"signal": "WINCH"}, Match.UNHANDLED, "no handler for SIGWINCH yet: waiting"),
+    "none is needed": ({"caught": 0}, {"require_handler": False}, Match.YES, ""),
+    "the end": ({"caught": 0}, {"signal": "TERM"}, Match.YES, ""),
+    "the end, with care": ({"caught": 0}, {"signal": "15", "require_handler": True}, Match.UNHANDLED, "SIGTERM"),
 }
 
 
 @pytest.mark.parametrize(("masks", "wanted", "found", "words"), HANDLING.values(), ids=HANDLING.keys())
 def test_a_process_is_told_only_when_it_handles_the_signal(
-    masks: dict[str, int], wanted: dict[str, Any], found: Found, words: str
+    masks: dict[str, int], wanted: dict[str, Any], found: Match, words: str
 ) -> None:
     selection = select((*POD, process(30, "app", **masks)), Signal(process="app", **wanted), OWN)
     assert selection.found is found
     assert words in selection.why
 
 
-WHY: dict[str, tuple[dict[str, Any], tuple[Process, ...], Found, str]] = {
-    "nobody": ({"process": "app", "uid": 5}, (), Found.ABSENT, "cannot find a process that fits process 'app', uid 5"),
-    "pause": ({"comm": "pause"}, (), Found.REFUSED, "1 (pause) does, but is the pause process of the pod, not the app"),
-    "ended": ({"comm": "app"}, (process(30, "app", state="Z"),), Found.ABSENT, "30 (app) does, but has ended"),
-    "our own name": ({"comm": "python3"}, (), Found.ABSENT, "20 (python3) does, but is this sidecar itself"),
-    "a name in arguments only": ({"process": "--process=nginx"}, (), Found.ABSENT, "fits process '--process=nginx'"),
-    "a name with a line feed": ({"uid": 5}, (process(30, "a\nb", uid=5, caught=0),), Found.UNHANDLED, "30 (a?b)"),
+WHY: dict[str, tuple[dict[str, Any], tuple[Process, ...], Match, str]] = {
+    "nobody": ({"process": "app", "uid": 5}, (), Match.ABSENT, "cannot find a process that fits process 'app', uid 5"),
+    "pause": ({"comm": "pause"}, (), Match.REFUSED, "1 (pause) does, but is the pause process of the pod, not the app"),
+    "ended": ({"comm": "app"}, (process(30, "app", state="Z"),), Match.ABSENT, "30 (app) does, but has ended"),
+    "our own name": ({"comm": "python3"}, (), Match.ABSENT, "20 (python3) does, but is this sidecar itself"),
+    "a name in arguments only": ({"process": "--process=nginx"}, (), Match.ABSENT, "fits process '--process=nginx'"),
+    "a name with a line feed": ({"uid": 5}, (process(30, "a\nb", uid=5, caught=0),), Match.UNHANDLED, "30 (a?b)"),
 }
 
 
 @pytest.mark.parametrize(("wanted", "processes", "found", "words"), WHY.values(), ids=WHY.keys())
 def test_the_reason_is_said_in_words(
-    wanted: dict[str, Any], processes: tuple[Process, ...], found: Found, words: str
+    wanted: dict[str, Any], processes: tuple[Process, ...], found: Match, words: str
 ) -> None:
     selection = select((*POD, *processes), Signal(**wanted), OWN)
     assert selection.found is found
@@ -259,7 +259,7 @@ def test_the_pause_process_is_known_by_its_number_and_name(comm: str) -> None:
 
 def test_parents_that_form_a_ring_do_not_hang() -> None:
     ring = (process(30, "app", ppid=31), process(31, "app", ppid=30), process(OWN, "x", ppid=OWN))
-    assert select(ring, Signal(process="app"), OWN).found is not Found.YES
+    assert select(ring, Signal(process="app"), OWN).found is not Match.YES
 
 
 @pytest.mark.parametrize(

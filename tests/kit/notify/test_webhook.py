@@ -1,4 +1,4 @@
-"""Telling and asking by HTTP, against real sockets."""
+"""Notify and ask by HTTP, against real sockets."""
 
 import asyncio
 import base64
@@ -12,10 +12,11 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
 
-from sidecars.config_reloader.core.change import Change
-from sidecars.config_reloader.core.outcome import Outcome, Result
-from sidecars.config_reloader.core.steps import Call, Confirm, Http, Validate, Webhook
-from sidecars.config_reloader.notifying import webhook
+from sidecars.config_reloader.core.steps import Confirm, Validate
+from sidecars.kit.notify import webhook
+from sidecars.kit.notify.core.change import Change
+from sidecars.kit.notify.core.options import Call, Http, Webhook
+from sidecars.kit.notify.core.outcome import Outcome, Result
 from tests.support.names import LOCALHOST
 from tests.support.scripted_http import CUTS, DEAF, HANGS, RESETS, Play, ScriptedHttp, Tls, answer
 

@@ -21,14 +21,14 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.tracing import Trace
 
 from sidecars import __version__
-from sidecars.config_reloader.core.change import Change
-from sidecars.config_reloader.core.http_step import shown
-from sidecars.config_reloader.core.outcome import Outcome, Result, one_line
-from sidecars.config_reloader.core.status_set import parse
-from sidecars.config_reloader.core.steps import Call, Http, Validate
+from sidecars.kit.http_match import parse
 from sidecars.runtime.clock import monotonic
 
 from . import credentials
+from .core.change import Change
+from .core.options import Call, Http
+from .core.outcome import Outcome, Result, one_line
+from .core.request import shown
 
 _UNREAD_BYTES, _FETCHED_BYTES, _SENT_BYTES = 64 << 10, 4 << 20, 16 << 20
 _LISTENING_SECONDS = 2.0
@@ -74,7 +74,7 @@ async def call(step: Call, change: Change, tasks: asyncio.TaskGroup | None = Non
     return Outcome(Result.UNREACHABLE, outcome.detail) if waits else outcome
 
 
-async def ask(step: Validate, change: Change) -> Outcome:
+async def ask(step: Call, change: Change) -> Outcome:
     """Ask by one request whether the content is good: REJECTED unless the answer is an expected one, or says that
     nobody looked.
     """
@@ -141,7 +141,7 @@ async def _send(request: _Request) -> _Answer | Outcome:
 async def _exchange(request: _Request) -> _Answer:
     step, change = request.step, request.change
     deadline = monotonic() + request.timeout_seconds
-    headers = {"Accept-Encoding": "identity", "User-Agent": f"sidecars-config-reloader/{__version__}"}
+    headers = {"Accept-Encoding": "identity", "User-Agent": f"sidecars/{__version__}"}
     headers |= {name: change.fill(value) for name, value in step.headers.items()}
     if authorization := credentials.authorization(step):
         headers["Authorization"] = authorization

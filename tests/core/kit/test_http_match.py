@@ -2,7 +2,7 @@
 
 import pytest
 
-from sidecars.config_reloader.core.status_set import parse
+from sidecars.kit.http_match import parse
 
 SETS: list[tuple[tuple[str, ...], set[int], str]] = [
     (("200",), {200}, "200"),

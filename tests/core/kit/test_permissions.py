@@ -2,8 +2,8 @@
 
 import pytest
 
-from sidecars.config_reloader.core.permissions import Credentials, explain, explain_uid, may_signal, may_signal_uid
-from sidecars.config_reloader.core.process import Process
+from sidecars.kit.notify.core.permissions import Credentials, explain, explain_uid, may_signal, may_signal_uid
+from sidecars.kit.notify.core.process import Process
 
 KILL = 1 << 5
 ALL_BUT_KILL = (1 << 41) - 1 - KILL

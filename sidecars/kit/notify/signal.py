@@ -9,21 +9,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from sidecars.config_reloader.core.outcome import Outcome, Result
-from sidecars.config_reloader.core.permissions import explain, explain_uid, may_signal, may_signal_uid
-from sidecars.config_reloader.core.process import Process, ancestry
-from sidecars.config_reloader.core.selection import Found, PidFile, Selection, doubt, needs_handler, number, select
-from sidecars.config_reloader.core.steps import Signal
-
+from .core.options import Signal
+from .core.outcome import Outcome, Result
+from .core.permissions import explain, explain_uid, may_signal, may_signal_uid
+from .core.process import Process, ancestry
+from .core.selection import Match, PidFile, Selection, doubt, needs_handler, number, select
 from .processes import Table, read, read_pidfile, scan
 
 Finding = tuple[Literal["ok", "warning", "error"], str]
 
-__all__ = ["Look", "deliver", "findings", "look", "number", "ready", "tell"]
+__all__ = ["Search", "deliver", "findings", "number", "ready", "search", "send"]
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Search:
     """One look at all processes, and what follows for the step. `table`: None when /proc cannot be read. `denied`: that
     or the pidfile cannot be read.
     """
@@ -37,44 +36,44 @@ class _GoneError(Exception):
     """The process that was chosen is not there any more, or not as it was."""
 
 
-def tell(step: Signal, proc: str = "/proc") -> Outcome:
+def send(step: Signal, proc: str = "/proc") -> Outcome:
     """Signal the process that the step names. OK, DENIED (EPERM; /proc or the pidfile cannot be read), FAILED (another
     error of the kernel), else UNREACHABLE: no such process, no handler yet, or several that fit.
     """
-    return deliver(step, look(step, proc), proc)
+    return deliver(step, search(step, proc), proc)
 
 
 def ready(step: Signal, proc: str = "/proc") -> bool:
-    """Whether `tell` would find a process to signal now."""
-    return look(step, proc).selection.found is Found.YES
+    """Whether `send` would find a process to signal now."""
+    return search(step, proc).selection.found is Match.YES
 
 
-def look(step: Signal, proc: str = "/proc") -> Look:
-    """Look for the process that the step names. Sends nothing, raises nothing."""
+def search(step: Signal, proc: str = "/proc") -> Search:
+    """Search for the process that the step names. Sends nothing, raises nothing."""
     try:
         table = scan(proc)
     except OSError as error:
         why = f"cannot read the processes in {proc}: {_reason(error)}"
-        return Look(Selection(Found.REFUSED, (), why), denied=True)
+        return Search(Selection(Match.REFUSED, (), why), denied=True)
     file: PidFile | None = None
     try:
         if step.pidfile and (file := read_pidfile(step.pidfile)) is None:
-            return Look(
-                Selection(Found.ABSENT, (), f"cannot find the process: {step.pidfile} holds no process id"), table
+            return Search(
+                Selection(Match.ABSENT, (), f"cannot find the process: {step.pidfile} holds no process id"), table
             )
     except FileNotFoundError:
-        return Look(Selection(Found.ABSENT, (), f"cannot find the process: there is no {step.pidfile} yet"), table)
+        return Search(Selection(Match.ABSENT, (), f"cannot find the process: there is no {step.pidfile} yet"), table)
     except OSError as error:
         why = f"cannot read the pidfile {step.pidfile}: {_reason(error)}"
-        return Look(Selection(Found.REFUSED, (), why), table, denied=True)
-    return Look(select(table.processes, step, table.own_pid, file), table)
+        return Search(Selection(Match.REFUSED, (), why), table, denied=True)
+    return Search(select(table.processes, step, table.own_pid, file), table)
 
 
-def deliver(step: Signal, seen: Look, proc: str = "/proc") -> Outcome:
-    """Signal what was found, provided that it is still the same; results as for `tell`. If not all of several may be
+def deliver(step: Signal, seen: Search, proc: str = "/proc") -> Outcome:
+    """Signal what was found, provided that it is still the same; results as for `send`. If not all of several may be
     signalled, none is.
     """
-    if seen.table is None or seen.selection.found is not Found.YES:
+    if seen.table is None or seen.selection.found is not Match.YES:
         return Outcome(Result.DENIED if seen.denied else Result.UNREACHABLE, _unfound(seen))
     signal_number, needed = number(step.signal), needs_handler(step)
     name = signal.Signals(signal_number).name
@@ -83,7 +82,7 @@ def deliver(step: Signal, seen: Look, proc: str = "/proc") -> Outcome:
     try:
         for attempt in (0, signal_number):  # signal 0 asks the kernel whether we may
             for target in targets:
-                _send(target, attempt, signal_number if needed else 0, proc)
+                _send_to(target, attempt, signal_number if needed else 0, proc)
     except _GoneError:
         return Outcome(Result.UNREACHABLE, f"cannot signal {target.label}: it ended or changed just now")
     except OSError as error:
@@ -96,42 +95,42 @@ def deliver(step: Signal, seen: Look, proc: str = "/proc") -> Outcome:
 
 
 def findings(step: Signal, proc: str = "/proc") -> list[Finding]:
-    """Say what `tell` would do, for `sidecar check`, as (level, text). Sends nothing."""
-    return list(_findings(step, look(step, proc)))
+    """Say what `send` would do, for `sidecar check`, as (level, text). Sends nothing."""
+    return list(_findings(step, search(step, proc)))
 
 
-def _findings(step: Signal, seen: Look) -> Iterator[Finding]:
+def _findings(step: Signal, seen: Search) -> Iterator[Finding]:
     selection, table = seen.selection, seen.table
     if table is None:
         yield "error", selection.why
         return
-    if selection.found in {Found.YES, Found.UNHANDLED}:
+    if selection.found in {Match.YES, Match.UNHANDLED}:
         yield from _permitted(step, selection, table)
         return
     if step.uid is not None and not may_signal_uid(table.ours, step.uid):
         yield "error", explain_uid(table.ours, "the app", step.uid)
-    if selection.found is Found.ABSENT:
+    if selection.found is Match.ABSENT:
         yield _absent(seen, table)
     else:
         yield "error", _why(seen)
 
 
 def _permitted(step: Signal, selection: Selection, table: Table) -> Iterator[Finding]:
-    if selection.found is Found.UNHANDLED:
+    if selection.found is Match.UNHANDLED:
         yield "warning", selection.why
-    if step.process == "any" and selection.found is Found.UNHANDLED:
+    if step.process == "any" and selection.found is Match.UNHANDLED:
         return  # nobody is chosen yet
     name = signal.Signals(number(step.signal)).name
     for process in selection.processes:
         if not may_signal(table.ours, process):
             yield "error", explain(table.ours, process)
-        elif selection.found is Found.YES:
+        elif selection.found is Match.YES:
             yield "ok", f"would send {name} to {process.label}"
             if text := doubt(process, step):
                 yield "warning", text
 
 
-def _absent(seen: Look, table: Table) -> Finding:
+def _absent(seen: Search, table: Table) -> Finding:
     """No such process: wrong, unless the app may simply not have been started yet."""
     above = ancestry(table.processes)
     below = {pid for pid, ids in above.items() if table.own_pid in ids}
@@ -150,14 +149,14 @@ def _absent(seen: Look, table: Table) -> Finding:
     return "error", text
 
 
-def _unfound(seen: Look) -> str:
+def _unfound(seen: Search) -> str:
     """Why nobody is signalled; whoever sees only the sidecar's own processes is told how to see the app's."""
-    if seen.table is not None and seen.selection.found is Found.ABSENT:
+    if seen.table is not None and seen.selection.found is Match.ABSENT:
         return _absent(seen, seen.table)[1]
     return _why(seen)
 
 
-def _send(target: Process, attempt: int, needed: int, proc: str) -> None:
+def _send_to(target: Process, attempt: int, needed: int, proc: str) -> None:
     """Send `attempt` to the process if it is the one that was selected, and handles `needed` (unless 0). Raises
     _GoneError, or OSError as kill(2) does.
     """
@@ -204,8 +203,8 @@ def _kill(pid: int, attempt: int) -> None:
         raise _GoneError from None
 
 
-def _why(seen: Look) -> str:
-    hidden = seen.table is not None and seen.table.hidden and seen.selection.found is Found.ABSENT
+def _why(seen: Search) -> str:
+    hidden = seen.table is not None and seen.table.hidden and seen.selection.found is Match.ABSENT
     hint = "; some processes are hidden from us (/proc is mounted with hidepid): run this container with the app's uid"
     return seen.selection.why + (hint if hidden else "")
 

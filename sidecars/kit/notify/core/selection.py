@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from .options import Signal
 from .process import Process, ancestry
-from .steps import Signal
 
 ANY = "any"
 _ENDING = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGKILL}
@@ -28,7 +28,7 @@ Above = Mapping[int, frozenset[int]]
 """The ids above each process."""
 
 
-class Found(StrEnum):
+class Match(StrEnum):
     """How a selection ended."""
 
     YES = "yes"
@@ -44,7 +44,7 @@ class Found(StrEnum):
 class Selection:
     """`processes`: what to signal (YES), or what it is about. `why`: for people, empty when YES."""
 
-    found: Found
+    found: Match
     processes: tuple[Process, ...] = ()
     why: str = ""
 
@@ -81,10 +81,10 @@ def select(processes: Sequence[Process], wanted: Signal, own_pid: int, file: Pid
     `wanted.signal` or `wanted.argv` cannot be read; whoever took the settings saw to that.
     """
     if not asked(wanted):
-        return Selection(Found.REFUSED, (), "cannot choose a process: name it by process, comm, argv, uid or pidfile")
+        return Selection(Match.REFUSED, (), "cannot choose a process: name it by process, comm, argv, uid or pidfile")
     if wanted.process == ANY and any(p.kernel for p in processes):  # hostPID
         why = "cannot signal `any` process: these are the processes of the whole node, not of the pod; name the process"
-        return Selection(Found.REFUSED, (), why)
+        return Selection(Match.REFUSED, (), why)
     above = ancestry(processes)
     fitting = [p for p in processes if _fits(p, wanted, file)]
     allowed = [p for p in fitting if not _never(p, wanted, own_pid, above)]
@@ -191,19 +191,19 @@ def _all_that_handle(processes: Sequence[Process], wanted: Signal, above: Above)
     signal_number = number(wanted.signal)
     handling = [p for p in processes if p.handles(signal_number) and not p.forwarder and not (p.shell and p.terminal)]
     if handling:  # a shell at a terminal is somebody's `kubectl exec`: it handles SIGHUP by ending
-        return Selection(Found.YES, roots(handling, above))
+        return Selection(Match.YES, roots(handling, above))
     name = signal.Signals(signal_number).name
     if processes:
         return Selection(
-            Found.UNHANDLED, tuple(processes), f"cannot signal any process: none handles {name} yet: waiting"
+            Match.UNHANDLED, tuple(processes), f"cannot signal any process: none handles {name} yet: waiting"
         )
-    return Selection(Found.ABSENT, (), f"cannot find a process to send {name} to: {asked(wanted)}")
+    return Selection(Match.ABSENT, (), f"cannot find a process to send {name} to: {asked(wanted)}")
 
 
 def _if_handled(process: Process, wanted: Signal) -> Selection:
     signal_number = number(wanted.signal)
     if process.handles(signal_number) or not needs_handler(wanted):
-        return Selection(Found.YES, (process,))
+        return Selection(Match.YES, (process,))
     name = signal.Signals(signal_number).name
     if process.ignores(signal_number):
         why = f"ignores {name}: waiting until it does not"
@@ -213,7 +213,7 @@ def _if_handled(process: Process, wanted: Signal) -> Selection:
         # sigtimedwait(2) takes the signals out of the blocked mask while it waits (kernel/signal.c, do_sigtimedwait)
         why = f"has no handler for {name} yet, it would be killed: waiting"
         why += " (if it waits with sigwait, which cannot be seen: set require_handler to false)"
-    return Selection(Found.UNHANDLED, (process,), f"cannot signal {process.label}: it {why}")
+    return Selection(Match.UNHANDLED, (process,), f"cannot signal {process.label}: it {why}")
 
 
 def _ambiguous(chosen: Sequence[Process], wanted: Signal) -> Selection:
@@ -222,7 +222,7 @@ def _ambiguous(chosen: Sequence[Process], wanted: Signal) -> Selection:
     why = (
         f"cannot choose between {len(chosen)} processes that fit {asked(wanted)}: {listed}{more}; narrow it with argv, "
     )
-    return Selection(Found.AMBIGUOUS, tuple(chosen), why + "uid or pidfile")
+    return Selection(Match.AMBIGUOUS, tuple(chosen), why + "uid or pidfile")
 
 
 def _nobody(
@@ -234,10 +234,10 @@ def _nobody(
         meant = file is not None and process.pid == file.pid
         reason = reasons.get(process.pid, "")
         if reason and (meant or not wanted.process or _tier(process, wanted.process) in {_EXACT, _TITLE}):
-            found = Found.REFUSED if process.pause or process.kernel else Found.ABSENT
+            found = Match.REFUSED if process.pause or process.kernel else Match.ABSENT
             return Selection(found, (process,), f"{why}: {process.label} does, but {reason}")
         if file is not None and meant:
             late = process.start_time > file.latest_start
             stale = "started after the file was written" if late else "does not fit the rest"
-            return Selection(Found.ABSENT, (), f"{why}: the file is stale, its process {process.label} {stale}")
-    return Selection(Found.ABSENT, (), why + (f": there is no process {file.pid}" if file else ""))
+            return Selection(Match.ABSENT, (), f"{why}: the file is stale, its process {process.label} {stale}")
+    return Selection(Match.ABSENT, (), why + (f": there is no process {file.pid}" if file else ""))
