@@ -13,6 +13,7 @@ from .core.checkpoint import Checkpoint
 from .core.choices import Lifecycle, Output
 from .core.grace import StopStep
 from .metrics import ShipperMetrics
+from .sending.dead_letters import DeadLetters
 from .sending.delivery import Delivery, Transport
 from .sending.elastic import Elastic
 from .sending.outputs import NdjsonFile, Stdout
@@ -36,9 +37,10 @@ class Shipper:
         self._ctx = ctx
         self._metrics = ShipperMetrics(ctx.metrics)
         self._transport = _transport(settings, ctx, self._metrics)
-        self._delivery = Delivery(settings, ctx, self._metrics, self._transport)
+        self._dead_letters = DeadLetters(settings, ctx, self._metrics)
+        self._delivery = Delivery(settings, ctx, self._metrics, self._transport, self._dead_letters)
         self._tailing = Tailing(settings, ctx, self._metrics, self._hand_on)
-        self._report = Report(settings, ctx, self._undelivered, lambda: self._delivery.trouble)
+        self._report = Report(settings, ctx, self._undelivered, lambda: self._delivery.diagnosis)
         self._state = StateFolder(settings.state_dir, ctx, self._metrics)
         self._naming = asyncio.Lock()
         self._known = 0
@@ -94,7 +96,7 @@ class Shipper:
             cut = await take(steps, work, stop)
             report.cancel()
         self._tailing.look()
-        self._report.end(self._delivery.letters.kept, cut)
+        self._report.end(self._dead_letters.kept, cut)
 
     def _begin(self) -> None:
         """Take up the work where the checkpoint left it."""
@@ -110,7 +112,7 @@ class Shipper:
     def _hand_on(self, batch: Batch) -> None:
         payload = batch.payload()
         if payload.count:
-            self._queue.put_nowait((batch, self._delivery.prepare(payload)))
+            self._queue.put_nowait((batch, self._transport.pack(payload)))
             batch.texts.clear()
         else:
             self._settle(batch, 0)
@@ -205,7 +207,7 @@ class Shipper:
             "target": self._settings.target,
             "in_flight_bytes": self._tailing.in_flight_bytes,
             "delivery": self._delivery.status(),
-            "dead_letters": self._delivery.letters.status(),
+            "dead_letters": self._dead_letters.status(),
             "files": sorted(files, key=lambda item: str(item["path"])),
         }
 

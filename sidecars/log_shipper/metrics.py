@@ -12,12 +12,12 @@ from sidecars.runtime import Metrics
 from sidecars.runtime.clock import monotonic
 
 from .core.bulk import OUTCOMES, REJECT_TYPES, RETRY_REASONS, Judgement
+from .core.diagnosis import TROUBLE_REASONS, Diagnosis
 from .core.documents import printable
 from .core.hedging import Hedge
 from .core.lines import Intake
 from .core.notices import Notice
 from .core.reach import Reach
-from .core.trouble import TROUBLE_REASONS, Trouble
 from .tailing.files import Tail
 
 
@@ -48,9 +48,9 @@ class ShipperMetrics:
         self._trouble = gauge(
             "delivery_trouble", "1 while nothing can be delivered, by why.", {"reason": TROUBLE_REASONS}
         )
-        self.troubled(None)
+        self.diagnosed(None)
         self.request_seconds = metrics.histogram("request_seconds", "Duration of bulk requests.", buckets=_BUCKETS)
-        self.dropped_letters = gauge(
+        self.dead_letters_dropped = gauge(
             "dead_letter_dropped_bytes", "Bytes of old dead letters dropped to stay in bounds."
         )
         self._repairs = {field: counter(name, text) for field, (name, text) in _REPAIRS.items()}
@@ -72,11 +72,11 @@ class ShipperMetrics:
         self._reach = {field: gauge(name, text) for field, (name, text) in _REACH.items()}
         self.polling = gauge("watch_polling", "1 while inotify cannot be had and folders are polled.")
 
-    def troubled(self, trouble: Trouble | None) -> None:
+    def diagnosed(self, diagnosis: Diagnosis | None) -> None:
         """Nothing goes through for this reason, or all is well."""
-        self.held.set(trouble is not None and trouble.held)
+        self.held.set(diagnosis is not None and diagnosis.held)
         for reason in TROUBLE_REASONS:
-            self._trouble.labels(reason).set(trouble is not None and trouble.reason == reason)
+            self._trouble.labels(reason).set(diagnosis is not None and diagnosis.reason == reason)
 
     def taken(self, read: Intake) -> None:
         """Bytes entered the books."""

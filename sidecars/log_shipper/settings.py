@@ -216,7 +216,7 @@ class LogShipperSettings(Settings, frozen=True, kw_only=True):
             name_a_file = "name a file, a named pipe, or /dev/stdout"
             yield from unusable("output_path", self.output_path, name_a_file, {"a named pipe", "a stream"})
         if self.destination is Output.ELASTICSEARCH:
-            for path in (self.letters_path, f"{self.letters_path}.1"):
+            for path in (self.dead_letters_path, f"{self.dead_letters_path}.1"):
                 yield from unusable("dead_letter_path", path, "name a file", {"a stream"})
 
     @property
@@ -227,7 +227,7 @@ class LogShipperSettings(Settings, frozen=True, kw_only=True):
         return Output.ELASTICSEARCH if self.elasticsearch_url else Output.STDOUT
 
     @property
-    def letters_path(self) -> str:
+    def dead_letters_path(self) -> str:
         """The dead-letter file."""
         return self.dead_letter_path or f"{self.state_dir}/dead-letter.ndjson"
 
@@ -235,7 +235,7 @@ class LogShipperSettings(Settings, frozen=True, kw_only=True):
     def own_files(self) -> tuple[str, ...]:
         """Files that the shipper writes itself, and so must not read."""
         output = (self.output_path,) if self.destination is Output.FILE else ()
-        return (*output, self.letters_path, f"{self.letters_path}.1", f"{self.state_dir}/checkpoint.json")
+        return (*output, self.dead_letters_path, f"{self.dead_letters_path}.1", f"{self.state_dir}/checkpoint.json")
 
     @property
     def target(self) -> str:

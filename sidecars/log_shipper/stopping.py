@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from sidecars.runtime import Context, Stop
 
 from .core.choices import Lifecycle
+from .core.diagnosis import Diagnosis
 from .core.grace import StopStep
-from .core.trouble import Trouble
 from .settings import LogShipperSettings
 
 _EVERY_SECONDS = 3.0
@@ -33,7 +33,7 @@ async def take(
 
 
 class Report:
-    """Says how far the delivery is. `undelivered` gives the bytes of each file that nobody took yet, `trouble` why
+    """Says how far the delivery is. `undelivered` gives the bytes of each file that nobody took yet, `diagnosis` why
     nothing goes through at present.
     """
 
@@ -42,12 +42,12 @@ class Report:
         settings: LogShipperSettings,
         ctx: Context,
         undelivered: Callable[[], dict[str, int]],
-        trouble: Callable[[], Trouble | None],
+        diagnosis: Callable[[], Diagnosis | None],
     ) -> None:
         self._settings = settings
         self._ctx = ctx
         self._undelivered = undelivered
-        self._trouble = trouble
+        self._diagnosis = diagnosis
 
     async def repeat(self) -> None:
         """Say it now and every few seconds, as long as there is something to say; runs until cancelled."""
@@ -78,9 +78,9 @@ class Report:
                 **_told(behind),
             )
             return
-        letters = f", but for {refused_records} refused records in {self._settings.letters_path}"
+        rejected = f", but for {refused_records} refused records in {self._settings.dead_letters_path}"
         self._ctx.log.info(
-            f"{self._all_of_it(cut)}{letters if refused_records else ''}",
+            f"{self._all_of_it(cut)}{rejected if refused_records else ''}",
             action="stop.drained",
             undelivered_bytes=0,
             refused_records=refused_records,
@@ -88,7 +88,7 @@ class Report:
 
     def _is_usual(self, *, first: bool) -> bool:
         """An app has just written its last lines when the stop comes, and beside an ordinary sidecar it goes on."""
-        return not self._trouble() and (first or self._settings.lifecycle is Lifecycle.ORDINARY)
+        return not self._diagnosis() and (first or self._settings.lifecycle is Lifecycle.ORDINARY)
 
     def _all_of_it(self, cut: list[StopStep]) -> str:
         """An ordinary sidecar does not know whether its app has ended."""
@@ -104,8 +104,8 @@ class Report:
         )
 
     def _why(self) -> str:
-        trouble = self._trouble()
-        return f"; {trouble.what}" if trouble else "."
+        diagnosis = self._diagnosis()
+        return f"; {diagnosis.what}" if diagnosis else "."
 
 
 def _told(behind: dict[str, int]) -> dict[str, object]:

@@ -114,7 +114,7 @@ GOOD = {
     "the base libraries": ("sidecars/log_shipper/agent.py", "import aiohttp\nfrom opentelemetry import trace"),
     "the SDK in its home": (SDK_HOME, "from opentelemetry.sdk.trace import TracerProvider"),
     "the environment in its home": ("sidecars/runtime/settings/environment.py", "import os\nos.environ['A']"),
-    "a library in the contracts": ("sidecars/log_shipper/sending/compress.py", "import isal"),
+    "a library in the contracts": ("sidecars/log_shipper/sending/elastic.py", "import isal"),
 }
 
 

@@ -47,6 +47,8 @@ REJECT_TYPES = (
     "other",
 )
 """Why records are refused for good, by the server's error type; the closed list of the metric's label."""
+SMALL_BYTES = 32 << 10
+"""Bytes of log in a request that is not called too large: then it is the load or a limit, and not the size."""
 _RETRIED = frozenset({408, 429})
 _REASON_CHARACTERS = 300
 _PAGE_CHARACTERS = 120
@@ -221,21 +223,33 @@ _CREATED = (b'{"errors":false,"items":[', b'{"create":{"status":201}}', b"]}")
 """Begin, item and end of what Elasticsearch answers, filtered by FILTER_PATH, when it stored everything."""
 
 
-def advice(status: int, body: bytes = b"") -> Advice:
-    """What the status of the whole request asks for. A 400 that brings a page instead of JSON is somebody else's (a
-    proxy, a wrong address), and one that names the request or the target is about them: no reason to look for a record.
+def advice(answer: Answer) -> Advice:
+    """Return what the answer to the whole request asks for. A 400 that brings a page instead of JSON is somebody
+    else's (a proxy, a wrong address), and one that names the request or the target is about them: no reason to look for
+    a record.
     """
+    status, body = answer.status, answer.body
     if status in (HTTPStatus.OK, HTTPStatus.CREATED):
         return Advice.JUDGE
     if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         return Advice.SPLIT
     if status == HTTPStatus.BAD_REQUEST and (not body or body.lstrip().startswith(b"{")):
-        refusal = whole_refusal(Answer(status, body))
+        refusal = whole_refusal(answer)
         in_vain = fault(refusal) is Fault.TARGET or _ABOUT_REQUEST.match(refusal.reason)
         return Advice.HOLD if in_vain else Advice.SPLIT
     if 300 <= status < 500 and status not in _RETRIED:
         return Advice.HOLD
     return Advice.RETRY
+
+
+def judge_single(answer: Answer, record_bytes: int) -> Judgement:
+    """Return the outcome of a request of one record that was refused as a whole: `too large` is the record's own fault
+    if it is large at all.
+    """
+    refusal = whole_refusal(answer)
+    if answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and record_bytes > SMALL_BYTES:
+        return Judgement(rejected={0: refusal}, url=answer.url)
+    return Judgement(unclear={0: refusal}, url=answer.url, whole=True)
 
 
 def fault(refusal: Refusal) -> Fault:

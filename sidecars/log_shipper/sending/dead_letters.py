@@ -16,7 +16,7 @@ from sidecars.log_shipper.settings import LogShipperSettings
 from sidecars.runtime import Context, State
 from sidecars.runtime.clock import now, rfc3339
 
-from .append import append
+from .outputs import append
 
 _NAMED_TYPES = 5
 
@@ -40,9 +40,9 @@ class DeadLetterFile:
         self.dropped_bytes = 0
         """Bytes of older dead letters that made room, in all."""
 
-    def write(self, letters: Sequence[DeadLetter]) -> None:
-        """Append and fsync. Raises OSError; nothing of the letters counts as kept then."""
-        data = b"".join(msgspec.json.encode(letter) + b"\n" for letter in letters)
+    def write(self, dead_letters: Sequence[DeadLetter]) -> None:
+        """Append and fsync. Raises OSError; none of them counts as kept then."""
+        data = b"".join(msgspec.json.encode(dead_letter) + b"\n" for dead_letter in dead_letters)
         self._make_room(len(data))
         append(self.path, data)
 
@@ -62,39 +62,39 @@ class DeadLetters:
     """The dead-letter file of this shipper, with its log, metrics and health."""
 
     def __init__(self, settings: LogShipperSettings, ctx: Context, metrics: ShipperMetrics) -> None:
-        self.path = settings.letters_path
+        self.path = settings.dead_letters_path
         self.kept = 0
         """Records that were written to it since the start."""
-        self._file = DeadLetterFile(settings.letters_path, settings.dead_letter_bytes)
+        self._file = DeadLetterFile(settings.dead_letters_path, settings.dead_letter_bytes)
         self._target = settings.target
         self._ctx = ctx
         self._metrics = metrics
         self._turn = asyncio.Lock()
         self._dropped_bytes = 0
 
-    async def keep(self, refused: Sequence[tuple[bytes, Refusal]]) -> bool:
-        """Write refused records (as in the bulk body) with the reason; False when that is not possible now."""
+    async def keep(self, rejected: Sequence[tuple[bytes, Refusal]]) -> bool:
+        """Write rejected records (as in the bulk body) with the reason; False when that is not possible now."""
         time = rfc3339(now())
-        letters = [_letter(record, refusal, self._target, time) for record, refusal in refused]
+        dead_letters = [_dead_letter(record, refusal, self._target, time) for record, refusal in rejected]
         try:
             async with self._turn:
-                await asyncio.to_thread(self._file.write, letters)
+                await asyncio.to_thread(self._file.write, dead_letters)
         except OSError as error:
             text = f"cannot write {self.path} (dead_letter_path): {error.strerror}"
-            self._metrics.retries.labels("dead_letter").inc(len(letters))
+            self._metrics.retries.labels("dead_letter").inc(len(dead_letters))
             self._ctx.health.set("dead-letters", State.DEGRADED, text)
-            self._ctx.log.error(text, action="dead_letter.failed", every_seconds=30, records=len(letters))
+            self._ctx.log.error(text, action="dead_letter.failed", every_seconds=30, records=len(dead_letters))
             return False
-        self._note_kept(refused)
+        self._note_kept(rejected)
         return True
 
     def status(self) -> dict[str, Any]:
         """For /status."""
         return {"path": self.path, "records": self.kept, "dropped_bytes": self._file.dropped_bytes}
 
-    def _note_kept(self, refused: Sequence[tuple[bytes, Refusal]]) -> None:
+    def _note_kept(self, rejected: Sequence[tuple[bytes, Refusal]]) -> None:
         """Say it: that records are refused, and that older ones had to make room."""
-        self.kept += len(refused)
+        self.kept += len(rejected)
         dropped_bytes = self._file.dropped_bytes
         gone = f"; {dropped_bytes} bytes of older ones were dropped (dead_letter_bytes)" if dropped_bytes else ""
         self._ctx.health.set("dead-letters", State.OK, f"{self.kept} refused records are in {self.path}{gone}")
@@ -107,19 +107,19 @@ class DeadLetters:
                 dropped_bytes=dropped_bytes,
             )
         self._dropped_bytes = dropped_bytes
-        self._metrics.dropped_letters.set(dropped_bytes)
-        types = sorted({refusal.type for _, refusal in refused})
+        self._metrics.dead_letters_dropped.set(dropped_bytes)
+        types = sorted({refusal.type for _, refusal in rejected})
         self._ctx.log.warning(
             f"Elasticsearch refused records for good: {', '.join(types[:_NAMED_TYPES])}; they are kept in {self.path}",
             action="records.rejected",
             every_seconds=10,
-            records=len(refused),
-            status=refused[0][1].status,
+            records=len(rejected),
+            status=rejected[0][1].status,
         )
 
 
-def _letter(record: bytes, refusal: Refusal, target: str, time: str) -> DeadLetter:
-    """The letter for a record of a bulk body: its action line and its document."""
+def _dead_letter(record: bytes, refusal: Refusal, target: str, time: str) -> DeadLetter:
+    """The dead letter for a record of a bulk body: its action line and its document."""
     action, _, document = record.partition(b"\n")
     meta = msgspec.json.decode(action, type=dict[str, dict[str, str]]).get("create", {})
     return DeadLetter(time, target, refusal, meta.get("_id"), msgspec.Raw(document.strip()))

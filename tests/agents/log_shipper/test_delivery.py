@@ -14,8 +14,9 @@ import pytest
 from sidecars.log_shipper.core.batch import Payload, records_of
 from sidecars.log_shipper.core.bulk import Answer
 from sidecars.log_shipper.metrics import ShipperMetrics
-from sidecars.log_shipper.sending.compress import unpack
-from sidecars.log_shipper.sending.delivery import Delivery
+from sidecars.log_shipper.sending.dead_letters import DeadLetters
+from sidecars.log_shipper.sending.delivery import Delivery, OldestFirst
+from sidecars.log_shipper.sending.outputs import PlainTransport
 from sidecars.runtime import Context, State
 from tests.support.context import condition, context, metric, passes, settings
 
@@ -51,7 +52,7 @@ def spoilt(*bad: str) -> Script:
     return lambda names: reply([400 if name in bad else 201 for name in names])
 
 
-class Backend:
+class Backend(PlainTransport):
     """A Transport that answers by a script and keeps what it was sent, and when."""
 
     def __init__(self, *script: Answer | Script, seconds: float = 0.0) -> None:
@@ -63,8 +64,7 @@ class Backend:
         self.most_under_way = 0
 
     async def send(self, payload: Payload) -> Answer:
-        body = unpack(payload.body) if payload.packed else payload.body
-        names = [json.loads(record.split(b"\n")[1])["message"] for record in records_of(body, lines_each=2)]
+        names = [json.loads(record.split(b"\n")[1])["message"] for record in records_of(payload.body, lines_each=2)]
         assert len(names) == payload.count == len(payload.spans)
         self.requests.append(names)
         self.times.append(clock())
@@ -85,12 +85,13 @@ class Stage:
     def __init__(self, tmp_path: Path, backend: Backend, **given: object) -> None:
         self.ctx: Context = context()
         self.backend = backend
-        self.letters = tmp_path / "letters" / "dead.ndjson"
-        chosen = settings(**{"dead_letter_path": str(self.letters), **given})
-        self.delivery = Delivery(chosen, self.ctx, ShipperMetrics(self.ctx.metrics), backend)
+        self.dead_letter_path = tmp_path / "refused" / "dead-letter.ndjson"
+        chosen = settings(**{"dead_letter_path": str(self.dead_letter_path), **given})
+        metrics = ShipperMetrics(self.ctx.metrics)
+        self.delivery = Delivery(chosen, self.ctx, metrics, backend, DeadLetters(chosen, self.ctx, metrics))
 
     async def deliver(self, *names: str) -> int:
-        return await self.delivery.deliver(self.delivery.prepare(payload_of(*names)))
+        return await self.delivery.deliver(payload_of(*names))
 
     def ended(self) -> dict[str, int]:
         """Records by outcome, those with any."""
@@ -102,7 +103,7 @@ class Stage:
         return int(metric(self.ctx, "retried_records_total", reason=reason))
 
     def dead(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.letters.read_bytes().splitlines()]
+        return [json.loads(line) for line in self.dead_letter_path.read_bytes().splitlines()]
 
 
 async def test_an_accepted_batch_is_sent_once(tmp_path: Path) -> None:
@@ -125,8 +126,8 @@ async def test_only_the_records_that_want_it_are_sent_again(tmp_path: Path) -> N
     assert stage.backend.requests == [["a", "b", "c", "d", "e"], ["b", "d"], ["b"]]
     assert stage.ended() == {"indexed": 3, "duplicate": 1, "rejected": 1}
     assert (stage.retried("status_429"), stage.retried("status_5xx")) == (2, 1)
-    (letter,) = stage.dead()
-    assert (letter["id"], letter["document"], letter["error"]["status"]) == ("e", {"message": "e"}, 400)
+    (dead_letter,) = stage.dead()
+    assert (dead_letter["id"], dead_letter["document"], dead_letter["error"]["status"]) == ("e", {"message": "e"}, 400)
 
 
 async def test_pauses_grow_are_jittered_and_have_a_limit(tmp_path: Path) -> None:
@@ -211,7 +212,7 @@ async def test_refused_as_such_everything_is_held_and_then_delivered(tmp_path: P
     assert stage.ended() == {"indexed": 2}
     assert metric(stage.ctx, "delivery_held") == 0
     assert condition(stage.ctx, "delivery").state is State.OK
-    assert not stage.letters.exists()
+    assert not stage.dead_letter_path.exists()
 
 
 SAID = [
@@ -269,7 +270,7 @@ async def test_a_refusal_that_every_record_alone_gets_is_not_about_the_records(t
         assert len(stage.backend.requests) < 400
         stage.backend.script = []
     assert stage.ended() == {"indexed": 200}
-    assert not stage.letters.exists()
+    assert not stage.dead_letter_path.exists()
 
 
 async def test_refusals_that_may_mean_both_are_held_while_nothing_is_taken(tmp_path: Path) -> None:
@@ -296,7 +297,7 @@ async def test_a_record_that_is_refused_alone_is_at_fault_once_another_is_taken(
         tasks.create_task(stage.deliver("good"))
     assert clock() - began < 15
     assert stage.ended() == {"indexed": 1, "rejected": 1}
-    assert [letter["id"] for letter in stage.dead()] == ["bad"]
+    assert [dead_letter["id"] for dead_letter in stage.dead()] == ["bad"]
 
 
 async def test_a_record_that_is_refused_alone_for_long_holds_nothing_up(tmp_path: Path) -> None:
@@ -346,7 +347,7 @@ async def test_spoilt_records_of_a_batch_are_found_among_others(tmp_path: Path) 
     )
     await stage.deliver(*[f"{number}" for number in range(200)])
     assert stage.ended() == {"indexed": 196, "rejected": 4}
-    assert {letter["id"] for letter in stage.dead()} == bad
+    assert {dead_letter["id"] for dead_letter in stage.dead()} == bad
     assert metric(stage.ctx, "delivery_held") == 0
 
 
@@ -393,7 +394,7 @@ async def test_a_record_over_which_the_server_fails_for_ever_does_not_hold_the_s
             await stage.deliver(f"more {number}")
             await passes(1)
         assert stage.ended() == {"indexed": 321, "rejected": 1}
-    assert [letter["error"]["type"] for letter in stage.dead()] == ["null_pointer_exception"]
+    assert [dead_letter["error"]["type"] for dead_letter in stage.dead()] == ["null_pointer_exception"]
 
 
 async def test_a_server_that_fails_over_everything_is_waited_for(tmp_path: Path) -> None:
@@ -418,16 +419,13 @@ def too_large_with(name: str, status: int = 413) -> Script:
 
 
 @pytest.mark.parametrize("status", [413, 400])
-@pytest.mark.parametrize("compression", ["gzip", "none"])
-async def test_a_request_is_split_down_to_the_record_that_spoils_it(
-    tmp_path: Path, status: int, compression: str
-) -> None:
-    stage = Stage(tmp_path, Backend(*[too_large_with("f", status)] * 20), compression=compression)
+async def test_a_request_is_split_down_to_the_record_that_spoils_it(tmp_path: Path, status: int) -> None:
+    stage = Stage(tmp_path, Backend(*[too_large_with("f", status)] * 20))
     assert await stage.deliver(*"abcdefg") == 15
     assert stage.ended() == {"indexed": 6, "rejected": 1}
     assert sorted(name for names in stage.backend.requests if "f" not in names for name in names) == list("abcdeg")
-    (letter,) = stage.dead()
-    assert (letter["id"], letter["error"]["status"]) == ("f", status)
+    (dead_letter,) = stage.dead()
+    assert (dead_letter["id"], dead_letter["error"]["status"]) == ("f", status)
     assert metric(stage.ctx, "rejected_records_total", type="request_too_large" if status == 413 else "other") == 1
 
 
@@ -452,7 +450,7 @@ async def test_a_reply_that_is_none_is_unknown_and_said(tmp_path: Path, body: by
 
 async def test_a_dead_letter_file_that_cannot_be_written_holds_the_record(tmp_path: Path) -> None:
     stage = Stage(tmp_path, Backend(reply([201, 400])))
-    stage.letters.parent.write_text("in the way")
+    stage.dead_letter_path.parent.write_text("in the way")
     async with asyncio.TaskGroup() as tasks:
         delivering = tasks.create_task(stage.deliver("a", "b"))
         await passes(60)
@@ -460,9 +458,9 @@ async def test_a_dead_letter_file_that_cannot_be_written_holds_the_record(tmp_pa
         assert condition(stage.ctx, "dead-letters").state is State.DEGRADED
         assert stage.retried("dead_letter") > 3
         assert stage.ended() == {}
-        stage.letters.parent.unlink()
+        stage.dead_letter_path.parent.unlink()
     assert delivering.result() == 11
-    assert [letter["id"] for letter in stage.dead()] == ["b"]
+    assert [dead_letter["id"] for dead_letter in stage.dead()] == ["b"]
     assert stage.ended() == {"indexed": 1, "rejected": 1}
     assert condition(stage.ctx, "dead-letters").state is State.OK
 
@@ -532,6 +530,40 @@ async def test_every_record_ends_exactly_once_whatever_the_backend_does(tmp_path
     everything = {name for names in batches for name in names}
     assert stored | refused == everything
     assert sum(stage.ended().values()) == len(everything)
-    assert sorted(letter["id"] for letter in stage.dead()) == sorted(refused)
+    assert sorted(dead_letter["id"] for dead_letter in stage.dead()) == sorted(refused)
     spans = {name: 10 + at for names in batches for at, name in enumerate(names)}
     assert sum(task.result() for task in delivering) == sum(spans[name] for name in refused)
+
+
+async def test_the_oldest_that_waits_is_next_whenever_it_came() -> None:
+    turns, order = OldestFirst(2), list[int]()
+
+    async def one(age: int) -> None:
+        async with turns.turn(age):
+            order.append(age)
+            await passes(1)
+
+    async with asyncio.TaskGroup() as tasks:
+        for age in (7, 6, 5, 3, 4, 1, 2):
+            tasks.create_task(one(age))
+    assert order == [7, 6, 1, 2, 3, 4, 5]
+
+
+async def test_who_is_cancelled_leaves_the_turn_to_the_next() -> None:
+    turns, done = OldestFirst(1), list[int]()
+
+    async def one(age: int) -> None:
+        async with turns.turn(age):
+            await passes(1)
+            done.append(age)
+
+    async with asyncio.TaskGroup() as tasks:
+        running = [tasks.create_task(one(age)) for age in range(5)]
+        await passes(0.5)
+        running[0].cancel()
+        running[2].cancel()
+        await passes(0)
+        running[1].cancel()  # just when its turn came
+        await passes(10)
+        await one(9)
+    assert done == [3, 4, 9]

@@ -115,3 +115,22 @@ async def test_a_gateway_that_answers_with_our_headers_is_quoted_without_the_cre
     async with listening(echo) as port:
         answer = await answer_of(f"http://127.0.0.1:{port}", api_key=Secret("cGxhbnRlZDprZXk="))
     assert answer.body == b'{"message":"no rule for ApiKey ..."}'
+
+
+@pytest.mark.parametrize(("compression", "packed"), [("gzip", True), ("none", False)])
+async def test_a_body_goes_out_as_configured_and_its_records_can_be_found_in_it_again(
+    compression: str, packed: bool
+) -> None:
+    sent: list[tuple[str | None, bytes]] = []
+
+    async def take(request: web.Request) -> web.Response:
+        sent.append((request.headers.get("content-encoding"), await request.read()))  # aiohttp unpacks it
+        return web.Response(text="{}")
+
+    async with listening(take) as port:
+        elastic = Elastic(settings(elasticsearch_url=(f"http://127.0.0.1:{port}",), compression=compression))
+        payload = elastic.pack(PAYLOAD)
+        assert (payload.packed, elastic.plain_body(payload)) == (packed, PAYLOAD.body)
+        await elastic.send(payload)
+        await elastic.close()
+    assert sent == [("gzip" if packed else None, PAYLOAD.body)]

@@ -248,21 +248,21 @@ async def test_a_pipe_in_place_of_the_dead_letter_file_is_refused_and_gets_nothi
     assert [(problem.field, problem.message) for problem in given.problems()] == [
         ("dead_letter_path", f"{pipe} is a named pipe, which keeps nothing")
     ]
-    letters = DeadLetters(given, ctx, ShipperMetrics(ctx.metrics))
+    dead_letters = DeadLetters(given, ctx, ShipperMetrics(ctx.metrics))
     record = b'{"create":{"_id":"a"}}\n{"message":"m"}\n'
     with closing(Reader(pipe)) as reader:
-        assert not await letters.keep([(record, Refusal(400, "t", "r"))])
+        assert not await dead_letters.keep([(record, Refusal(400, "t", "r"))])
         reader.take()
         assert reader.data == b""
     assert "it is a named pipe" in condition(ctx, "dead-letters").reason
     pipe.unlink()
-    assert await letters.keep([(record, Refusal(400, "t", "r"))])
+    assert await dead_letters.keep([(record, Refusal(400, "t", "r"))])
     assert json.loads(pipe.read_bytes())["id"] == "a"
     assert not list(given.problems())
 
 
 def test_our_own_stdout_may_be_a_pipe() -> None:
     """A container's /dev/stdout usually is one, and its other end is the runtime's."""
-    code = "from sidecars.log_shipper.sending.append import append; append('/dev/stdout', b'letter\\n')"
+    code = "from sidecars.log_shipper.sending.outputs import append; append('/dev/stdout', b'line\\n')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "letter\n"
+    assert done.stdout == "line\n"

@@ -7,8 +7,8 @@ import pytest
 
 from sidecars.log_shipper.core import grace
 from sidecars.log_shipper.core.choices import Lifecycle
+from sidecars.log_shipper.core.diagnosis import Diagnosis, of_failure
 from sidecars.log_shipper.core.grace import StopStep
-from sidecars.log_shipper.core.trouble import Trouble, failed
 from sidecars.log_shipper.stopping import Report, take
 from sidecars.runtime import Context
 from tests.support.context import context, passes, settings
@@ -79,8 +79,8 @@ class Told:
         self._caplog = caplog
         self.ctx: Context = context(30)
         self.behind: dict[str, int] = {}
-        self.trouble: Trouble | None = None
-        self.report = Report(settings(**given), self.ctx, lambda: self.behind, lambda: self.trouble)
+        self.diagnosis: Diagnosis | None = None
+        self.report = Report(settings(**given), self.ctx, lambda: self.behind, lambda: self.diagnosis)
         self.ctx.stop.request("SIGTERM")
 
     def lines(self) -> list[dict[str, object]]:
@@ -103,7 +103,7 @@ async def test_what_is_undelivered_is_said_at_once_and_every_few_seconds(caplog:
         assert line["action"] == "stop.undelivered_so_far"
         assert (line["level"], line["undelivered_bytes"], line["left_seconds"]) == ("info", 100, 30.0)
         assert line["files"] == {"/logs/a.log": 30, "/logs/b.log": 70}
-        told.trouble = failed("timeout", "http://es:9200: no answer")
+        told.diagnosis = of_failure("timeout", "http://es:9200: no answer")
         await passes(10)
         told.behind = {}
         await passes(10)
@@ -130,7 +130,7 @@ async def test_the_last_word_names_what_is_left_why_and_which_steps_were_cut(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     told = Told(caplog)
-    told.behind, told.trouble = {"/logs/a.log": 30}, failed("timeout", "http://es:9200: no answer")
+    told.behind, told.diagnosis = {"/logs/a.log": 30}, of_failure("timeout", "http://es:9200: no answer")
     told.report.end(2, [StopStep.DRAIN])
     (line,) = told.lines()
     assert (line["action"], line["level"], line["undelivered_bytes"]) == ("stop.undelivered", "error", 30)

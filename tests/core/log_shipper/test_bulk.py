@@ -190,7 +190,7 @@ ADVICE = {
 
 @pytest.mark.parametrize(("status", "expected"), [(s, step) for step, statuses in ADVICE.items() for s in statuses])
 def test_the_status_of_a_request_decides(status: int, expected: Advice) -> None:
-    assert advice(status) is expected
+    assert advice(Answer(status)) is expected
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_the_status_of_a_request_decides(status: int, expected: Advice) -> None:
     ],
 )
 def test_a_400_that_is_not_of_elasticsearch_gives_no_record_up(body: bytes, expected: Advice) -> None:
-    assert advice(400, body) is expected
+    assert advice(Answer(400, body)) is expected
 
 
 @given(st.integers(0, 999), st.sampled_from(["unknown", "cluster_block_exception", "index_closed_exception"]))

@@ -1,18 +1,31 @@
-"""Why nothing is delivered, in words that lead to the remedy."""
+"""Why nothing is delivered: the diagnosis, in words that lead to the remedy."""
 
 import re
+from http import HTTPStatus
 
 import msgspec
 
-from .bulk import HELD_REASONS, RETRY_REASONS, Refusal, without_content
+from .bulk import (
+    HELD_REASONS,
+    RETRY_REASONS,
+    Advice,
+    Answer,
+    Judgement,
+    Refusal,
+    advice,
+    reason_of,
+    what_it_is,
+    whole_refusal,
+    without_content,
+)
 
 TROUBLE_REASONS = tuple(reason for reason in RETRY_REASONS if reason != "dead_letter")
-"""Why nothing goes through; the closed list of the metric's label."""
+"""Why nothing goes through; the closed list of the label of the metric `delivery_trouble`."""
 
 
-class Trouble(msgspec.Struct, frozen=True):
-    """One reason why sending does not work: `reason` is one of bulk.RETRY_REASONS, `what` is for people: what happened,
-    and the remedy. Troubles with the same `kind` are the same one, told in other words perhaps.
+class Diagnosis(msgspec.Struct, frozen=True):
+    """One reason why nothing is delivered: `reason` is one of bulk.RETRY_REASONS, `what` is for people: what happened,
+    and the remedy. Two with the same `kind` are the same one, perhaps in other words.
     """
 
     reason: str
@@ -30,21 +43,41 @@ class Trouble(msgspec.Struct, frozen=True):
         return self.reason in HELD_REASONS
 
 
-def refused(reason: str, refusal: Refusal, url: str) -> Trouble:
-    """What the server said of a request, or of all its records."""
+def of_refusal(reason: str, refusal: Refusal, url: str) -> Diagnosis:
+    """Diagnose what the server said of a request, or of all its records."""
     named = "" if refusal.type == "unknown" else f" {refusal.type}"
     said = without_content(refusal.reason)
     what = f"{url + ' answered ' if url else ''}HTTP {refusal.status}{named}{': ' + said if said else ''}"
-    return _trouble(reason, what, f"{refusal.status} {refusal.type}", _remedy(reason, f"{refusal.type}: {said}"))
+    return _diagnosis(reason, what, f"{refusal.status} {refusal.type}", _remedy(reason, f"{refusal.type}: {said}"))
 
 
-def failed(reason: str, detail: str) -> Trouble:
-    """No answer, or none that can be used."""
-    return _trouble(reason, detail, "", _remedy(reason, detail))
+def of_failure(reason: str, detail: str) -> Diagnosis:
+    """Diagnose that there is no answer, or none that can be used."""
+    return _diagnosis(reason, detail, "", _remedy(reason, detail))
 
 
-def _trouble(reason: str, what: str, kind: str, remedy: str) -> Trouble:
-    return Trouble(reason, f"cannot deliver: {what.rstrip('. ')}. {remedy}", f"{reason} {kind}")
+def of_request(answer: Answer, records: int) -> Diagnosis:
+    """Diagnose why a request of so many records came to nothing as a whole."""
+    if not answer.status:
+        return of_failure(answer.reason, answer.detail)
+    if advice(answer) is Advice.JUDGE:
+        return of_failure("unknown", f"{answer.url} answered with {what_it_is(answer, records)}")
+    if HTTPStatus.MULTIPLE_CHOICES <= answer.status < HTTPStatus.BAD_REQUEST:
+        leads_to = answer.location or "an address that it does not name"
+        return of_failure("redirect", f"{answer.url} answered HTTP {answer.status}, a redirect to {leads_to}")
+    refusal = whole_refusal(answer)
+    return of_refusal(reason_of(refusal), refusal, answer.url)
+
+
+def of_records(judgement: Judgement) -> Diagnosis:
+    """Diagnose why no record of a request was taken."""
+    if judgement.cause is None:
+        return of_failure("unknown", f"{judgement.url} answered without a result for each record")
+    return of_refusal(judgement.cause_reason, judgement.cause, judgement.url)
+
+
+def _diagnosis(reason: str, what: str, kind: str, remedy: str) -> Diagnosis:
+    return Diagnosis(reason, f"cannot deliver: {what.rstrip('. ')}. {remedy}", f"{reason} {kind}")
 
 
 def _remedy(reason: str, said: str) -> str:

@@ -3,7 +3,7 @@
 import pytest
 
 from sidecars.log_shipper.core.bulk import RETRY_REASONS, Refusal
-from sidecars.log_shipper.core.trouble import TROUBLE_REASONS, failed, refused
+from sidecars.log_shipper.core.diagnosis import TROUBLE_REASONS, of_failure, of_refusal
 
 URL = "http://es:9200/logs/_bulk"
 TOLD = [
@@ -23,23 +23,23 @@ TOLD = [
 
 @pytest.mark.parametrize(("reason", "refusal", "remedy"), TOLD)
 def test_a_refusal_is_told_with_address_words_and_remedy(reason: str, refusal: Refusal, remedy: str) -> None:
-    text = refused(reason, refusal, URL).text
+    text = of_refusal(reason, refusal, URL).text
     assert all(word in text for word in (URL, str(refusal.status), refusal.reason, remedy)), text
     assert ("unknown" in text) is False
 
 
 @pytest.mark.parametrize("reason", RETRY_REASONS)
 def test_every_reason_has_a_remedy_or_is_tried_again(reason: str) -> None:
-    text = failed(reason, "it broke.").text
+    text = of_failure(reason, "it broke.").text
     assert text.startswith("cannot deliver: it broke. ")
     assert text.endswith(" Nothing is lost meanwhile.")
 
 
-def test_the_same_trouble_in_other_words_is_of_one_kind_and_another_type_is_not() -> None:
-    closed = [refused("target", Refusal(400, "index_closed_exception", words), URL).kind for words in ("a", "b")]
-    missing = refused("target", Refusal(404, "index_not_found_exception", "a"), URL).kind
+def test_the_same_diagnosis_in_other_words_is_of_one_kind_and_another_type_is_not() -> None:
+    closed = [of_refusal("target", Refusal(400, "index_closed_exception", words), URL).kind for words in ("a", "b")]
+    missing = of_refusal("target", Refusal(404, "index_not_found_exception", "a"), URL).kind
     assert closed[0] == closed[1] != missing
 
 
-def test_dead_letters_are_no_trouble_of_the_target() -> None:
+def test_dead_letters_do_not_keep_others_from_going_through() -> None:
     assert set(RETRY_REASONS) - set(TROUBLE_REASONS) == {"dead_letter"}
