@@ -1,6 +1,6 @@
 # Every target needs only a Python >= 3.11; the virtual environment is made on first use. `make help` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check images wheels compose-demo compose-down tour cluster-test bench format lock clean
+.PHONY: help demo test check images wheels compose-demo compose-down tour cluster-test bench docs format lock clean
 SHELL := /bin/bash
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -51,6 +51,9 @@ cluster-test: $(VENV)/.stamp ## the pods' life on the cluster of KUBECONFIG, wit
 bench: $(VENV)/.stamp ## benchmarks side by side with a peer; prints figures, judges nothing
 	@scripts/servers bench
 	@$(RUN) -m tests.bench
+
+docs: $(VENV)/.stamp ## write docs/reference and the tables of the documents from the declarations
+	@$(RUN) -m scripts.docs
 
 format: $(VENV)/.stamp ## let ruff mend and format the code
 	@$(RUN) -m ruff check --fix .

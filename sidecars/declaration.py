@@ -58,6 +58,14 @@ class Kubernetes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     about: Mapping[Variant, str] = {}
 
 
+class Alert(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When a person should look. `expr`: in PromQL; `lasts`: for so long; `means`: what it is and what to do."""
+
+    expr: str
+    lasts: str
+    means: str
+
+
 class Declaration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One sidecar. `summary`: one line, for the overview, the label of the image and the documents.
 
@@ -76,6 +84,7 @@ class Declaration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     bars: Bars
     settings: Mapping[str, str] = {}
     kubernetes: Kubernetes | None = None
+    alerts: tuple[Alert, ...] = ()
 
     @property
     def serves(self) -> bool:

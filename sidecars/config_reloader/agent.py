@@ -240,6 +240,7 @@ SIDECAR = Sidecar(
     summary="tell the app about a new configuration, after validating it, and confirm that it took effect",
     flags=(Flag("once", "render and validate once, tell nobody, and exit: 0 good, 1 not (for an init container)"),),
     oneshots={"once": once},
+    metrics=ReloaderMetrics,
     check=findings,
     aliases={
         # configmap-reload's; its other flags have the names of settings

@@ -9,7 +9,7 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 
 
 class ReloaderMetrics:
-    """All metrics of this sidecar; the names are a contract, listed in the README."""
+    """All metrics of this sidecar; the names are a contract with users."""
 
     def __init__(self, metrics: Metrics) -> None:
         counter, gauge = metrics.counter, metrics.gauge

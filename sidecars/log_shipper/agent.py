@@ -12,7 +12,7 @@ from .core.batch import Batch, Payload
 from .core.checkpoint import Checkpoint
 from .core.choices import Lifecycle, Output
 from .core.grace import StopStep
-from .metrics import ShipperMetrics
+from .metrics import ShipperMetrics, every_metric
 from .sending.dead_letters import DeadLetters
 from .sending.delivery import Delivery, Transport
 from .sending.elastic import Elastic
@@ -247,6 +247,7 @@ SIDECAR = Sidecar(
         ),
     ),
     oneshots={"setup": setup},
+    metrics=every_metric,
     check=findings,
     check_outside=elasticsearch_findings,
 )

@@ -61,6 +61,9 @@ class Sidecar:
     check NAME`, and so does `check_outside(settings)`, which asks servers, unless it is told `--offline`. With
     `admin=False` main itself is run as a one-shot, alone in its process.
 
+    `metrics(metrics)` makes every metric of it, for the reference: what a scrape shows is documented from the same
+    declarations.
+
     `words` names the list setting that takes the words of the command line, each as one item; `rest` the one that takes
     everything after a lone `--`. `aliases` maps other people's names of a flag, without dashes, to our setting.
     """
@@ -72,6 +75,7 @@ class Sidecar:
     admin: bool = True
     flags: tuple[Flag, ...] = ()
     oneshots: Mapping[str, Main] = field(default_factory=dict)
+    metrics: "Callable[[Metrics], object] | None" = None
     check: Callable[[Any], Iterable[Finding]] | None = None
     check_outside: Callable[[Any], Awaitable[Iterable[Finding]]] | None = None
     words: str = ""

@@ -1,9 +1,9 @@
-"""What a sidecar can be told and what it tells stands in the README: every setting, every metric, no other metric."""
+"""The documents say what is true: what is generated is as `make docs` writes it, every setting has a meaning, and no
+page names a setting or a metric that is not there.
+"""
 
 import importlib
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -11,11 +11,25 @@ import msgspec
 import pytest
 import yaml
 
+from scripts import docs
+from sidecars.__main__ import find
+from sidecars.declaration import declarations
 from sidecars.runtime.settings.load import load
 from tests.rules import agents
 from tests.rules.conftest import Fleet
 
-README = agents.ROOT / "README.md"
+PAGES = sorted([*agents.ROOT.glob("*.md"), *(agents.ROOT / "docs").rglob("*.md")])
+README_LINES = 150
+RUNTIME_METRICS = {"task_restarts", "grace_overruns"}
+"""Of the runtime: made when there is something to count."""
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(agents.ROOT).as_posix()
+
+
+def text_of(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
 
 
 def settings_of(name: str) -> Any:
@@ -28,9 +42,13 @@ def description_of(annotation: Any) -> str | None:
     return next((meta.description for meta in metas if meta.description), None)
 
 
-def exposed_metrics(text: str) -> set[str]:
-    """Names of our own metrics in a scrape; the process collector's are documented by Prometheus."""
-    return {name for name in re.findall(r"^# TYPE (\S+) ", text, re.MULTILINE) if name.startswith("sidecar_")}
+def documented_metrics(name: str) -> set[str]:
+    return {metric for metric, _, _ in docs.metric_rows(find(name))}
+
+
+def metrics_in(text: str, name: str) -> set[str]:
+    """The metrics of a sidecar that a text names; a name that ends with `_` or `_*` stands for several."""
+    return set(re.findall(rf"\bsidecar_{name.replace('-', '_')}_[a-z0-9_]*[a-z0-9]\b(?!_?\*)", text))
 
 
 def test_there_are_sidecars_to_look_at() -> None:
@@ -46,49 +64,61 @@ def test_every_setting_says_what_it_is(name: str) -> None:
     assert not silent, f"settings without a description in their Meta: {silent}"
 
 
-@pytest.mark.parametrize("name", agents.sidecar_names())
-def test_every_setting_is_in_the_readme(name: str) -> None:
-    readme = README.read_text(encoding="utf-8")
-    missing = [field.name for field in msgspec.structs.fields(settings_of(name)) if f"`{field.name}`" not in readme]
-    assert not missing, f"not in README.md (`python -m sidecars reference {name}` prints the table): {missing}"
+@pytest.mark.parametrize(("page", "text"), [pytest.param(*pair, id=name_of(pair[0])) for pair in docs.pages().items()])
+def test_what_is_generated_is_as_make_docs_writes_it(page: Path, text: str) -> None:
+    assert page.exists(), "run `make docs`"
+    assert text_of(page) == text, "run `make docs`"
 
 
-@pytest.mark.parametrize("name", agents.sidecar_names())
-def test_the_readme_holds_the_reference_table_as_it_is_printed(name: str) -> None:
-    command = [sys.executable, "-m", "sidecars", "reference", name]
-    printed = subprocess.run(command, cwd=agents.ROOT, capture_output=True, text=True, check=True).stdout.strip()
-    assert printed in README.read_text(encoding="utf-8"), (
-        f"paste the output of `sidecar reference {name}` into README.md"
-    )
+def test_a_page_that_was_changed_by_hand_is_seen() -> None:
+    page = docs.DOCS / "reference" / "wait-for.md"
+    assert docs.pages()[page] != text_of(page).replace("WAIT_FOR_TARGETS", "WAIT_FOR_TARGET")
 
 
-@pytest.mark.parametrize("name", agents.SERVING)
-def test_every_metric_is_in_the_readme(name: str, fleet: Fleet) -> None:
-    readme = README.read_text(encoding="utf-8")
-    missing = sorted(
-        metric for metric in exposed_metrics(fleet[name].get("/metrics")[1]) if f"`{metric}`" not in readme
-    )
-    assert not missing, f"metrics that README.md does not name: {missing}"
+def test_every_generated_block_is_known_and_used() -> None:
+    named = {name for page in PAGES for name in re.findall(r"<!-- written by `make docs`: (\S+) -->", text_of(page))}
+    assert named == docs.BLOCKS.keys()
 
 
 @pytest.mark.parametrize("name", agents.SERVING)
-def test_the_readme_names_no_metric_that_is_not_there(name: str, fleet: Fleet) -> None:
-    prefix = f"sidecar_{name.replace('-', '_')}_"
-    named = set(re.findall(rf"`({prefix}[a-z0-9_]+)`", README.read_text(encoding="utf-8")))
-    invented = named - exposed_metrics(fleet[name].get("/metrics")[1])
-    assert not invented, f"README.md names metrics that the sidecar does not have: {sorted(invented)}"
+def test_the_reference_has_the_metrics_that_a_scrape_has(name: str, fleet: Fleet) -> None:
+    scraped = re.findall(r"^# TYPE (sidecar_\S+) ", fleet[name].get("/metrics")[1], re.MULTILINE)
+    assert documented_metrics(name) == set(scraped)
 
 
-def yaml_blocks() -> list[str]:
-    return re.findall(r"```yaml\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+@pytest.mark.parametrize("name", agents.sidecar_names())
+def test_alerts_and_pages_name_no_metric_that_is_not_there(name: str) -> None:
+    known = documented_metrics(name) | {f"sidecar_{name.replace('-', '_')}_{what}_total" for what in RUNTIME_METRICS}
+    invented = {alert.expr: metrics_in(alert.expr, name) - known for alert in declarations()[name].alerts}
+    invented |= {name_of(page): metrics_in(text_of(page), name) - known for page in PAGES}
+    assert not {where: what for where, what in invented.items() if what}
 
 
-@pytest.mark.parametrize("block", [block for block in yaml_blocks() if block.startswith("watch:")])
-def test_a_settings_file_of_the_readme_can_be_used(block: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", agents.sidecar_names())
+def test_pages_name_no_variable_that_is_no_setting(name: str) -> None:
+    prefix = f"{name.replace('-', '_').upper()}_"
+    known = {prefix + field.name.upper() for field in msgspec.structs.fields(settings_of(name))} | {f"{prefix}CONFIG"}
+    known |= {f"{prefix}HASH", f"{prefix}CANDIDATE"}  # what a command of a step finds in its environment
+    invented = {name_of(page): set(re.findall(rf"\b{prefix}[A-Z_]+\b", text_of(page))) - known for page in PAGES}
+    assert not {where: what for where, what in invented.items() if what}
+
+
+def settings_files() -> list[str]:
+    blocks = (block for page in PAGES for block in re.findall(r"```yaml\n(.*?)```", text_of(page), re.DOTALL))
+    return [block for block in blocks if block.startswith("watch:")]
+
+
+@pytest.mark.parametrize("block", settings_files())
+def test_a_settings_file_of_a_page_can_be_used(block: str, tmp_path: Path) -> None:
     (tmp_path / "settings.yaml").write_text(block, encoding="utf-8")
     load(settings_of("config-reloader"), "CONFIG_RELOADER_", {}, {"config": str(tmp_path / "settings.yaml")})
 
 
-def test_every_example_of_the_readme_is_yaml_and_there_are_settings_files_among_them() -> None:
-    read = [yaml.safe_load(block) for block in yaml_blocks()]
-    assert sum("watch" in example for example in read) >= 2
+def test_there_are_settings_files_to_look_at() -> None:
+    assert sum("watch" in yaml.safe_load(block) for block in settings_files()) >= 2
+
+
+def test_the_readme_is_short_and_begins_with_the_two_commands() -> None:
+    readme = text_of(agents.ROOT / "README.md")
+    assert len(readme.splitlines()) <= README_LINES
+    assert re.findall(r"^make (\S+)", readme, re.MULTILINE)[:2] == ["demo", "test"]

@@ -24,7 +24,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 def sources() -> list[Path]:
     """Every Python file of ours, as a path relative to the project."""
-    tops = ("sidecars", "images", "tests")
+    tops = ("sidecars", "images", "scripts", "tests")
     return sorted(path.relative_to(ROOT) for top in tops for path in (ROOT / top).rglob("*.py"))
 
 

@@ -66,13 +66,6 @@ def test_every_variable_that_a_library_reads_by_its_name_is_ignored() -> None:
     assert found - IGNORED.keys() == EXAMPLES
 
 
-def test_the_readme_lists_what_is_ignored() -> None:
-    section = (
-        (ROOT / "README.md").read_text(encoding="utf-8").partition("### The app's variables")[2].partition("\n#")[0]
-    )
-    assert {name for name in IGNORED if f"`{name}`" not in section} == set()
-
-
 @pytest.fixture
 def reloader(tmp_path: Path) -> Iterator[ReloaderProcess]:
     (tmp_path / "watched").mkdir()

@@ -65,11 +65,24 @@ def help_text(sidecar: Sidecar) -> str:
     for flag in sidecar.flags:
         lines += _flag_line(f"--{flag.name}", flag.help)
     lines += _flag_line("--help, -h", "this text")
-    if "Exit status:" not in purpose(sidecar):  # where it has more than the usual ones
+    if not _own_exit_statuses(sidecar):
         lines += ["", "Exit status:"]
         for status, meaning in _EXIT_STATUSES if sidecar.admin else _EXIT_STATUSES_OF_ONE_SHOTS:
             lines += _flag_line(status, meaning)
     return "\n".join([*lines, "", "Example:", f"  {_example(sidecar)}"])
+
+
+def exit_statuses(sidecar: Sidecar) -> str:
+    """Return the exit statuses as Markdown: what its docstring says, where it has more than the usual ones."""
+    if own := _own_exit_statuses(sidecar):
+        return own
+    usual = _EXIT_STATUSES if sidecar.admin else _EXIT_STATUSES_OF_ONE_SHOTS
+    return "\n".join(f"- {status}: {meaning}" for status, meaning in usual)
+
+
+def _own_exit_statuses(sidecar: Sidecar) -> str:
+    paragraphs = purpose(sidecar).split("\n\n")
+    return next((text for text in paragraphs if text.startswith("Exit status:")), "")
 
 
 def _usage(sidecar: Sidecar) -> str:

@@ -49,7 +49,7 @@ IGNORED = {
     "PYTHONASYNCIODEBUG": "asyncio, aiohttp",
     "READTHEDOCS": "asyncinotify",
 }
-"""Variables that are not for us, each with the library that would heed it. README.md lists them."""
+"""Variables that are not for us, each with the library that would heed it. docs/settings.md lists them."""
 
 _given: dict[str, str] = {}  # as it was, of each variable that was taken out or shortened
 
