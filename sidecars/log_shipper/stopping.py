@@ -6,9 +6,11 @@ said as soon as the stop is asked for, and every few seconds again: the last suc
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 
-from sidecars.runtime import Context, Stop
+from sidecars.runtime import Context
 
+from .core import grace
 from .core.choices import Lifecycle
 from .core.diagnosis import Diagnosis
 from .core.grace import StopStep
@@ -17,65 +19,70 @@ from .settings import LogShipperSettings
 _EVERY_SECONDS = 3.0
 _NAMED_FILES = 20
 
-
-async def take(
-    steps: Mapping[StopStep, float], work: Mapping[StopStep, Callable[[], Awaitable[None]]], stop: Stop
-) -> list[StopStep]:
-    """Do the work of each step, until no more than its seconds are left of the grace; returns those that were cut."""
-    cut = []
-    for step, left_seconds in steps.items():
-        try:
-            async with asyncio.timeout(max(0.0, stop.remaining() - left_seconds)):
-                await work[step]()
-        except TimeoutError:
-            cut.append(step)
-    return cut
+Work = Mapping[StopStep, Callable[[], Awaitable[None]]]
 
 
-class Report:
-    """Says how far the delivery is. `undelivered` gives the bytes of each file that nobody took yet, `diagnosis` why
-    nothing goes through at present.
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the delivery is: bytes by file that nobody took yet, why nothing goes through at present, and how many
+    records were refused for good.
     """
 
-    def __init__(
-        self,
-        settings: LogShipperSettings,
-        ctx: Context,
-        undelivered: Callable[[], dict[str, int]],
-        diagnosis: Callable[[], Diagnosis | None],
-    ) -> None:
+    undelivered: Mapping[str, int]
+    diagnosis: Diagnosis | None
+    refused_records: int
+
+    @property
+    def undelivered_bytes(self) -> int:
+        """Of all files."""
+        return sum(self.undelivered.values())
+
+    @property
+    def fields(self) -> dict[str, object]:
+        """For a log line."""
+        named = dict(sorted(self.undelivered.items())[:_NAMED_FILES])
+        return {"undelivered_bytes": self.undelivered_bytes, "files": named}
+
+    @property
+    def why(self) -> str:
+        """The end of a sentence that says what is undelivered."""
+        return f"; {self.diagnosis.what}" if self.diagnosis else "."
+
+
+class Stopping:
+    """Runs the steps of the stop, and says how far the delivery is."""
+
+    def __init__(self, settings: LogShipperSettings, ctx: Context, progress: Callable[[], Progress]) -> None:
         self._settings = settings
         self._ctx = ctx
-        self._undelivered = undelivered
-        self._diagnosis = diagnosis
+        self._progress = progress
 
-    async def repeat(self) -> None:
-        """Say it now and every few seconds, as long as there is something to say; runs until cancelled."""
-        first = True
-        while True:
-            if behind := self._undelivered():
-                say = self._ctx.log.info if self._is_usual(first=first) else self._ctx.log.warning
-                left_seconds = self._ctx.stop.remaining()
-                say(
-                    f"stopping: {sum(behind.values())} bytes are undelivered so far, {left_seconds:.0f} s of the grace "
-                    f"are left{self._why()}",
-                    action="stop.undelivered_so_far",
-                    left_seconds=round(left_seconds, 1),
-                    **_told(behind),
-                )
-            first = False
-            await self._ctx.stop.pause(_EVERY_SECONDS)
+    async def run(self, work: Work) -> list[StopStep]:
+        """Do the work of each step, until its share of the grace is used up. Return the steps that were cut."""
+        stop, cut = self._ctx.stop, list[StopStep]()
+        async with asyncio.TaskGroup() as tasks:
+            report = tasks.create_task(self._report(), name="report")
+            for step, left_seconds in grace.steps(self._settings.lifecycle, stop.grace_seconds).items():
+                try:
+                    async with asyncio.timeout(max(0.0, stop.remaining() - left_seconds)):
+                        await work[step]()
+                except TimeoutError:
+                    cut.append(step)
+            report.cancel()
+        return cut
 
-    def end(self, refused_records: int, cut: list[StopStep]) -> None:
+    def conclude(self, cut: list[StopStep]) -> None:
         """Say what was left behind, or that nothing was."""
-        if behind := self._undelivered():
+        progress = self._progress()
+        refused_records = progress.refused_records
+        if progress.undelivered:
             self._ctx.log.error(
-                f"stopping with {sum(behind.values())} bytes undelivered{self._why()} The next start on the same "
-                "volumes delivers them; an emptyDir is gone with its pod.",
+                f"stopping with {progress.undelivered_bytes} bytes undelivered{progress.why} The next start on the "
+                "same volumes delivers them; an emptyDir is gone with its pod.",
                 action="stop.undelivered",
                 cut_steps=cut,
                 refused_records=refused_records,
-                **_told(behind),
+                **progress.fields,
             )
             return
         rejected = f", but for {refused_records} refused records in {self._settings.dead_letters_path}"
@@ -86,9 +93,27 @@ class Report:
             refused_records=refused_records,
         )
 
-    def _is_usual(self, *, first: bool) -> bool:
+    async def _report(self) -> None:
+        """Say it now and every few seconds, as long as there is something to say; runs until cancelled."""
+        first = True
+        while True:
+            progress = self._progress()
+            if progress.undelivered:
+                say = self._ctx.log.info if self._is_usual(progress, first=first) else self._ctx.log.warning
+                left_seconds = self._ctx.stop.remaining()
+                say(
+                    f"stopping: {progress.undelivered_bytes} bytes are undelivered so far, {left_seconds:.0f} s of the "
+                    f"grace are left{progress.why}",
+                    action="stop.undelivered_so_far",
+                    left_seconds=round(left_seconds, 1),
+                    **progress.fields,
+                )
+            first = False
+            await self._ctx.stop.pause(_EVERY_SECONDS)
+
+    def _is_usual(self, progress: Progress, *, first: bool) -> bool:
         """An app has just written its last lines when the stop comes, and beside an ordinary sidecar it goes on."""
-        return not self._diagnosis() and (first or self._settings.lifecycle is Lifecycle.ORDINARY)
+        return not progress.diagnosis and (first or self._settings.lifecycle is Lifecycle.ORDINARY)
 
     def _all_of_it(self, cut: list[StopStep]) -> str:
         """An ordinary sidecar does not know whether its app has ended."""
@@ -102,14 +127,3 @@ class Report:
             f"what was written until now is delivered; nothing came for {self._settings.quiet_seconds:g} s "
             "(quiet_seconds), and should the app write more, it is not"
         )
-
-    def _why(self) -> str:
-        diagnosis = self._diagnosis()
-        return f"; {diagnosis.what}" if diagnosis else "."
-
-
-def _told(behind: dict[str, int]) -> dict[str, object]:
-    return {
-        "undelivered_bytes": sum(behind.values()),
-        "files": dict(sorted(behind.items())[:_NAMED_FILES]),
-    }

@@ -4,11 +4,13 @@ import asyncio
 import math
 import os
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
 from sidecars.kit.watch import FolderWatch
 from sidecars.log_shipper.core.batch import Batch
+from sidecars.log_shipper.core.checkpoint import Checkpoint
 from sidecars.log_shipper.core.joining import Joining
 from sidecars.log_shipper.core.lines import Intake
 from sidecars.log_shipper.core.notices import SAID, WORTH_A_WARNING, Notice
@@ -18,9 +20,10 @@ from sidecars.log_shipper.settings import LogShipperSettings
 from sidecars.runtime import Context, State
 from sidecars.runtime.clock import monotonic, now, rfc3339, seconds_until
 
+from .discovery import Globs
 from .files import Tail, Truncated
-from .follow import Following
-from .reader import Reader
+from .follow import Following, allowed
+from .reader import Reader, shape_of
 
 _POLL_SECONDS = 0.1
 """How often a file that is being written is looked at; inotify would tell of every single write."""
@@ -44,8 +47,17 @@ class Tailing:
     """Owns the followed files; `handed_on` takes each batch that is ready to be sent."""
 
     def __init__(
-        self, settings: LogShipperSettings, ctx: Context, metrics: ShipperMetrics, handed_on: Callable[[Batch], None]
+        self,
+        settings: LogShipperSettings,
+        ctx: Context,
+        metrics: ShipperMetrics,
+        start: Checkpoint,
+        handed_on: Callable[[Batch], None],
     ) -> None:
+        """Start with what the checkpoint knows."""
+        scope = settings.pod_uid or f"{settings.pod_namespace}/{settings.pod_name or host_name()}"
+        self.following = Following(Globs(settings.paths, settings.exclude, settings.own_files), start, allowed())
+        self._reader = Reader(settings, shape_of(settings), scope, self.following.ended)
         self._settings = settings
         self._ctx = ctx
         self._metrics = metrics
@@ -64,11 +76,6 @@ class Tailing:
         self.last_growth = monotonic()
         self._absent_since: dict[str, float] = {}
         self._reach_said = ""
-
-    def begin(self, following: Following, reader: Reader) -> None:
-        """Start with what the checkpoint knows."""
-        self.following = following
-        self._reader = reader
 
     async def step(self, *, final: bool = False) -> bool:
         """Look, read what there is and fits, hand on what is due; whether anything was read.
@@ -129,6 +136,55 @@ class Tailing:
         self._watch.close()
         for tail in self.following.tails.values():
             tail.close()
+
+    def settle(self, batch: Batch) -> None:
+        """Every record of the batch has its outcome: move the low watermarks of its files."""
+        for part in batch.parts:
+            part.ledger.settle(part.segment)
+        self.in_flight_bytes -= batch.file_bytes
+        self.in_flight_records -= len(batch.spans)
+        self.wake.set()
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all that was read is settled, and no file waits to be opened."""
+        return not self.in_flight_bytes and not self.following.postponed
+
+    @property
+    def decisions(self) -> int:
+        """How many things were decided that the checkpoint must hold before anything is sent that depends on them."""
+        return self._reader.decisions
+
+    def checkpoint(self) -> Checkpoint:
+        """Return where reading would go on after a restart."""
+        return Checkpoint(self.following.positions(), self.following.ended.listed())
+
+    def undelivered(self) -> dict[str, int]:
+        """Return the bytes that nobody took yet, by file and by the last look at it; files without any are left out."""
+        found: dict[str, int] = {}
+        for tail in self.following.tails.values():
+            if tail.undelivered_bytes:
+                found[tail.place] = found.get(tail.place, 0) + tail.undelivered_bytes
+        return found
+
+    def status(self) -> list[dict[str, Any]]:
+        """Return the files for /status."""
+        files = [
+            {
+                "path": tail.path,
+                "place": tail.place,
+                "inode": tail.key.inode,
+                "size": tail.size_bytes,
+                "read_offset": tail.ledger.read.offset,
+                "acknowledged_offset": tail.ledger.committed.offset,
+                "lag_bytes": tail.lag_bytes,
+                "listed": tail.listed,
+                "open": tail.fd is not None,
+                "deleted": tail.deleted,
+            }
+            for tail in self.following.tails.values()
+        ]
+        return sorted(files, key=lambda item: str(item["path"]))
 
     @property
     def has_room(self) -> bool:

@@ -5,11 +5,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from sidecars.log_shipper.core import grace
-from sidecars.log_shipper.core.choices import Lifecycle
-from sidecars.log_shipper.core.diagnosis import Diagnosis, of_failure
+from sidecars.log_shipper.core.diagnosis import of_failure
 from sidecars.log_shipper.core.grace import StopStep
-from sidecars.log_shipper.stopping import Report, take
+from sidecars.log_shipper.stopping import Progress, Stopping
 from sidecars.runtime import Context
 from tests.support.context import context, passes, settings
 
@@ -35,12 +33,12 @@ class Work:
         return run
 
 
-async def stop_of(lifecycle: Lifecycle, grace_seconds: float, **seconds: float) -> tuple[list[StopStep], float, Work]:
+async def stop_of(lifecycle: str, grace_seconds: float, **seconds: float) -> tuple[list[StopStep], float, Work]:
     """The steps that were cut, how long all of it took, and the work."""
     ctx, work, began = context(grace_seconds), Work(**seconds), clock()
     ctx.stop.request("SIGTERM")
-    steps = grace.steps(lifecycle, grace_seconds)
-    cut = await take(steps, {step: work[step] for step in steps}, ctx.stop)
+    stopping = Stopping(settings(lifecycle=lifecycle), ctx, lambda: Progress({}, None, 0))
+    cut = await stopping.run({step: work[step] for step in StopStep})
     return cut, clock() - began, work
 
 
@@ -60,28 +58,31 @@ async def stop_of(lifecycle: Lifecycle, grace_seconds: float, **seconds: float) 
 async def test_a_step_that_takes_too_long_is_cut_and_the_next_ones_have_their_time(
     seconds: dict[str, float], cut: list[StopStep], took: float
 ) -> None:
-    found, took_seconds, work = await stop_of(Lifecycle.ORDINARY, 30, **seconds)
+    found, took_seconds, work = await stop_of("ordinary", 30, **seconds)
     assert (found, round(took_seconds, 3)) == (cut, took)
     assert list(work.began) == list(StopStep)
 
 
 @pytest.mark.parametrize("grace_seconds", [0.5, 2.0, 5.0])
 async def test_the_stop_ends_within_a_short_grace_too(grace_seconds: float) -> None:
-    cut, took_seconds, work = await stop_of(Lifecycle.NATIVE, grace_seconds, drain=90, hang_up=90, save=90)
+    cut, took_seconds, work = await stop_of("native", grace_seconds, drain=90, hang_up=90, save=90)
     assert took_seconds < grace_seconds
     assert list(work.began) == [StopStep.DRAIN, StopStep.HANG_UP, StopStep.SAVE] == cut
 
 
 class Told:
-    """A Report, and what it said."""
+    """What a stop of so many seconds says while it delivers nothing."""
 
     def __init__(self, caplog: pytest.LogCaptureFixture, **given: object) -> None:
         self._caplog = caplog
         self.ctx: Context = context(30)
-        self.behind: dict[str, int] = {}
-        self.diagnosis: Diagnosis | None = None
-        self.report = Report(settings(**given), self.ctx, lambda: self.behind, lambda: self.diagnosis)
+        self.progress = Progress({}, None, 0)
+        self.stopping = Stopping(settings(**given), self.ctx, lambda: self.progress)
         self.ctx.stop.request("SIGTERM")
+
+    async def run(self, seconds: float) -> None:
+        work = Work(drain=seconds)
+        await self.stopping.run({step: work[step] for step in StopStep})
 
     def lines(self) -> list[dict[str, object]]:
         """The lines since the last look: their fields, with action, level and message."""
@@ -93,36 +94,35 @@ class Told:
         return found
 
 
+BEHIND = {"/logs/b.log": 70, "/logs/a.log": 30}
+NO_ANSWER = of_failure("timeout", "http://es:9200: no answer")
+
+
 async def test_what_is_undelivered_is_said_at_once_and_every_few_seconds(caplog: pytest.LogCaptureFixture) -> None:
     told = Told(caplog)
-    told.behind = {"/logs/b.log": 70, "/logs/a.log": 30}
+    told.progress = Progress(BEHIND, None, 0)
     async with asyncio.TaskGroup() as tasks:
-        saying = tasks.create_task(told.report.repeat())
+        tasks.create_task(told.run(20))
         await passes(0.01)
         (line,) = told.lines()
         assert line["action"] == "stop.undelivered_so_far"
         assert (line["level"], line["undelivered_bytes"], line["left_seconds"]) == ("info", 100, 30.0)
         assert line["files"] == {"/logs/a.log": 30, "/logs/b.log": 70}
-        told.diagnosis = of_failure("timeout", "http://es:9200: no answer")
+        told.progress = Progress(BEHIND, NO_ANSWER, 0)
         await passes(10)
-        told.behind = {}
-        await passes(10)
-        lines = told.lines()
-        assert [line["left_seconds"] for line in lines] == [27.0, 24.0, 21.0]
-        assert {line["level"] for line in lines} == {"warning"}
-        assert all("no answer" in str(line["message"]) for line in lines)
-        saying.cancel()
+        told.progress = Progress({}, None, 0)
+    lines = told.lines()
+    assert [line["left_seconds"] for line in lines] == [27.0, 24.0, 21.0]
+    assert {line["level"] for line in lines} == {"warning"}
+    assert all("no answer" in str(line["message"]) for line in lines)
 
 
 async def test_an_ordinary_sidecar_beside_an_app_that_writes_on_does_not_warn(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     told = Told(caplog, lifecycle="ordinary")
-    told.behind = {"/logs/a.log": 30}
-    async with asyncio.TaskGroup() as tasks:
-        saying = tasks.create_task(told.report.repeat())
-        await passes(10)
-        saying.cancel()
+    told.progress = Progress(BEHIND, None, 0)
+    await told.run(10)
     assert {line["level"] for line in told.lines()} == {"info"}
 
 
@@ -130,8 +130,8 @@ async def test_the_last_word_names_what_is_left_why_and_which_steps_were_cut(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     told = Told(caplog)
-    told.behind, told.diagnosis = {"/logs/a.log": 30}, of_failure("timeout", "http://es:9200: no answer")
-    told.report.end(2, [StopStep.DRAIN])
+    told.progress = Progress({"/logs/a.log": 30}, NO_ANSWER, 2)
+    told.stopping.conclude([StopStep.DRAIN])
     (line,) = told.lines()
     assert (line["action"], line["level"], line["undelivered_bytes"]) == ("stop.undelivered", "error", 30)
     assert (line["cut_steps"], line["refused_records"]) == (["drain"], 2)
@@ -157,7 +157,7 @@ async def test_who_cannot_know_that_the_app_has_ended_does_not_say_that_everythi
     caplog: pytest.LogCaptureFixture, lifecycle: str, cut: list[StopStep], said: str, unsaid: str
 ) -> None:
     told = Told(caplog, lifecycle=lifecycle)
-    told.report.end(0, cut)
+    told.stopping.conclude(cut)
     (line,) = told.lines()
     assert (line["action"], line["undelivered_bytes"]) == ("stop.drained", 0)
     assert said in str(line["message"])
