@@ -47,40 +47,6 @@ def test_an_outage_is_caught_up_without_loss_and_in_little_memory(
         )
 
 
-def test_while_nothing_can_be_sent_reading_stops_at_the_limit(tmp_path: Path) -> None:
-    """Back-pressure is "stop reading, keep the file open"; one more block than the limit may be taken."""
-    limit = 128 << 10
-    with Stage(tmp_path, in_flight_bytes=limit, batch_bytes=16 << 10) as stage:
-        stage.backend.faults(blocked=True)
-        stage.shipper.start()
-        stage.write(50_000)
-        stage.shipper.wait_until(lambda: stage.shipper.metric("in_flight_bytes") >= limit, "the limit to be reached")
-        stage.shipper.wait_until(lambda: stage.shipper.logged("delivery.failed"), "the first failure")
-        seen = {stage.shipper.metric("in_flight_bytes") for _ in range(20)}
-        assert max(seen) < 2 * limit
-        stage.backend.faults()
-        stage.wait_until_delivered()
-        stage.assert_all_arrived()
-
-
-def test_a_rotated_and_deleted_file_is_kept_open_through_an_outage(tmp_path: Path) -> None:
-    with Stage(tmp_path, in_flight_bytes=64 << 10, batch_bytes=16 << 10) as stage:
-        stage.shipper.start()
-        stage.write(100)
-        stage.wait_until_delivered()
-        stage.backend.faults(blocked=True)
-        stage.write(20_000)
-        stage.shipper.wait_until(lambda: stage.shipper.logged("delivery.failed"), "the outage to be noticed")
-        stage.log.unlink()
-        stage.write(10)
-        stage.shipper.wait_until(lambda: stage.shipper.metric("pinned_deleted_files") == 1, "the pinned file to show")
-        assert stage.shipper.metric("pinned_deleted_bytes") > 64 << 10
-        stage.backend.faults()
-        stage.shipper.wait_until(lambda: stage.arrived_count() == len(stage.lines), "everything")
-        stage.shipper.wait_until(lambda: stage.shipper.metric("pinned_deleted_files") == 0, "the file to be let go")
-        stage.assert_all_arrived()
-
-
 @pytest.mark.parametrize("dead_first", [True, False], ids=["dead first", "dead second"])
 def test_with_one_of_two_nodes_dead_everything_arrives(tmp_path: Path, dead_first: bool) -> None:
     with Stage(tmp_path, batch_bytes=8192) as stage:
@@ -136,19 +102,4 @@ def test_an_only_node_that_never_answers_delays_and_loses_nothing(tmp_path: Path
         stage.shipper.wait_until(lambda: stage.shipper.metric(reason) > 0, "a timeout")
         stage.backend.resume()
         stage.wait_until_delivered()
-        stage.assert_all_arrived()
-
-
-def test_readiness_says_what_is_wrong_while_liveness_stays(tmp_path: Path) -> None:
-    """A restart of the container would mend nothing that is wrong with the backend."""
-    with Stage(tmp_path) as stage:
-        stage.backend.faults(blocked=True)
-        stage.shipper.start()
-        stage.write(10)
-        stage.shipper.wait_until(lambda: "503" in stage.shipper.ask("/readyz")[1], "the reason to show")
-        assert stage.shipper.ask("/livez")[0] == 200
-        assert stage.shipper.ask("/startupz")[0] == 200
-        stage.backend.faults()
-        stage.wait_until_delivered()
-        assert "503" not in stage.shipper.ask("/readyz")[1]
         stage.assert_all_arrived()
