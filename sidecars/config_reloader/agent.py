@@ -8,7 +8,7 @@ from typing import Any
 from sidecars.runtime import Context, Flag, Permanent, Sidecar, Transient
 from sidecars.runtime.clock import monotonic, seconds_until
 
-from .check import findings, step_text
+from .check import findings, refuse_start, step_text
 from .core.plan import Done, Verdict
 from .core.splay import splay_seconds
 from .delivery import Delivery
@@ -240,6 +240,7 @@ SIDECAR = Sidecar(
     summary="tell the app about a new configuration, after validating it, and confirm that it took effect",
     flags=(Flag("once", "render and validate once, tell nobody, and exit: 0 good, 1 not (for an init container)"),),
     oneshots={"once": once},
+    refuse_start=refuse_start,
     metrics=ReloaderMetrics,
     check=findings,
     aliases={

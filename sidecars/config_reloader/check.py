@@ -1,15 +1,18 @@
-"""What `sidecar check config-reloader` finds besides wrong settings: what would be watched and told, and what would
-fail.
+"""What is outside: what forbids a start, and what `sidecar check config-reloader` finds: what would be watched and
+told, and what would fail.
 """
 
+import fnmatch
 import os
+import shutil
 from collections.abc import Iterator
 
+from sidecars.kit.files import unusable
 from sidecars.kit.notify import exec as command
 from sidecars.kit.notify import signal as signalling
 from sidecars.kit.notify.core.options import Http
 from sidecars.kit.notify.core.request import shown
-from sidecars.runtime import Finding
+from sidecars.runtime import Finding, Problem
 from sidecars.runtime.settings.load import process_environment
 
 from .core.digest import Look, State
@@ -18,6 +21,42 @@ from .rendering import render as rendering
 from .settings import ConfigReloaderSettings
 from .watching import volume
 from .watching.mounts import frozen
+
+
+def refuse_start(settings: ConfigReloaderSettings) -> Iterator[Problem]:
+    """Yield what forbids a start: a path that must not be written, a command that a shell would have to split."""
+    yield from unusable("state_file", settings.state_file, "name a file, or leave it out to remember nothing")
+    yield from _written_where_watched(settings)
+    for number, step in enumerate(settings.steps):
+        yield from _several_words(f"steps[{number}].exec.command", step.exec.command if step.exec else ())
+        yield from _several_words(f"steps[{number}].validate.command", step.validate.command if step.validate else ())
+
+
+def _written_where_watched(settings: ConfigReloaderSettings) -> Iterator[Problem]:
+    """What we write must not be what we watch: each reload would be the reason for the next."""
+    written = {"state_file": settings.state_file, "render": settings.render.output if settings.render else ""}
+    for path in settings.watched:
+        for field, ours in written.items():
+            if ours and path.strip() and _lies_in(ours, path):
+                yield Problem(field, f"{ours} lies in {path}, which is watched", "write to a folder of its own")
+
+
+def _lies_in(ours: str, watched: str) -> bool:
+    """Whether what we write is, or is below, what is watched. A glob may well leave it out."""
+    if any(letter in watched for letter in "*?["):
+        return fnmatch.fnmatchcase(os.path.realpath(ours), watched)
+    ours, watched = os.path.realpath(ours), os.path.realpath(watched)
+    return ours == watched or ours.startswith(watched.rstrip("/") + "/")
+
+
+def _several_words(field: str, command: tuple[str, ...]) -> Iterator[Problem]:
+    """No shell splits a command. A program may have a blank in its name, but a key of a ConfigMap not."""
+    words = command[0].split() if command else []
+    if len(words) > 1 and shutil.which(command[0]) is None:
+        message = f"it begins with {len(words)} words in one text, and there is no shell that would split them"
+        # The other words stay out of sight: an argument may be a secret.
+        remedy = f'write the program and each argument as an item of a list: ["{words[0]}", "...", ...]'
+        yield Problem(field, message, remedy)
 
 
 def findings(settings: ConfigReloaderSettings) -> Iterator[Finding]:

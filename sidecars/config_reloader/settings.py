@@ -2,8 +2,6 @@
 core/steps.py.
 """
 
-import fnmatch
-import os
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Annotated
@@ -11,12 +9,11 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from sidecars.kit.files import unusable
 from sidecars.kit.notify.core.options import OnFailure, Signal, Webhook
 from sidecars.runtime.settings.load import Problem, Settings
 
 from .core.steps import Render, Step
-from .steps_check import complaints, without_before
+from .core.steps_check import complaints, without_before
 
 
 class Initial(StrEnum):
@@ -187,7 +184,8 @@ class ConfigReloaderSettings(Settings, frozen=True, kw_only=True):
         """What single fields cannot say."""
         if not self.watched:
             yield Problem("watch", "nothing to watch is named", "set it to a folder, such as /etc/nginx")
-        yield from self._path_problems()
+        if not all(path.strip() for path in self.watched):
+            yield Problem("watch", "one of the paths is empty", "name a folder, a file or a glob")
         if self.steps and (self._signals or self.webhook_url):
             yield Problem(
                 "steps", "both `steps` and signal, process or webhook_url are given", "write them all as steps"
@@ -211,18 +209,6 @@ class ConfigReloaderSettings(Settings, frozen=True, kw_only=True):
         for number, message, remedy in without_before(self.all_steps):
             yield Problem(f"steps[{number}].confirm", message, remedy)
 
-    def _path_problems(self) -> Iterable[Problem]:
-        """What we write must not be what we watch: each reload would be the reason for the next."""
-        yield from unusable("state_file", self.state_file, "name a file, or leave it out to remember nothing")
-        written = {"state_file": self.state_file, "render": self.render.output if self.render else ""}
-        for path in self.watched:
-            if not path.strip():
-                yield Problem("watch", "one of the paths is empty", "name a folder, a file or a glob")
-                continue
-            for field, ours in written.items():
-                if ours and _lies_in(ours, path):
-                    yield Problem(field, f"{ours} lies in {path}, which is watched", "write to a folder of its own")
-
     @classmethod
     def fallbacks(cls, environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
         """The pod's name from the downward API."""
@@ -235,14 +221,6 @@ def address(text: str) -> tuple[str, int] | None:
     if not colon or not port.isdigit() or int(port) > 65535:
         return None
     return host.strip("[]") or "::", int(port)
-
-
-def _lies_in(ours: str, watched: str) -> bool:
-    """Whether what we write is, or is below, what is watched. A glob may well leave it out."""
-    if any(letter in watched for letter in "*?["):
-        return fnmatch.fnmatchcase(os.path.realpath(ours), watched)
-    ours, watched = os.path.realpath(ours), os.path.realpath(watched)
-    return ours == watched or ours.startswith(watched.rstrip("/") + "/")
 
 
 _RETRY_SECONDS = 10.0

@@ -6,7 +6,7 @@ from typing import Any
 from sidecars.runtime import Context, Flag, Sidecar
 from sidecars.runtime.clock import monotonic
 
-from .check import elasticsearch_findings, findings
+from .check import elasticsearch_findings, findings, refuse_start
 from .core.batch import Batch, Payload
 from .core.choices import Lifecycle, Output
 from .core.grace import StopStep
@@ -207,6 +207,7 @@ SIDECAR = Sidecar(
         ),
     ),
     oneshots={"setup": setup},
+    refuse_start=refuse_start,
     metrics=every_metric,
     check=findings,
     check_outside=elasticsearch_findings,

@@ -1,9 +1,12 @@
-"""What `sidecar check log-shipper` finds besides wrong settings: what would be shipped, and what would fail."""
+"""What is outside: what forbids a start, and what `sidecar check log-shipper` finds: what would be shipped, and what
+would fail.
+"""
 
 import os
 from collections.abc import Iterator
 
-from sidecars.runtime import Finding
+from sidecars.kit.files import unusable
+from sidecars.runtime import Finding, Problem
 
 from .core import preflight
 from .core.bulk import Answer
@@ -14,6 +17,20 @@ from .settings import LogShipperSettings
 from .tailing.discovery import Globs, owned
 
 _NAMED = 10
+
+
+def refuse_start(settings: LogShipperSettings) -> Iterator[Problem]:
+    """Yield what forbids a start: something else than a file in the place of one that we write."""
+    # A folder in the place of the checkpoint is never replaced, and no reason not to ship: it is done without, as on a
+    # full disk.
+    checkpoint = f"{settings.state_dir}/checkpoint.json"
+    yield from unusable("state_dir", checkpoint, "remove it, or name another folder", {"a folder"})
+    if settings.destination is Output.FILE:
+        name_a_file = "name a file, a named pipe, or /dev/stdout"
+        yield from unusable("output_path", settings.output_path, name_a_file, {"a named pipe", "a stream"})
+    if settings.destination is Output.ELASTICSEARCH:
+        for path in (settings.dead_letters_path, f"{settings.dead_letters_path}.1"):
+            yield from unusable("dead_letter_path", path, "name a file", {"a stream"})
 
 
 def findings(settings: LogShipperSettings) -> Iterator[Finding]:

@@ -6,7 +6,6 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from sidecars.kit.files import unusable
 from sidecars.runtime.settings.load import Problem, Secret, Settings
 
 from .core.address import fault, url_of_host
@@ -194,7 +193,6 @@ class LogShipperSettings(Settings, frozen=True, kw_only=True):
             yield Problem(
                 "output_path", "output is `file` and no file is named", "set it to the path of the file to append to"
             )
-        yield from self._file_problems()
         if self.output_path and self.destination is not Output.FILE:
             yield Problem("output_path", f"output is `{self.destination}`", "set output to file, or leave this out")
         for name in self.fields:
@@ -206,18 +204,6 @@ class LogShipperSettings(Settings, frozen=True, kw_only=True):
             yield Problem(
                 "batch_bytes", "it is far more than in_flight_bytes lets be read", "raise in_flight_bytes or lower it"
             )
-
-    def _file_problems(self) -> Iterable[Problem]:
-        """Something else than a file in the place of one that we write."""
-        # A folder there is never replaced, and no reason not to ship: it is done without, as on a full disk.
-        checkpoint = f"{self.state_dir}/checkpoint.json"
-        yield from unusable("state_dir", checkpoint, "remove it, or name another folder", {"a folder"})
-        if self.destination is Output.FILE:
-            name_a_file = "name a file, a named pipe, or /dev/stdout"
-            yield from unusable("output_path", self.output_path, name_a_file, {"a named pipe", "a stream"})
-        if self.destination is Output.ELASTICSEARCH:
-            for path in (self.dead_letters_path, f"{self.dead_letters_path}.1"):
-                yield from unusable("dead_letter_path", path, "name a file", {"a stream"})
 
     @property
     def destination(self) -> Output:

@@ -1,7 +1,10 @@
 """The errors of the project: the type says whose fault it is, and so who may retry."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+_PART = re.compile(r"[.\[].*", re.DOTALL)  # of a path such as `steps[1].webhook.url`
 
 
 class Permanent(Exception):
@@ -26,6 +29,11 @@ class Problem:
     remedy: str
     source: str = ""
     value: str | None = None
+
+    @property
+    def setting(self) -> str:
+        """The setting that the problem is with, also when it is with a part: `steps` for `steps[1].webhook.url`."""
+        return _PART.sub("", self.field)
 
     def __str__(self) -> str:
         value = "" if self.value is None else f"={self.value}"

@@ -4,10 +4,11 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from .errors import Problem
 from .observe.health import TimedHealth
 from .observe.logs import Log
 from .settings.fields import Kind, fields_of
-from .settings.load import Basics, Settings
+from .settings.load import Basics, Settings, load
 from .stop import Stop
 
 if TYPE_CHECKING:  # 18 MiB that a sidecar without admin endpoint does not pay
@@ -57,9 +58,12 @@ class Sidecar:
     """One sidecar: `main(settings, context)` runs until the stop is requested, or until it is done.
 
     `main` returns None or an exit status. `oneshots` maps each flag's name to the coroutine function that runs in its
-    place, without the admin server; its return value is the exit status. `check(settings)` adds findings to `sidecar
-    check NAME`, and so does `check_outside(settings)`, which asks servers, unless it is told `--offline`. With
-    `admin=False` main itself is run as a one-shot, alone in its process.
+    place, without the admin server; its return value is the exit status. With `admin=False` main itself is run as a
+    one-shot, alone in its process.
+
+    `refuse_start(settings)` looks at this machine and returns what forbids a start, as problems of settings: neither
+    the sidecar nor `sidecar check NAME` goes on then. `check(settings)` adds findings to `sidecar check NAME`, and so
+    does `check_outside(settings)`, which asks servers, unless it is told `--offline`.
 
     `metrics(metrics)` makes every metric of it, for the reference: what a scrape shows is documented from the same
     declarations.
@@ -75,6 +79,7 @@ class Sidecar:
     admin: bool = True
     flags: tuple[Flag, ...] = ()
     oneshots: Mapping[str, Main] = field(default_factory=dict)
+    refuse_start: Callable[[Any], Iterable[Problem]] | None = None
     metrics: "Callable[[Metrics], object] | None" = None
     check: Callable[[Any], Iterable[Finding]] | None = None
     check_outside: Callable[[Any], Awaitable[Iterable[Finding]]] | None = None
@@ -96,6 +101,20 @@ class Sidecar:
         }
         for what in (what for what, so in wrong.items() if so):
             raise ValueError(f"cannot use the sidecar {self.name}: {what}")
+
+    def load(
+        self, environ: Mapping[str, str], flags: Mapping[str, object] | None = None, oneshot: str | None = None
+    ) -> Basics:
+        """Return the settings (`settings.load`), for a start here and now. Raise SettingsError with every problem, also
+        those that only this machine shows; what the one-shot does not need may be missing.
+        """
+        unneeded = next((flag.unneeded for flag in self.flags if flag.name == oneshot), ())
+
+        def check(made: Basics) -> Iterable[Problem]:
+            found = [*made.problems(), *(self.refuse_start(made) if self.refuse_start else ())]
+            return (problem for problem in found if problem.setting not in unneeded)
+
+        return load(self.settings, self.prefix, environ, flags or {}, check)
 
     @property
     def prefix(self) -> str:

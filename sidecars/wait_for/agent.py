@@ -7,7 +7,7 @@ from sidecars.runtime import Backoff, Context, Permanent, Sidecar, Transient
 from sidecars.runtime.clock import monotonic
 
 from .become import CannotBecome, become, look_for
-from .check import findings
+from .check import findings, refuse_start
 from .core.names import fault
 from .core.schedule import BASE_SECONDS, Pace, Schedule, progress_pauses
 from .core.target import File, Socket, Target
@@ -170,6 +170,7 @@ SIDECAR = Sidecar(
     main=main,
     summary="wait until what an app needs is there, then exit or become the app",
     admin=False,
+    refuse_start=refuse_start,
     check=findings,
     words="targets",
     rest="command",

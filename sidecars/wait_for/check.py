@@ -1,15 +1,23 @@
-"""What `sidecar check wait-for` finds besides wrong settings: what would be waited for. Resolves and asks nothing."""
+"""What this machine says to the settings: what forbids a start, and what `sidecar check wait-for` finds. Resolves and
+asks nothing.
+"""
 
 import os
 from collections.abc import Iterator
 
-from sidecars.runtime import Finding
+from sidecars.kit.files import unusable
+from sidecars.runtime import Finding, Problem
 
 from .core.names import fault
 from .core.target import File, Socket
 from .settings import WaitForSettings
 
 _FILES = ("bearer_token_file", "ca_file", "client_certificate_file", "client_key_file")
+
+
+def refuse_start(settings: WaitForSettings) -> Iterator[Problem]:
+    """Yield what forbids a start: something else than a file in the place of one that we write."""
+    yield from unusable("termination_log", settings.termination_log, "name a file, or leave it empty to have none")
 
 
 def findings(settings: WaitForSettings) -> Iterator[Finding]:

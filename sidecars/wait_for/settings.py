@@ -5,7 +5,6 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from sidecars.kit.files import unusable
 from sidecars.runtime.errors import Problem
 from sidecars.runtime.settings.load import Basics
 
@@ -75,7 +74,6 @@ class WaitForSettings(Basics, frozen=True, kw_only=True):
             except BadTarget as error:
                 for mistake in error.mistakes:
                     yield Problem("targets", f"{without_secrets(text)!r}: {mistake.message}", mistake.remedy)
-        yield from unusable("termination_log", self.termination_log, "name a file, or leave it empty to have none")
         for name, value in self.headers.items():
             if fault := header_fault(name, value):
                 yield Problem("headers", f"one of them cannot be sent: {fault}", "write it as Name=value")

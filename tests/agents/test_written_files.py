@@ -6,7 +6,7 @@ import pytest
 
 from sidecars.__main__ import find
 from sidecars.runtime import SettingsError
-from sidecars.runtime.settings.load import Basics, load
+from sidecars.runtime.settings.load import Basics
 
 SOUND = {
     "log-shipper": {"paths": "/logs/*.log", "elasticsearch_url": "http://es:9200"},
@@ -16,8 +16,7 @@ SOUND = {
 
 
 def settings(name: str, **more: str) -> Basics:
-    sidecar = find(name)
-    return load(sidecar.settings, sidecar.prefix, {}, SOUND[name] | more)
+    return find(name).load({}, SOUND[name] | more)
 
 
 @pytest.mark.parametrize(

@@ -230,6 +230,17 @@ def test_check_reports_and_starts_nothing(start: Start, words: tuple[str, ...], 
     assert ("error: too loud here" in run.stdout) == (status == 1)
 
 
+@pytest.mark.parametrize("words", [("idle",), ("check", "idle"), ("idle", "--setup")])
+def test_what_forbids_a_start_on_this_machine_is_said_by_the_start_and_by_check(
+    start: Start, words: tuple[str, ...]
+) -> None:
+    run = start(*words, "--url", "/taken")
+    assert (run.status(), run.stderr) == (
+        2,
+        "cannot use url (from --url): somebody else is there; choose another one\n",
+    )
+
+
 @pytest.mark.parametrize("flag", ["--offline", "-offline"])
 def test_check_asks_servers_unless_told_not_to(start: Start, flag: str) -> None:
     run = start("check", "idle", "--queue", "2")

@@ -132,6 +132,11 @@ async def setup(settings: ToySettings, ctx: Context) -> int:
     return 7
 
 
+def refuse_start(settings: ToySettings) -> Iterable[Problem]:
+    if settings.url == "/taken":
+        yield Problem("url", "somebody else is there", "choose another one")
+
+
 def look(settings: ToySettings) -> Iterable[Finding]:
     yield Finding("ok", "the toy is there")
     if settings.loud:
@@ -151,6 +156,7 @@ TOYS = {
         summary=(main.__doc__ or "").strip(),
         flags=(Flag("setup", "prepare the remote side"),),
         oneshots={"setup": setup},
+        refuse_start=refuse_start,
         check=look,
         check_outside=ask,
     )

@@ -7,7 +7,6 @@ import msgspec
 
 from sidecars.runtime.errors import SettingsError
 from sidecars.runtime.settings.environment import settled_environment
-from sidecars.runtime.settings.load import load
 from sidecars.runtime.sidecar import Finding, Sidecar
 
 from . import reference
@@ -29,7 +28,7 @@ def check(sidecar: Sidecar, flags: Sequence[str]) -> int:
     line = parse_arguments(sidecar, [flag for flag in flags if flag not in _OFFLINE])
     problems = list(line.problems)
     try:
-        settings = load(sidecar.settings, sidecar.prefix, settled_environment(), line.flags)
+        settings = sidecar.load(settled_environment(), line.flags)
     except SettingsError as error:
         problems += error.problems
     if problems:

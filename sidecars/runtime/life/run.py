@@ -18,7 +18,7 @@ from sidecars.runtime.errors import Problem, SettingsError
 from sidecars.runtime.observe.logs import configure
 from sidecars.runtime.settings import environment
 from sidecars.runtime.settings.fields import fields_of
-from sidecars.runtime.settings.load import Basics, load
+from sidecars.runtime.settings.load import Basics
 from sidecars.runtime.sidecar import Sidecar
 
 from .loop import run_loop
@@ -115,8 +115,7 @@ def read_settings(chosen: Sequence[Sidecar], line: CommandLine) -> list[Basics]:
         if several and not sidecar.admin:  # refused already
             continue
         try:
-            unneeded = next((flag.unneeded for flag in sidecar.flags if flag.name == line.oneshot), ())
-            its = load(sidecar.settings, sidecar.prefix, environment.settled_environment(), line.flags, unneeded)
+            its = sidecar.load(environment.settled_environment(), line.flags, line.oneshot)
             problems += elsewhere(chosen[0], found[0], sidecar, its) if found else ()
             found.append(its)
         except SettingsError as error:

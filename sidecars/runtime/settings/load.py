@@ -5,7 +5,7 @@ the default. Every problem is reported at once: whoever edits a manifest should 
 """
 
 import re
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -30,7 +30,6 @@ _SERVICE_LINK = re.compile(
     r".*_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_PROTO|_PORT|_ADDR)?)"
 )
 _SERVICE_URL = re.compile(r"(tcp|udp|sctp)://\S+")
-_PARTS = re.compile(r"[.\[].*", re.DOTALL)  # of a path such as `steps[1].webhook.url`
 
 
 class Basics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -96,18 +95,22 @@ class _Given:
         return Place("", self.source, self.line).told
 
 
+def _between(settings: "Basics") -> Iterable[Problem]:
+    return settings.problems()
+
+
 def load(
     settings: type[S],
     prefix: str,
     environ: Mapping[str, str],
     flags: Mapping[str, object] = _NOTHING,
-    unneeded: Container[str] = (),
+    check: Callable[[S], Iterable[Problem]] = _between,
 ) -> S:
     """Read the settings of a sidecar whose variables start with `prefix` (such as `LOG_SHIPPER_`).
 
     `flags` are texts by field name (a tuple of them when given several times, a list of whole items for words), plus
-    `config` (also a variable): the path of the YAML file. `unneeded` fields may be missing (a one-shot does not use
-    them). Raises SettingsError with every problem.
+    `config` (also a variable): the path of the YAML file. `check` returns what is wrong with settings whose fields are
+    each fine alone. Raise SettingsError with every problem.
     """
     fields = {field.name: field for field in fields_of(settings)}
     problems: list[Problem] = []
@@ -128,11 +131,11 @@ def load(
         raise SettingsError(problems)
     meant = set(_meant(fields, prefix, problems))
     problems += [missing(field, name) for name, field in fields.items() if _is_missing(field, {*given, *meant})]
-    wrong = {_setting(problem) for problem in problems} | meant
+    wrong = {problem.setting for problem in problems} | meant
     if not any(field.default is msgspec.NODEFAULT and name not in values for name, field in fields.items()):
         made = settings(**values)  # what is wrong has its default here, and its own problem already
-        between = [problem for problem in made.problems() if _setting(problem) not in wrong]
-        problems += [_sourced(problem, given) for problem in between if _setting(problem) not in unneeded]
+        between = [problem for problem in check(made) if problem.setting not in wrong]
+        problems += [_sourced(problem, given) for problem in between]
         if not problems:
             return made
     raise SettingsError(problems)
@@ -196,11 +199,6 @@ def _parsed(
                 problems += error.problems
 
 
-def _setting(problem: Problem) -> str:
-    """Return the setting that a problem is with, also when it is with a part: `steps` for `steps[1].webhook.url`."""
-    return _PARTS.sub("", problem.field)
-
-
 def _sourced(problem: Problem, given: Mapping[str, _Given]) -> Problem:
-    found = given.get(_setting(problem))
+    found = given.get(problem.setting)
     return replace(problem, source=found.told) if found and not problem.source else problem

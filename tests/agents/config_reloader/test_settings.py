@@ -11,7 +11,6 @@ from sidecars.config_reloader.settings import ConfigReloaderSettings
 from sidecars.kit.notify.core.options import OnFailure
 from sidecars.runtime import SettingsError
 from sidecars.runtime.command.flags import parse_arguments
-from sidecars.runtime.settings.load import load
 
 PREFIX = "CONFIG_RELOADER_"
 
@@ -20,7 +19,9 @@ def loaded(*steps: dict[str, Any], **settings: str) -> ConfigReloaderSettings:
     environ = {f"{PREFIX}{name.upper()}": text for name, text in {"watch": "/config", **settings}.items()}
     if steps:
         environ[f"{PREFIX}STEPS"] = json.dumps(steps)
-    return load(ConfigReloaderSettings, PREFIX, environ)
+    found = SIDECAR.load(environ)
+    assert isinstance(found, ConfigReloaderSettings)
+    return found
 
 
 def complaints(*steps: dict[str, Any], **settings: str) -> str:
@@ -146,7 +147,8 @@ def test_the_flags_of_prometheus_config_reloader_are_understood() -> None:
     ]
     line = parse_arguments(SIDECAR, flags)
     assert not line.problems
-    settings = load(ConfigReloaderSettings, SIDECAR.prefix, {}, line.flags)
+    settings = SIDECAR.load({}, line.flags)
+    assert isinstance(settings, ConfigReloaderSettings)
     assert list(settings.watch) == ["/config/prometheus.yaml", "/rules", "/more"]
     assert list(settings.webhook_url) == ["http://127.0.0.1:9090/-/reload"]
     assert (settings.quiet_seconds, settings.resync_seconds) == (2, 180)

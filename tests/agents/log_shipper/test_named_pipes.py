@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from sidecars.log_shipper.check import refuse_start
 from sidecars.log_shipper.core.batch import Payload
 from sidecars.log_shipper.core.bulk import Answer, Refusal
 from sidecars.log_shipper.metrics import ShipperMetrics
@@ -245,7 +246,7 @@ async def test_a_descriptor_that_select_does_not_know_is_written_to() -> None:
 
 async def test_a_pipe_in_place_of_the_dead_letter_file_is_refused_and_gets_nothing(pipe: Path) -> None:
     given, ctx = settings(dead_letter_path=str(pipe)), context()
-    assert [(problem.field, problem.message) for problem in given.problems()] == [
+    assert [(problem.field, problem.message) for problem in refuse_start(given)] == [
         ("dead_letter_path", f"{pipe} is a named pipe, which keeps nothing")
     ]
     dead_letters = DeadLetters(given, ctx, ShipperMetrics(ctx.metrics))
@@ -258,7 +259,7 @@ async def test_a_pipe_in_place_of_the_dead_letter_file_is_refused_and_gets_nothi
     pipe.unlink()
     assert await dead_letters.keep([(record, Refusal(400, "t", "r"))])
     assert json.loads(pipe.read_bytes())["id"] == "a"
-    assert not list(given.problems())
+    assert not list(refuse_start(given))
 
 
 def test_our_own_stdout_may_be_a_pipe() -> None:

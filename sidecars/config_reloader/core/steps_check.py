@@ -1,18 +1,18 @@
-"""What is wrong with a step beyond its types: for the settings' list of problems."""
+"""What is wrong with a step beyond its types."""
 
 import re
-import shutil
 from collections.abc import Iterator, Sequence
 
 from sidecars.kit.notify.core.options import Exec, Http, Signal
 from sidecars.kit.notify.core.request import problems as http_problems
-from sidecars.kit.notify.signal import number
+from sidecars.kit.notify.core.selection import number
 
-from .core.advance import faults as advance_faults
-from .core.steps import Confirm, Step, Validate
+from .advance import faults as advance_faults
+from .steps import Confirm, Step, Validate
 
 Complaint = tuple[str, str, str]
 """Path below the step, message, remedy."""
+_AS_A_LIST = 'write the program and its arguments as a list: ["nginx", "-t"]'
 
 
 def complaints(step: Step, *, renders: bool) -> Iterator[Complaint]:
@@ -23,13 +23,13 @@ def complaints(step: Step, *, renders: bool) -> Iterator[Complaint]:
         yield "", what, "give each step exactly one of validate, signal, webhook, exec, confirm"
         return
     name, options = given[0], getattr(step, given[0])
-    if isinstance(options, Exec | Validate) and options.command:
-        yield from _command(f"{name}.command", options.command)
+    if isinstance(options, Exec | Validate) and options.command and not options.command[0].split():
+        yield f"{name}.command", "the program has no name", _AS_A_LIST
     if isinstance(options, Signal):
         yield from _signal(options)
     elif isinstance(options, Exec):
         if not options.command:
-            yield f"{name}.command", "it is empty", 'write the program and its arguments as a list: ["nginx", "-t"]'
+            yield f"{name}.command", "it is empty", _AS_A_LIST
     elif isinstance(options, Validate) and options.command:
         if options.url:
             yield f"{name}.url", "both a command and a url are given", "give one of them, or make two steps"
@@ -49,17 +49,6 @@ def without_before(steps: Sequence[Step]) -> Iterator[tuple[int, str, str]]:
         if step.confirm is not None and not (told or step.confirm.equals):
             message = "no step before it tells the app: without a value from before, any would count as an advance"
             yield place, message, "put a signal, webhook or exec before it, or set `equals` to what the value must be"
-
-
-def _command(path: str, command: tuple[str, ...]) -> Iterator[Complaint]:
-    """There is no shell that would split it. A program may have a blank in its name, but a key of a ConfigMap not."""
-    words = command[0].split()
-    if not words:
-        yield path, "the program has no name", 'write the program and its arguments as a list: ["nginx", "-t"]'
-    elif len(words) > 1 and shutil.which(command[0]) is None:
-        message = f"it begins with {len(words)} words in one text, and there is no shell that would split them"
-        # The other words stay out of sight: an argument may be a secret.
-        yield path, message, f'write the program and each argument as an item of a list: ["{words[0]}", "...", ...]'
 
 
 def _signal(step: Signal) -> Iterator[Complaint]:
