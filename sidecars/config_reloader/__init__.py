@@ -1,4 +1,4 @@
-"""Tell the app about a new configuration: after validating it, in order, and confirming that it took effect.
+"""Notify the app of a new configuration: after validating it, in order, and confirming that it took effect.
 
 Watches mounted volumes (ConfigMap, Secret, projected), folders, files and globs. When the content changed,
 it does the steps: validate, signal, webhook, exec, confirm.

@@ -17,7 +17,7 @@ from .core.steps_check import complaints, without_before
 
 
 class Initial(StrEnum):
-    """Whether the app is told about the content that is there at the first start."""
+    """Whether the app is notified of the content that is there at the first start."""
 
     NONE = "none"
     WHEN_READY = "when-ready"
@@ -43,10 +43,10 @@ class ConfigReloaderSettings(Settings, frozen=True, kw_only=True):
         ),
     ] = ()
     quiet_seconds: Annotated[
-        float, Meta(ge=0, le=3600, description="A change is told once the content stayed the same for so long.")
+        float, Meta(ge=0, le=3600, description="A change is rolled out once the content stayed the same for so long.")
     ] = 1.0
     max_wait_seconds: Annotated[
-        float, Meta(gt=0, le=86400, description="Content that never stays the same is told after so long anyway.")
+        float, Meta(gt=0, le=86400, description="Content that never stays the same is rolled out after so long anyway.")
     ] = 10.0
     render: Annotated[
         Render | None,
@@ -59,8 +59,8 @@ class ConfigReloaderSettings(Settings, frozen=True, kw_only=True):
     initial: Annotated[
         Initial,
         Meta(
-            description="Tell the app about the content that is there at the start, when no state is known: `none`; "
-            "`when-ready`, once it is there to be told; `always`, also when the state file knows the content."
+            description="Notify the app of the content that is there at the start, when no state is known: `none`: no; "
+            "`when-ready`: once the app is there; `always`: also when the state file knows the content."
         ),
     ] = Initial.NONE
     splay_seconds: Annotated[
@@ -74,23 +74,24 @@ class ConfigReloaderSettings(Settings, frozen=True, kw_only=True):
     state_file: Annotated[
         str,
         Meta(
-            description="Remembers what was told, so that a restart tells nothing twice and misses nothing. On a "
+            description="Remembers what was applied, so that a restart notifies nobody twice and misses nothing. On a "
             "writable volume."
         ),
     ] = ""
     resync_seconds: Annotated[
         float,
-        Meta(ge=1, le=3600, description="Look at the content this often without any event (network file systems)."),
+        Meta(ge=1, le=3600, description="Take a snapshot this often without any event (network file systems)."),
     ] = 30.0
     poll_seconds: Annotated[
-        float, Meta(ge=0.05, le=300, description="Look this often while inotify cannot be had.")
+        float, Meta(ge=0.05, le=300, description="Take a snapshot this often while inotify cannot be had.")
     ] = 2.0
     max_files: Annotated[
         int,
         Meta(
             ge=1,
             le=1_000_000,
-            description="Files watched at most, over all of `watch`. Above it no change is told, and /readyz fails.",
+            description="Files watched at most, over all of `watch`. Above it no change is rolled out, and /readyz "
+            "fails.",
         ),
     ] = 10_000
     max_bytes: Annotated[
@@ -98,13 +99,15 @@ class ConfigReloaderSettings(Settings, frozen=True, kw_only=True):
         Meta(
             ge=1,
             le=16 << 30,
-            description="Their size at most, together. All of it is read at each look, and with `render` held in "
-            "memory. Above it no change is told, and /readyz fails.",
+            description="Their size at most, together. All of it is read for each snapshot, and with `render` held in "
+            "memory. Above it no change is rolled out, and /readyz fails.",
         ),
     ] = 256 << 20
     unready_when_rejected: Annotated[
         bool,
-        Meta(description="/readyz fails while the newest content is refused or given up: the pod leaves its Services."),
+        Meta(
+            description="/readyz fails while the newest content is rejected or given up: the pod leaves its Services."
+        ),
     ] = False
     webhook_url: Annotated[
         tuple[str, ...],

@@ -35,12 +35,12 @@ class ShipperMetrics:
         """In flight at a crash within this process, and so in the books already when they are read again."""
         self.records = counter("records_total", "Records by how they ended.", {"outcome": OUTCOMES})
         self.rejected = counter(
-            "rejected_records_total", "Records refused for good, by error type.", {"type": REJECT_TYPES}
+            "rejected_records_total", "Records that were rejected, by error type.", {"type": REJECT_TYPES}
         )
         self.retries = counter("retried_records_total", "Records sent again, by reason.", {"reason": RETRY_REASONS})
         self._hedges = counter(
             "hedged_requests_total",
-            "Requests sent once more beside one without an answer, by why that was allowed.",
+            "Requests that were hedged: sent once more beside one without an answer, by why that was allowed.",
             {"reason": list(Hedge)},
         )
         self.held = gauge("delivery_held", "1 while requests are refused as such and a person has to act.")
@@ -51,7 +51,8 @@ class ShipperMetrics:
         self.diagnosed(None)
         self.request_seconds = metrics.histogram("request_seconds", "Duration of bulk requests.", buckets=_BUCKETS)
         self.dead_letters_dropped = gauge(
-            "dead_letter_dropped_bytes", "Bytes of old dead letters dropped to stay in bounds."
+            "dead_letter_dropped_bytes",
+            "Bytes of old dead letters that were dropped to stay within `dead_letter_bytes`.",
         )
         self._repairs = {field: counter(name, text) for field, (name, text) in _REPAIRS.items()}
         self.file_events = counter(
@@ -138,7 +139,7 @@ class ShipperMetrics:
                 sum(tail.size_bytes for tail in pinned),
             )
             yield GaugeMetricFamily(
-                name("checkpoint_age_seconds"), "Since when a position is not saved.", checkpoint_age()
+                name("checkpoint_age_seconds"), "For how long a low watermark has not been saved.", checkpoint_age()
             )
 
         self._metrics.collector("files", collect)

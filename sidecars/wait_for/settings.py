@@ -28,7 +28,7 @@ class WaitForSettings(Basics, frozen=True, kw_only=True):
         float,
         Meta(
             ge=0,
-            description="Every look at a target must be a success for so long in a row; a failure begins anew. 0: "
+            description="Every attempt on a target must succeed for so long in a row; a failure begins anew. 0: "
             "ready at the first success.",
         ),
     ] = 0.0

@@ -12,8 +12,8 @@ from sidecars.kit.notify.core.options import Call, Exec, Http, Signal, Webhook
 
 
 class Validate(Call, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Ask whether the content is good, by a command or an HTTP request. After a no the content is not told; it is asked
-    again after 30 s, then less often, for the reason may lie outside of the content.
+    """Ask whether the content is good, by a command or an HTTP request. A no rejects the content; the
+    question is asked again after 30 s, then less often, for the reason may lie outside of the content.
     """
 
     command: Annotated[
@@ -27,15 +27,17 @@ class Validate(Call, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Confirm(Http, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """See that the app took the content: a value at a status URL must advance after the app was told. One of `metric`,
-    `json` and `text`. Where no step before it tells the app, `equals` is needed.
+    """See that the app took the content: a value at a status URL must advance after the app was notified. One of
+    `metric`, `json` and `text`. Where no step before it notifies the app, `equals` is needed.
     """
 
     timeout_seconds: Annotated[float, Meta(gt=0, le=3600, description="How long it may take to advance.")] = 30.0
-    interval_seconds: Annotated[float, Meta(gt=0, le=60, description="Time between two looks.")] = 0.5
+    interval_seconds: Annotated[float, Meta(gt=0, le=60, description="Time between two requests.")] = 0.5
     retries: Annotated[
         Annotated[int, Meta(ge=0)] | None,
-        Meta(description="How often the app is told again when it does not advance. Unset: 2, or 0 with `rollback`."),
+        Meta(
+            description="How often the app is notified again when it does not advance. Unset: 2, or 0 with `rollback`."
+        ),
     ] = None
     metric: Annotated[
         str,
@@ -54,7 +56,7 @@ class Confirm(Http, frozen=True, kw_only=True, forbid_unknown_fields=True):
     rollback: Annotated[
         bool,
         Meta(
-            description="When it does not advance, put the last good generation back and tell the app once. Needs "
+            description="When it does not advance, put the last good generation back and notify the app once. Needs "
             "`render`."
         ),
     ] = False

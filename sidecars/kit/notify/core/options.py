@@ -63,7 +63,7 @@ class Call(Http, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Webhook(Call, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Tell the app by an HTTP request. While nobody listens the change stays pending."""
+    """Notify the app by an HTTP request. While nobody listens the change stays pending."""
 
     retry_seconds: Annotated[
         Annotated[float, Meta(ge=0, le=3600)] | None,
