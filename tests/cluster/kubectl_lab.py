@@ -16,7 +16,8 @@ from typing import Any, Self
 
 from tests.cluster.reading import minor_of, pod_seen
 from tests.support.podlab.events import EventLog
-from tests.support.podlab.lab import ContainerSeen, Manifest, PodSeen, Unable, until
+from tests.support.podlab.lab import ContainerSeen, Manifest, PodSeen, Unable
+from tests.support.waiting import until
 
 NATIVE_MINOR = 29
 _CALL_SECONDS = 120.0

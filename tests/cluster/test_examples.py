@@ -12,8 +12,9 @@ import yaml
 
 from tests.cluster.kubectl_lab import KubectlLab
 from tests.support.podlab.building import PYTHON
-from tests.support.podlab.lab import Manifest, image, until
+from tests.support.podlab.lab import Manifest, image
 from tests.support.podlab.stage import BACKEND, Stage
+from tests.support.waiting import until
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "k8s" / "examples"
 DATA_STREAM = "logs-sidecar-default"

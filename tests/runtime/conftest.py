@@ -1,6 +1,6 @@
-"""`start` runs toys as real processes and ends them after the test."""
+"""`start` runs toys as real processes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,16 +11,10 @@ Start = Callable[..., ToyRun]
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    runs: list[ToyRun] = []
-
+def start(tmp_path: Path) -> Start:
     def begin(*words: str, environ: dict[str, str] | None = None) -> ToyRun:
-        folder = tmp_path / f"toy-{len(runs)}"
+        folder = tmp_path / f"toy-{len(list(tmp_path.glob('toy-*')))}"
         folder.mkdir()
-        runs.append(ToyRun(folder, words, environ or {}))
-        return runs[-1]
+        return ToyRun(folder, words, environ or {})
 
-    yield begin
-    for run in runs:
-        run.process.kill()
-        run.process.wait()
+    return begin

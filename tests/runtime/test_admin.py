@@ -18,7 +18,9 @@ from sidecars.runtime.observe.admin import Admin, AdminServer, is_loopback
 from sidecars.runtime.observe.health import TimedHealth
 from sidecars.runtime.observe.metrics import new_registry
 from tests.support.names import LOCALHOST
-from tests.support.toy_runs import ROOT, ToyRun, wait_until
+from tests.support.processes import ROOT
+from tests.support.toy_runs import ToyRun
+from tests.support.waiting import until
 
 Start = Callable[..., ToyRun]
 
@@ -116,8 +118,8 @@ def test_the_first_is_not_asked_to_stop_before_the_last_has_ended(start: Start) 
 
 def test_a_crashed_one_is_started_again_without_taking_the_other(start: Start) -> None:
     run = start("idle", "crash")
-    wait_until(lambda: "task.restarted" in run.actions("crash"), "the restart")
-    assert run.process.poll() is None
+    until(lambda: "task.restarted" in run.actions("crash"), "the restart")
+    assert run.running
     ready, body = run.ask("/readyz")
     assert ready == 503
     assert any(c["name"] == "crash/main" for c in json.loads(body)["conditions"])
@@ -127,7 +129,7 @@ def test_a_crashed_one_is_started_again_without_taking_the_other(start: Start) -
 
 def test_flags_are_refused_with_several_sidecars(start: Start) -> None:
     run = start("idle", "talk", "--queue", "3")
-    assert run.status() == 2
+    assert run.wait() == 2
     assert "flags are not possible with several sidecars (idle, talk)" in run.stderr
 
 

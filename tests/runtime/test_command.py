@@ -12,16 +12,11 @@ import pytest
 
 from sidecars import __version__
 from sidecars.__main__ import complaint, known_names, split, strays, usage
-from tests.support.toy_runs import ROOT, ToyRun
+from tests.support.processes import ROOT, run, sidecar
+from tests.support.toy_runs import ToyRun
 from tests.support.toys import TOYS
 
 Start = Callable[..., ToyRun]
-
-
-def sidecar(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "sidecars", *words], capture_output=True, text=True, check=False, cwd=ROOT
-    )
 
 
 def test_the_version_is_told() -> None:
@@ -53,12 +48,10 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", "sidecars", "--help"], stdout=writer, stderr=subprocess.PIPE, check=False, cwd=ROOT
-        )
+        done = sidecar("--help", stdout=writer, stderr=subprocess.PIPE)
     finally:
         os.close(writer)
-    assert (done.returncode, done.stderr) == (0, b"")
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_no_command_shows_the_overview_and_fails() -> None:
@@ -112,10 +105,7 @@ def test_words_that_a_sidecar_does_not_take_exit_2(words: list[str], expected: s
 def test_a_program_called_like_a_sidecar_runs_it(tmp_path: Path) -> None:
     program = tmp_path / "log-shipper"
     program.write_text("import sys\nfrom sidecars.__main__ import named\nsys.exit(named())\n", encoding="utf-8")
-    command = [sys.executable, str(program), "--help"]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)}
-    )
+    done = run(sys.executable, program, "--help")
     assert (done.returncode, done.stdout.splitlines()[0].startswith("usage: sidecar log-shipper")) == (0, True)
 
 
@@ -160,8 +150,7 @@ def test_the_help_of_check_says_where_its_flags_are() -> None:
 def test_a_sidecar_whose_extra_is_not_installed_names_it() -> None:
     without = "import sys; sys.modules['isal'] = None; from sidecars.__main__ import main; sys.exit(main())"
     for words in (("log-shipper",), ("check", "log-shipper"), ("log-shipper", "--help")):
-        command = [sys.executable, "-c", without, *words]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+        done = run(sys.executable, "-c", without, *words)
         assert done.returncode == 2
         assert done.stderr == (
             "cannot run log-shipper: it needs the package isal, which is not installed; "
@@ -173,8 +162,7 @@ def test_the_overview_marks_what_is_not_installed(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "sidecars", tmp_path / "sidecars", ignore=shutil.ignore_patterns("__pycache__"))
     declared = tmp_path / "sidecars" / "log_shipper" / "sidecar.toml"
     declared.write_text(declared.read_text(encoding="utf-8").replace('"isal"', '"isal", "no-such-thing"'), "utf-8")
-    command = [sys.executable, "-m", "sidecars", "--help"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    done = sidecar("--help", cwd=tmp_path, variables={"PYTHONPATH": str(tmp_path)})
     marked = [line.strip() for line in done.stdout.splitlines() if "not installed" in line]
     assert marked == [
         "not installed (no-such-thing): pip install 'sidecars[log-shipper]' (in a clone: pip install '.[log-shipper]')"
@@ -183,7 +171,7 @@ def test_the_overview_marks_what_is_not_installed(tmp_path: Path) -> None:
 
 def test_help_says_everything_about_each_setting(start: Start) -> None:
     run = start("idle", "--help")
-    assert run.status() == 0
+    assert run.wait() == 0
     for words in (
         "Serve until the stop",
         "--batch-bytes  (bytes, or 64KiB",
@@ -198,7 +186,7 @@ def test_help_says_everything_about_each_setting(start: Start) -> None:
 @pytest.mark.parametrize(("flag", "nearest"), [("--bach-bytes", "--batch-bytes"), ("--setpu", "--setup")])
 def test_an_unknown_flag_is_named_with_the_nearest(start: Start, flag: str, nearest: str) -> None:
     run = start("idle", flag, "1024")
-    assert run.status() == 2
+    assert run.wait() == 2
     assert f"cannot use {flag} (from the command line): there is no such flag; did you mean {nearest}?" in run.stderr
 
 
@@ -207,25 +195,25 @@ def test_an_unknown_flag_is_named_with_the_nearest(start: Start, flag: str, near
 )
 def test_words_beside_an_unknown_flag_are_not_repeated(start: Start, words: tuple[str, ...]) -> None:
     run = start("idle", *words)
-    assert run.status() == 2
+    assert run.wait() == 2
     assert "hunter2" not in run.stderr + run.stdout
 
 
 def test_a_flag_without_its_value_is_a_problem(start: Start) -> None:
     run = start("idle", "--queue")
-    assert run.status() == 2
+    assert run.wait() == 2
     assert "cannot use the command line: argument --queue: expected one argument" in run.stderr
 
 
 def test_flags_may_be_repeated_for_lists(start: Start) -> None:
     run = start("check", "idle", "--paths", "/a", "--paths=/b", "--loud", "false")
-    assert run.status() == 0
+    assert run.wait() == 0
 
 
 @pytest.mark.parametrize(("words", "status"), [((), 0), (("--loud",), 1), (("--queue", "0"), 2)])
 def test_check_reports_and_starts_nothing(start: Start, words: tuple[str, ...], status: int) -> None:
     run = start("check", "idle", *words)
-    assert run.status() == status
+    assert run.wait() == status
     assert ("ok: the toy is there" in run.stdout) == (status < 2)
     assert ("error: too loud here" in run.stdout) == (status == 1)
 
@@ -235,7 +223,7 @@ def test_what_forbids_a_start_on_this_machine_is_said_by_the_start_and_by_check(
     start: Start, words: tuple[str, ...]
 ) -> None:
     run = start(*words, "--url", "/taken")
-    assert (run.status(), run.stderr) == (
+    assert (run.wait(), run.stderr) == (
         2,
         "cannot use url (from --url): somebody else is there; choose another one\n",
     )
@@ -244,15 +232,15 @@ def test_what_forbids_a_start_on_this_machine_is_said_by_the_start_and_by_check(
 @pytest.mark.parametrize("flag", ["--offline", "-offline"])
 def test_check_asks_servers_unless_told_not_to(start: Start, flag: str) -> None:
     run = start("check", "idle", "--queue", "2")
-    assert (run.status(), "warning: the server of 2 is slow" in run.stdout) == (0, True)
+    assert (run.wait(), "warning: the server of 2 is slow" in run.stdout) == (0, True)
     run = start("check", "idle", "--queue", "2", flag)
-    assert (run.status(), "the server" in run.stdout) == (0, False)
-    assert start("idle", flag).status() == 2
+    assert (run.wait(), "the server" in run.stdout) == (0, False)
+    assert start("idle", flag).wait() == 2
 
 
 def test_the_schema_describes_the_file(start: Start) -> None:
     run = start("schema", "idle")
-    assert run.status() == 0
+    assert run.wait() == 0
     schema = json.loads(run.stdout)
     assert schema["additionalProperties"] is False
     properties = schema["properties"]
@@ -264,7 +252,7 @@ def test_the_schema_describes_the_file(start: Start) -> None:
 
 def test_the_reference_has_a_row_for_each_setting(start: Start) -> None:
     run = start("reference", "idle")
-    assert run.status() == 0
+    assert run.wait() == 0
     rows = run.stdout.splitlines()[2:]
     assert {row.split("`")[1] for row in rows} == set(TOYS["idle"].settings.__struct_fields__)
     assert all(row.replace("\\|", "").count("|") == 6 for row in rows)

@@ -5,7 +5,6 @@ that we start gets them as they were given.
 import json
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from importlib import metadata
@@ -16,8 +15,8 @@ import pytest
 from sidecars.runtime.settings.environment import IGNORED
 from tests.runtime.conftest import Start
 from tests.support.books import samples
-from tests.support.reloader import ReloaderProcess
-from tests.support.toy_runs import ROOT
+from tests.support.processes import sidecar
+from tests.support.sidecars import ReloaderProcess
 
 LIBRARIES = [
     "aiohttp",
@@ -89,8 +88,8 @@ def test_the_apps_variables_do_not_reach_our_libraries_and_reach_our_commands(
     program = f"import json, os; open({str(seen)!r}, 'w').write(json.dumps(dict(os.environ)))"
     reloader.environment = theirs
     reloader.steps({"exec": {"command": [sys.executable, "-c", program]}}).start()
-    reloader.wait_until(seen.exists, "the command")
-    reloader.wait_until_settled()
+    reloader.until(seen.exists, "the command")
+    reloader.until_settled()
     assert samples(reloader.ask("/metrics")[1])
     assert reloader.terminate() == 0
     assert json.loads(seen.read_text(encoding="utf-8")).items() >= theirs.items()
@@ -102,9 +101,7 @@ def test_the_apps_variables_do_not_reach_our_libraries_and_reach_our_commands(
 
 def test_what_wait_for_becomes_gets_every_variable_as_it_was_given(tmp_path: Path) -> None:
     theirs = {**dict.fromkeys(IGNORED, "/app/nonsense"), "APP_TOKEN": "secret\n"}
-    command = [sys.executable, "-m", "sidecars", "wait-for", f"file://{tmp_path}", "--", "/usr/bin/env", "-0"]
-    environment = {"PATH": os.environ["PATH"], **theirs}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, cwd=ROOT)
+    done = sidecar("wait-for", f"file://{tmp_path}", "--", "/usr/bin/env", "-0", variables=theirs)
     assert dict(line.split("=", 1) for line in done.stdout.split("\0") if line).items() >= theirs.items()
 
 

@@ -10,17 +10,17 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.support.toy_runs import ROOT, ToyRun, wait_until
+from tests.support.processes import ROOT, SIDECARS, Process, environment, sidecar
+from tests.support.toy_runs import TOY, ToyRun
+from tests.support.waiting import until
 
 Start = Callable[..., ToyRun]
-ENV = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
 
 
 @contextlib.contextmanager
@@ -40,10 +40,10 @@ def test_a_hang_up_is_the_apps_business(start: Start) -> None:
     with hang_up_kills():
         run = start("idle").started()
     for _ in range(3):
-        run.process.send_signal(signal.SIGHUP)
+        run.signal(signal.SIGHUP)
         assert run.ask("/readyz")[0] == 200
     assert run.stop() == 0
-    assert run.logged("stop.requested")["reason"] == "SIGTERM"
+    assert run.first("stop.requested")["reason"] == "SIGTERM"
 
 
 @pytest.mark.parametrize(
@@ -59,8 +59,8 @@ def test_a_hang_up_is_the_apps_business(start: Start) -> None:
 def test_a_command_without_its_standard_descriptors_ends_with_its_usual_status(
     closed: str, words: str, status: int
 ) -> None:
-    command = ["sh", "-c", f'exec {closed}; exec "$@"', "sh", sys.executable, "-m", "sidecars", *words.split()]
-    assert subprocess.run(command, env=ENV, cwd=ROOT, check=False, timeout=60).returncode == status
+    without = ("sh", "-c", f'exec {closed}; exec "$@"', "sh")
+    assert sidecar(*words.split(), prefix=without).returncode == status
 
 
 def off_loopback(family: int) -> str:
@@ -98,8 +98,8 @@ def ask(host: str, port: int, path: str, method: str = "GET") -> tuple[int, str]
 def test_triggers_off_loopback_are_refused(start: Start, family: int, everywhere: str, loopback: str) -> None:
     address = off_loopback(family)
     run = start("idle", "--admin-host", everywhere)
-    port = run.logged("admin.listening")["port"]
-    wait_until(lambda: ask(address, port, "/startupz")[0] == 200, "the start, which everybody may ask for")
+    port = run.first("admin.listening")["port"]
+    until(lambda: ask(address, port, "/startupz")[0] == 200, "the start, which everybody may ask for")
     for path in ("/pull", "/quit"):
         assert ask(address, port, path, "POST")[0] == 403
     assert 'pulls_total{how="post"} 0.0' in ask(address, port, "/metrics")[1]
@@ -107,7 +107,7 @@ def test_triggers_off_loopback_are_refused(start: Start, family: int, everywhere
     assert ask(loopback, port, "/pull", "POST")[0] == 200
     assert 'pulls_total{how="post"} 1.0' in ask(loopback, port, "/metrics")[1]
     assert ask(loopback, port, "/quit", "POST")[0] == 200
-    assert run.status() == 0
+    assert run.wait() == 0
 
 
 class LogPipe:
@@ -137,17 +137,15 @@ def is_json(line: bytes) -> bool:
 
 def test_a_log_that_is_stuck_holds_up_nothing_and_goes_on_when_it_is_read_again(tmp_path: Path) -> None:
     """The toy prints a document and writes a longer line to its log, by turns."""
-    command = [sys.executable, "-m", "tests.support.toy_process", "talk", "--wait-seconds", "1ms"]
     pipe, out = LogPipe(), tmp_path / "documents"
     with out.open("wb") as documents:
-        process = subprocess.Popen(command, env=ENV, cwd=ROOT, stdout=documents, stderr=pipe.writing)
+        command = [*TOY, "talk", "--wait-seconds", "1ms"]
+        process = subprocess.Popen(command, env=environment(), cwd=ROOT, stdout=documents, stderr=pipe.writing)
     os.close(pipe.writing)
     try:
-        wait_until(
-            lambda: out.stat().st_size > 2 * pipe.size_bytes, "more documents than lines fit into the log's pipe"
-        )
+        until(lambda: out.stat().st_size > 2 * pipe.size_bytes, "more documents than lines fit into the log's pipe")
         stuck_at = len(pipe.take())
-        wait_until(lambda: len(pipe.take()) > stuck_at + 100, "the log to go on")
+        until(lambda: len(pipe.take()) > stuck_at + 100, "the log to go on")
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
         lines = [line for line in pipe.take() if line]
@@ -173,12 +171,8 @@ def test_a_sigterm_that_was_held_back_before_the_start_is_not_lost(name: str, tm
     settings[f"{name.upper().replace('-', '_')}_ADMIN_PORT"] = "0"
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # the child inherits it
     try:
-        command = [sys.executable, "-m", "sidecars", name]
-        process = subprocess.Popen(command, env={**ENV, **settings}, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-        process.send_signal(signal.SIGTERM)
+        process = Process(tmp_path, (*SIDECARS, name), environment=settings).start().signal(signal.SIGTERM)
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-    with process:
-        said = process.communicate(timeout=60)[1]
-    assert process.returncode == 0, said
-    assert '"stop.requested"' in said
+    assert process.wait() == 0, process.stderr
+    assert process.logged("stop.requested")

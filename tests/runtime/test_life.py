@@ -1,6 +1,5 @@
 """From exec to exit status, with real processes and real signals."""
 
-import os
 import random
 import signal
 import socket
@@ -8,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,8 +14,10 @@ import pytest
 from sidecars.runtime.command.flags import CommandLine
 from sidecars.runtime.life.run import termination_log
 from sidecars.runtime.life.termination import PATH
-from tests.support.toy_runs import ROOT, ToyRun, wait_until
+from tests.support.processes import ROOT, environment
+from tests.support.toy_runs import TOY, ToyRun
 from tests.support.toys import TOYS
+from tests.support.waiting import until
 
 Start = Callable[..., ToyRun]
 
@@ -27,28 +27,22 @@ def test_a_signal_lets_main_finish_and_exits_0(start: Start, number: int) -> Non
     run = start("idle").started()
     assert run.stop(number) == 0
     assert run.actions()[-3:] == ["stop.requested", "toy.drained", "sidecar.ended"]
-    assert run.logged("stop.requested")["reason"] == signal.Signals(number).name
+    assert run.first("stop.requested")["reason"] == signal.Signals(number).name
 
 
 def test_a_sigterm_at_any_moment_after_exec_exits_0(start: Start, rng: random.Random) -> None:
     """From the moment Python can catch it: `caught` in /proc says when the first handler is in place."""
     for _ in range(12):
         run = start("idle")
-        wait_until(partial(catches_sigterm, run.process.pid), "the first handler")
+        until(run.catches, "the first handler")
         wait_at_most(rng.uniform(0, 0.6), run)
         assert run.stop() == 0, run.stderr
-
-
-def catches_sigterm(pid: int) -> bool:
-    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    caught = next(line.split()[1] for line in status.splitlines() if line.startswith("SigCgt"))
-    return bool(int(caught, 16) & 1 << (signal.SIGTERM - 1))
 
 
 def wait_at_most(seconds: float, run: ToyRun) -> None:
     """A random moment is what is tested, so here the time itself is what is waited for."""
     try:
-        run.process.wait(seconds)
+        run.wait(seconds)
     except subprocess.TimeoutExpired:
         return
 
@@ -57,37 +51,37 @@ def test_many_signals_at_the_end_do_not_change_the_status(start: Start) -> None:
     """Closing an asyncio loop puts SIGTERM back to "kill"; a second one must not hit that moment."""
     for _ in range(3):
         run = start("idle").started()
-        while run.process.poll() is None:
-            run.process.send_signal(signal.SIGTERM)
+        while run.running:
+            run.signal(signal.SIGTERM)
             time.sleep(0.002)
-        assert run.status() == 0
+        assert run.wait() == 0
 
 
 def test_a_main_that_overruns_the_grace_is_cancelled_and_the_exit_is_0(start: Start) -> None:
     run = start("slow", "--grace-seconds", "200ms").started()
     assert run.stop() == 0
-    assert run.logged("stop.overrun")["grace_seconds"] == 0.2
+    assert run.first("stop.overrun")["grace_seconds"] == 0.2
 
 
 @pytest.mark.parametrize(("name", "busy"), [("stubborn", "task stubborn"), ("stuck", "thread sidecar_0")])
 def test_what_refuses_to_end_cannot_hold_up_the_exit(start: Start, name: str, busy: str) -> None:
     run = start(name, "--grace-seconds", "200ms").started()
     assert run.stop() == 0
-    assert run.logged("sidecar.abandoned")["busy"] == busy
+    assert run.first("sidecar.abandoned")["busy"] == busy
 
 
 def test_a_second_sigint_ends_the_waiting(start: Start) -> None:
     run = start("slow", "--grace-seconds", "1h").started()
-    run.process.send_signal(signal.SIGINT)
-    run.logged("stop.requested")
+    run.signal(signal.SIGINT)
+    run.first("stop.requested")
     assert run.stop(signal.SIGINT) == 0
     assert "stop.overrun" not in run.actions()
 
 
 def test_a_crash_exits_1_with_the_traceback_in_one_line(start: Start) -> None:
     run = start("crash")
-    assert run.status() == 1
-    line = run.logged("sidecar.crashed")
+    assert run.wait() == 1
+    line = run.first("sidecar.crashed")
     assert line["error"] == "RuntimeError: cannot go on in mode safe"
     assert "toys.py" in line["traceback"]
     assert len(run.stderr.splitlines()) == len(run.logs)
@@ -96,22 +90,22 @@ def test_a_crash_exits_1_with_the_traceback_in_one_line(start: Start) -> None:
 def test_a_crash_while_stopping_is_logged_and_exits_0(start: Start) -> None:
     run = start("crash-late").started()
     assert run.stop() == 0
-    assert run.logged("sidecar.crashed")["error"] == "RuntimeError: cannot finish"
+    assert run.first("sidecar.crashed")["error"] == "RuntimeError: cannot finish"
 
 
 def test_a_main_that_is_done_gives_the_status(start: Start) -> None:
-    assert start("done", "--queue", "9").status() == 9
+    assert start("done", "--queue", "9").wait() == 9
 
 
 def test_bad_settings_exit_2_and_name_every_problem(start: Start) -> None:
     run = start("idle", "--queue", "eleven", environ={"IDLE_RATIO": "2"})
-    assert run.status() == 2
+    assert run.wait() == 2
     assert [line.split("=")[0] for line in run.stderr.splitlines()] == ["cannot use queue", "cannot use ratio"]
 
 
 def test_a_main_may_find_out_late_that_a_setting_is_bad(start: Start) -> None:
     run = start("picky")
-    assert run.status() == 2
+    assert run.wait() == 2
     assert run.stderr.splitlines()[-1] == "cannot use url: nobody answers there; set another one"
 
 
@@ -119,7 +113,7 @@ def test_an_admin_port_in_use_exits_2_and_names_the_setting(start: Start) -> Non
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         run = start("idle", "--admin-port", str(port), environ={"PYTHONWARNINGS": "always::ResourceWarning"})
-        assert run.status() == 2
+        assert run.wait() == 2
     (line,) = run.stderr.splitlines()  # and no complaint about a loop that was left open
     assert line.startswith(f"cannot use admin_port={port}: cannot listen there")
 
@@ -167,20 +161,20 @@ def test_the_termination_log_of_the_file_is_used_for_what_is_wrong_in_the_file(
 @pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid", "a" * 70, "nowhere:80"])
 def test_an_admin_host_that_is_not_ours_exits_2_and_names_the_setting(start: Start, host: str) -> None:
     run = start("idle", "--admin-host", host)
-    assert run.status() == 2
+    assert run.wait() == 2
     assert f"cannot use admin_host={host}: cannot listen there" in run.stderr
 
 
 def test_a_one_shot_prints_for_people_and_gives_the_status(start: Start) -> None:
     run = start("idle", "--setup", "--mode", "fast")
-    assert run.status() == 7
+    assert run.wait() == 7
     assert run.stdout == "set up in mode fast\n"
     assert run.stderr == ""
 
 
 def test_a_one_shot_that_is_interrupted_does_not_say_it_succeeded(start: Start) -> None:
     run = start("idle", "--setup", "--loud")
-    wait_until(lambda: run.stdout != "", "the one-shot's output")
+    until(lambda: run.stdout != "", "the one-shot's output")
     assert run.stop() == 143
     assert "cannot finish --setup: interrupted by SIGTERM" in run.stderr
 
@@ -188,13 +182,13 @@ def test_a_one_shot_that_is_interrupted_does_not_say_it_succeeded(start: Start) 
 def test_quit_is_the_same_as_sigterm(start: Start) -> None:
     run = start("idle").started()
     assert run.ask("/quit", "POST")[0] == 200
-    assert run.status() == 0
-    assert run.logged("stop.requested")["reason"] == "POST /quit"
+    assert run.wait() == 0
+    assert run.first("stop.requested")["reason"] == "POST /quit"
 
 
 def test_an_idle_or_half_sent_connection_cannot_pin_the_stop(start: Start) -> None:
     run = start("idle").started()
-    address = ("127.0.0.1", run.logged("admin.listening")["port"])
+    address = ("127.0.0.1", run.first("admin.listening")["port"])
     with socket.create_connection(address), socket.create_connection(address) as half:
         half.sendall(b"GET /livez HT")
         assert run.ask("/livez")[0] == 200
@@ -205,9 +199,8 @@ def test_an_idle_or_half_sent_connection_cannot_pin_the_stop(start: Start) -> No
 
 def test_broken_outputs_neither_stop_the_work_nor_change_the_status() -> None:
     """The readers of stdout and stderr go away while the toy is writing to both."""
-    command = [sys.executable, "-m", "tests.support.toy_process", "talk", "--wait-seconds", "10ms"]
-    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(command, env=env, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    command = [*TOY, "talk", "--wait-seconds", "10ms"]
+    process = subprocess.Popen(command, env=environment(), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stderr is not None
     try:

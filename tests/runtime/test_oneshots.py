@@ -5,21 +5,22 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support.toy_runs import ToyRun, wait_until
+from tests.support.toy_runs import ToyRun
+from tests.support.waiting import until
 
 Start = Callable[..., ToyRun]
 
 
 def test_it_gets_its_words_and_its_command_and_gives_its_own_status(start: Start) -> None:
     run = start("once", "a,b", "--quiet", "c", "--status=7", "--", "echo", "idle")
-    assert run.status() == 7
+    assert run.wait() == 7
     assert run.stdout.splitlines()[0] == '[["a,b","c"],["echo","idle"],true]'
     assert run.stderr == ""
 
 
 def test_it_imports_nothing_that_it_does_not_need(start: Start) -> None:
     run = start("once")
-    assert run.status() == 0
+    assert run.wait() == 0
     assert run.stdout.splitlines()[1] in {"imported: []", "imported: ['ast']"}  # by inspect, until Python 3.13
 
 
@@ -30,7 +31,7 @@ def test_it_imports_nothing_that_it_does_not_need(start: Start) -> None:
 )
 def test_a_signal_cuts_it_short(start: Start, words: tuple[str, ...], name: str, number: int, status: int) -> None:
     run = start(*words)
-    wait_until(lambda: run.stdout.endswith("\n"), "the first words")
+    until(lambda: run.stdout.endswith("\n"), "the first words")
     assert run.stop(number) == status
     assert f"cannot finish {name}: interrupted by {signal.Signals(number).name}\n" in run.stderr
 
@@ -45,19 +46,19 @@ def test_a_signal_cuts_it_short(start: Start, words: tuple[str, ...], name: str,
 )
 def test_an_error_is_told_to_people(start: Start, fault: str, status: int, last: str) -> None:
     run = start("once", "--fault", fault)
-    assert run.status() == status
+    assert run.wait() == status
     assert run.stderr.splitlines() == [last]
 
 
 def test_a_crash_is_logged_and_exits_1(start: Start) -> None:
     run = start("once", "--fault", "crash")
-    assert run.status() == 1
-    assert run.logged("sidecar.crashed")["error"] == "RuntimeError: cannot go on"
+    assert run.wait() == 1
+    assert run.first("sidecar.crashed")["error"] == "RuntimeError: cannot go on"
 
 
 def test_what_it_does_not_have_says_so(start: Start) -> None:
     run = start("greedy")
-    assert run.status() == 0
+    assert run.wait() == 0
     assert run.stdout.splitlines() == [
         f"cannot use ctx.{part}: the sidecar greedy declares admin=False" for part in ("metrics", "tracer", "admin")
     ]
@@ -66,23 +67,23 @@ def test_what_it_does_not_have_says_so(start: Start) -> None:
 @pytest.mark.parametrize("words", [("once", "idle"), ("idle", "once"), ("once", "greedy")])
 def test_it_shares_its_process_with_nobody(start: Start, words: tuple[str, ...]) -> None:
     run = start(*words)
-    assert run.status() == 2
+    assert run.wait() == 2
     assert "once runs once and ends, so it cannot share a process" in run.stderr
 
 
 def test_the_verbs_know_it(start: Start) -> None:
     helped, reference = start("once", "--help"), start("reference", "once")
-    assert helped.status() == reference.status() == 0
+    assert helped.wait() == reference.wait() == 0
     assert helped.stdout.startswith(
         "usage: sidecar once [TARGETS ...] [--config FILE] [--SETTING VALUE ...] [-- COMMAND"
     )
     assert "interrupted by SIGTERM" in helped.stdout
     assert "admin" not in helped.stdout + reference.stdout
     assert "| `log_level` |" in reference.stdout
-    assert start("check", "once", "a", "--", "b").status() == 0
+    assert start("check", "once", "a", "--", "b").wait() == 0
     assert '"log_level"' in _output(start("schema", "once"))
 
 
 def _output(run: ToyRun) -> str:
-    assert run.status() == 0
+    assert run.wait() == 0
     return run.stdout

@@ -7,18 +7,15 @@ import fcntl
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from sidecars.runtime.command.printing import say, show
-from tests.support.toy_runs import ROOT, wait_until
-
-ENV = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
-REAL = [sys.executable, "-m", "sidecars"]
-TOY = [sys.executable, "-m", "tests.support.toy_process"]
+from tests.support.processes import ROOT, SIDECARS, environment, run
+from tests.support.toy_runs import TOY
+from tests.support.waiting import until
 
 
 @contextlib.contextmanager
@@ -44,10 +41,10 @@ def outlet(kind: str) -> Iterator[int]:
 @pytest.mark.parametrize(
     ("command", "status"),
     [
-        ([*REAL, "no-such-sidecar"], 2),
-        ([*REAL, "log-shipper", "stray"], 2),
-        ([*REAL, "log-shipper", "--no-such-flag"], 2),
-        ([*REAL, "schema", "log-shipper", "--flag"], 2),
+        ([*SIDECARS, "no-such-sidecar"], 2),
+        ([*SIDECARS, "log-shipper", "stray"], 2),
+        ([*SIDECARS, "log-shipper", "--no-such-flag"], 2),
+        ([*SIDECARS, "schema", "log-shipper", "--flag"], 2),
         ([*TOY, "check", "idle", "--queue", "0"], 2),
         ([*TOY, "once", "--fault", "permanent"], 1),
         ([*TOY, "once", "--fault", "settings"], 2),
@@ -57,9 +54,7 @@ def outlet(kind: str) -> Iterator[int]:
 )
 def test_a_stderr_that_takes_nothing_changes_no_status(kind: str, command: list[str], status: int) -> None:
     with outlet(kind) as stderr:
-        done = subprocess.run(
-            command, env=ENV, cwd=ROOT, check=False, timeout=60, stdout=subprocess.DEVNULL, stderr=stderr
-        )
+        done = run(*command, stdout=subprocess.DEVNULL, stderr=stderr)
     assert done.returncode == status
 
 
@@ -67,9 +62,11 @@ def test_a_stderr_that_takes_nothing_changes_no_status(kind: str, command: list[
 def test_a_signal_ends_it_also_when_nobody_hears_that(tmp_path: Path, kind: str) -> None:
     out = tmp_path / "stdout"
     with outlet(kind) as stderr, out.open("wb") as stdout:
-        process = subprocess.Popen([*TOY, "once", "--wait-seconds=1h"], env=ENV, cwd=ROOT, stdout=stdout, stderr=stderr)
+        process = subprocess.Popen(
+            [*TOY, "once", "--wait-seconds=1h"], env=environment(), cwd=ROOT, stdout=stdout, stderr=stderr
+        )
         try:
-            wait_until(lambda: out.stat().st_size > 0, "the first words")
+            until(lambda: out.stat().st_size > 0, "the first words")
             process.send_signal(signal.SIGTERM)
             assert process.wait(60) == 128 + signal.SIGTERM
         finally:
@@ -80,12 +77,12 @@ def test_a_signal_ends_it_also_when_nobody_hears_that(tmp_path: Path, kind: str)
 @pytest.mark.parametrize(
     ("command", "gone", "full"),
     [
-        ([*REAL, "--help"], 0, 1),
-        ([*REAL, "--version"], 0, 1),
-        ([*REAL], 2, 2),
-        ([*REAL, "log-shipper", "--help"], 0, 1),
-        ([*REAL, "schema", "log-shipper"], 0, 1),
-        ([*REAL, "reference", "log-shipper"], 0, 1),
+        ([*SIDECARS, "--help"], 0, 1),
+        ([*SIDECARS, "--version"], 0, 1),
+        ([*SIDECARS], 2, 2),
+        ([*SIDECARS, "log-shipper", "--help"], 0, 1),
+        ([*SIDECARS, "schema", "log-shipper"], 0, 1),
+        ([*SIDECARS, "reference", "log-shipper"], 0, 1),
         ([*TOY, "check", "idle"], 0, 0),
         ([*TOY, "check", "idle", "--loud"], 1, 1),
     ],
@@ -95,9 +92,7 @@ def test_a_stdout_that_takes_nothing_keeps_the_status_of_the_work(command: list[
     """What was asked for and could not be handed over, since the disk is full, is a failure of its own."""
     for kind, status, said in (("gone", gone, ""), ("full", full, "cannot print to stdout: No space left on device")):
         with outlet(kind) as stdout:
-            done = subprocess.run(
-                command, env=ENV, cwd=ROOT, check=False, timeout=60, stdout=stdout, stderr=subprocess.PIPE, text=True
-            )
+            done = run(*command, stdout=stdout, stderr=subprocess.PIPE)
         assert (kind, done.returncode, done.stderr.partition(";")[0]) == (kind, status, said)
 
 

@@ -18,6 +18,7 @@ from sidecars.devstack.demo.view import Ink, PlainView, frame
 from sidecars.devstack.elasticsearch.faults import Faults
 from sidecars.devstack.elasticsearch.serving import Served
 from tests.services.elasticsearch_server import Server
+from tests.support.processes import Done, run
 from tests.support.rest import call, creates
 
 DEADLINE_SECONDS = 300.0
@@ -30,15 +31,8 @@ def environment(folder: Path, url: str = "") -> dict[str, str]:
     return kept | {"TMPDIR": str(folder)} | ({"ELASTICSEARCH_URL": url} if url else {})
 
 
-def demo(folder: Path, *arguments: str, url: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *arguments],
-        env=environment(folder, url),
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_SECONDS,
-        check=False,
-    )
+def demo(folder: Path, *arguments: str, url: str = "") -> Done:
+    return run(*COMMAND, *arguments, env=environment(folder, url), timeout=DEADLINE_SECONDS)
 
 
 def counts(shown: str) -> dict[str, int]:
@@ -47,7 +41,7 @@ def counts(shown: str) -> dict[str, int]:
     return {name: int(number.replace(",", "")) for name, number in rows}
 
 
-def check_a_good_end(ended: subprocess.CompletedProcess[str]) -> None:
+def check_a_good_end(ended: Done) -> None:
     found = counts(ended.stdout)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert found["written"] == found["found"] > 1000

@@ -3,12 +3,12 @@
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from tests.services.elasticsearch_node import is_healthy
 from tests.services.maven import Unavailable
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from testcontainers.core.container import DockerContainer
@@ -99,12 +99,11 @@ class Container:
         return container
 
     def _wait_until_healthy(self) -> None:
-        deadline = time.monotonic() + _START_SECONDS
-        while not is_healthy(self.url):
-            if time.monotonic() > deadline:
-                self.discard()
-                raise Unavailable(f"the container did not become healthy within {_START_SECONDS} s")
-            time.sleep(0.2)
+        try:
+            until(lambda: is_healthy(self.url), "the container to become healthy", _START_SECONDS)
+        except AssertionError as late:
+            self.discard()
+            raise Unavailable(str(late)) from None
 
 
 def _free_port() -> int:

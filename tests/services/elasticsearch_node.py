@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -15,10 +14,10 @@ from pathlib import Path
 from typing import Protocol
 
 from tests.services.maven import Unavailable
+from tests.support.waiting import until
 
 _START_SECONDS = 180.0
 _STOP_SECONDS = 30.0
-_PACE_SECONDS = 0.1
 _SETTINGS = {
     "discovery.type": "single-node",
     "network.host": "127.0.0.1",
@@ -138,13 +137,15 @@ class Node:
         return [*self._package.command(), str(self._home), *named]
 
     def _wait_until_healthy(self, process: subprocess.Popen[bytes], ports: Path) -> None:
-        deadline = time.monotonic() + _START_SECONDS
-        while time.monotonic() < deadline and process.poll() is None:
+        def healthy() -> bool:
+            assert process.poll() is None, "the node ended"
             if self._port == 0 and ports.exists() and (text := ports.read_text(encoding="utf-8").strip()):
                 self._port = int(text.splitlines()[0].rpartition(":")[2])
-            if self._port and is_healthy(self.url):
-                return
-            time.sleep(_PACE_SECONDS)
-        self.kill()
-        tail = self._log.read_text(encoding="utf-8", errors="replace")[-2000:]
-        raise Unavailable(f"the node did not become healthy within {_START_SECONDS:.0f} s; its last words:\n{tail}")
+            return bool(self._port) and is_healthy(self.url)
+
+        try:
+            until(healthy, "the node to become healthy", _START_SECONDS)
+        except AssertionError as wrong:
+            self.kill()
+            tail = self._log.read_text(encoding="utf-8", errors="replace")[-2000:]
+            raise Unavailable(f"{wrong}; its last words:\n{tail}") from None

@@ -11,7 +11,6 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,16 +23,10 @@ from sidecars.devstack.elasticsearch.server import Options
 from sidecars.devstack.elasticsearch.serving import Served
 from tests.support.elastic import StartStandIn
 from tests.support.rest import Reply, call, count, creates
+from tests.support.waiting import until
 
 BROKEN = (ConnectionError, http.client.HTTPException)
 DEADLINE_SECONDS = 30.0
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.01)
 
 
 def documents(number: int, first: int = 0) -> bytes:
@@ -188,7 +181,7 @@ def test_never_answer_holds_the_request_until_it_is_cleared(stand_in: Served) ->
 
     asking = threading.Thread(target=ask)
     asking.start()
-    wait_for(lambda: stand_in.counters()["faults_struck"].get("never_answer") == 1)
+    until(lambda: stand_in.counters()["faults_struck"].get("never_answer") == 1, "the request to arrive")
     assert asking.is_alive()
     stand_in.set_faults()
     asking.join(DEADLINE_SECONDS)
@@ -231,8 +224,8 @@ def test_going_down_refuses_connections_and_keeps_the_documents(stand_in: Served
 def test_down_seconds_ends_by_itself(stand_in: Served) -> None:
     bulk(stand_in, documents(3))
     assert call(stand_in.url, "PUT", "/_faults", {"down_seconds": 1}).status == 200
-    wait_for(lambda: refuses_connections(stand_in.url))
-    wait_for(lambda: not refuses_connections(stand_in.url))
+    until(lambda: refuses_connections(stand_in.url), "its end")
+    until(lambda: not refuses_connections(stand_in.url), "its return")
     assert count(stand_in.url, "lines") == 3
 
 

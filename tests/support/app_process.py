@@ -11,7 +11,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +18,9 @@ from typing import Any, Self
 
 import msgspec
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.processes import ROOT, environment, run
+from tests.support.waiting import until
+
 _PROGRAM = (sys.executable, "-m", "tests.support.app_process")
 _PR_SET_NAME, _PR_SET_PDEATHSIG = 15, 1
 
@@ -34,7 +35,7 @@ class AppProcess:
     ) -> None:
         command = [*prefix, *_PROGRAM, "app" if prefix else "orphan", str(uid), name, how, str(workers)]
         pipe = subprocess.PIPE
-        self._popen = subprocess.Popen(command, cwd=ROOT, env=_environment(), stdin=pipe, stdout=pipe, text=True)
+        self._popen = subprocess.Popen(command, cwd=ROOT, env=environment(), stdin=pipe, stdout=pipe, text=True)
         self._prefix = prefix
         self.parent = self._popen.pid  # of what was started: the app, or its prefix
         try:
@@ -87,8 +88,8 @@ class AppProcess:
         self._popen.stdout.read()  # ends when the app and its workers have
         self._popen.stdout.close()
         self._popen.wait()
-        while not self._prefix and _runs(self.pid):  # its files are closed some time before it has ended
-            time.sleep(0.01)
+        if not self._prefix:  # its files are closed some time before it has ended
+            until(lambda: not _runs(self.pid), "its end")
 
     def _line(self) -> str:
         assert self._popen.stdout
@@ -96,11 +97,6 @@ class AppProcess:
         if not line:
             raise EOFError("the app has ended")
         return line.strip()
-
-
-def _environment() -> dict[str, str]:
-    """Wherever nsenter goes, our modules are found."""
-    return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
 def _runs(pid: int) -> bool:
@@ -137,7 +133,7 @@ class MadeUpProc:
 def ask(what: str, step: Any, *, uid: int = -1, prefix: Sequence[str] = ()) -> Any:
     """Run `send` or `findings` for a step in a process of its own, started through `prefix`; returns its JSON."""
     command = [*prefix, *_PROGRAM, what, str(uid), msgspec.json.encode(step).decode()]
-    done = subprocess.run(command, cwd=ROOT, env=_environment(), capture_output=True, text=True, check=False)
+    done = run(*command, variables=dict(os.environ))
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -179,8 +175,7 @@ def _reused(step: Any) -> object:
     with AppProcess("app") as chosen:
         seen = search(step)
         pid = chosen.pid
-    while Path(f"/proc/{pid}").exists():  # until PID 1 has taken note of its end
-        time.sleep(0.01)
+    until(lambda: not Path(f"/proc/{pid}").exists(), "PID 1 to take note of its end")
     Path("/proc/sys/kernel/ns_last_pid").write_text(str(pid - 2))  # one for the parent that leaves it
     with AppProcess("app") as other:
         outcome = deliver(step, seen)

@@ -3,7 +3,7 @@
     with Stage(tmp_path) as stage:
         stage.shipper.start()
         stage.write(1000)
-        stage.wait_until_delivered()
+        stage.until_delivered()
         stage.assert_all_arrived()
 
 When the test fails, the end of the shipper's log is printed.
@@ -19,8 +19,9 @@ from typing import Any, Self
 
 from tests.support.books import arrived, assert_balanced, messages
 from tests.support.rest import count
-from tests.support.shipper import PATIENCE_SECONDS, ShipperProcess
+from tests.support.sidecars import ShipperProcess
 from tests.support.stand_in import StandInProcess
+from tests.support.waiting import PATIENCE_SECONDS
 
 _SHOWN_CHARACTERS = 6000
 _SLICE_SECONDS = 0.02
@@ -78,14 +79,14 @@ class Stage:
         acknowledged: int = sum(file["acknowledged_offset"] for file in self.shipper.status()["files"])
         return self.shipper.metric("in_flight_bytes") == 0 and acknowledged == self.bytes_written
 
-    def wait_until_delivered(self, seconds: float = PATIENCE_SECONDS) -> None:
+    def until_delivered(self, seconds: float = PATIENCE_SECONDS) -> None:
         """Until the log is acknowledged to its end; the law of the books holds at every look."""
-        self.shipper.wait_until(self.is_delivered, "all of the log to be delivered", seconds)
+        self.shipper.until(self.is_delivered, "all of the log to be delivered", seconds)
 
     def live_for(self, seconds: float) -> None:
         """Until the random moment of the next kill or stop has come; it must not end by itself before."""
         deadline = time.monotonic() + seconds
-        self.shipper.wait_until(lambda: time.monotonic() >= deadline, "the moment")
+        self.shipper.until(lambda: time.monotonic() >= deadline, "the moment")
 
     def arrived(self) -> list[str]:
         """The lines that the stand-in holds."""

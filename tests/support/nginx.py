@@ -9,7 +9,6 @@ import re
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import urllib.error
@@ -19,8 +18,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.app_process import ROOT, AppProcess
-from tests.support.sidecar_process import wait_until
+from tests.support.app_process import AppProcess
+from tests.support.processes import Process, can_run
+from tests.support.waiting import until
 
 _NOBODY = 65534
 _AS_NOBODY = ("setpriv", f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups", "--")
@@ -61,8 +61,8 @@ class Pod:
 @contextmanager
 def pod() -> Iterator[Pod]:
     """Whatever still runs in it ends with it."""
-    user = _AS_NOBODY if os.geteuid() == 0 and _runs(*_AS_NOBODY, sys.executable, "-c", "import sidecars") else ()
-    if not _runs(*_NAMESPACE, "true"):
+    user = _AS_NOBODY if os.geteuid() == 0 and can_run(*_AS_NOBODY, sys.executable, "-c", "import sidecars") else ()
+    if not can_run(*_NAMESPACE, "true"):
         yield Pod(user, user)
         return
     with AppProcess("pause", prefix=_NAMESPACE) as pause:
@@ -78,7 +78,7 @@ class Nginx:
         if pod.user:
             os.chown(self.folder, _NOBODY, _NOBODY)
         self._command = [*pod.prefix, program, "-p", str(self.folder)]
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = int(free.getsockname()[1])
@@ -96,16 +96,17 @@ class Nginx:
     def start(self, folder: Path) -> None:
         """Read nginx.conf in this folder, and serve."""
         command = [*self._command, "-c", str(folder / "nginx.conf")]
-        with (self.folder / "said").open("ab") as said:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=said, start_new_session=True)
-        wait_until(self.serves, "nginx to serve")
+        self._process = Process(self.folder, command, name="nginx")
+        self._process.options = {"start_new_session": True}
+        self._process.start()
+        self._process.until(self.serves, "nginx to serve")
 
     def kill(self) -> None:
         """SIGKILL to the master and the workers: they are one process group."""
         if self._process is not None:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait(_PATIENCE_SECONDS)
-            wait_until(lambda: not self.serves(), "its end")
+            until(lambda: not self.serves(), "its end")
             self._process = None
 
     def discard(self) -> None:
@@ -126,9 +127,9 @@ class Nginx:
         """The word that is served; empty when none is."""
         return self.answer()[0]
 
-    def wait_until_it_serves(self, word: str) -> None:
+    def until_it_serves(self, word: str) -> None:
         """Until no worker serves another word."""
-        wait_until(lambda: {self.serves() for _ in range(20)} == {word}, f"nginx to serve {word}")
+        until(lambda: {self.serves() for _ in range(20)} == {word}, f"nginx to serve {word}")
 
     @property
     def log(self) -> str:
@@ -149,10 +150,3 @@ class Nginx:
         """The pids of the workers that were started and have not ended."""
         started = {int(pid) for pid in re.findall(r"start worker process (\d+)", self.log)}
         return started - {int(pid) for pid in re.findall(r"worker process (\d+) exited", self.log)}
-
-
-def _runs(*command: str) -> bool:
-    try:
-        return subprocess.run(command, capture_output=True, cwd=ROOT, check=False).returncode == 0
-    except FileNotFoundError:
-        return False

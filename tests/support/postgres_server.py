@@ -4,13 +4,13 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 import tempfile
 from pathlib import Path
 from typing import Self
 
+from tests.support.processes import Process, run
+
 NOBODY = 65534
-PATIENCE_SECONDS = 60.0
 
 
 def binaries() -> Path | None:
@@ -27,7 +27,7 @@ class PostgresServer:
         self.folder = Path(tempfile.mkdtemp(prefix="wait-for-postgres-"))
         self.data = self.folder / "data"
         self._settings = settings
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = int(free.getsockname()[1])
@@ -59,29 +59,25 @@ class PostgresServer:
             "fsync": "off",
         }
         words = [f"--{name}={value}" for name, value in (options | self._settings).items()]
-        with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [*self._user(), str(self._binaries / "postgres"), "-D", str(self.data), *words], stdout=log, stderr=log
-            )
+        command = (*self._user(), str(self._binaries / "postgres"), "-D", str(self.data), *words)
+        self._process = Process(self.folder, command, name="postgres").start()
         return self
 
     @property
     def log(self) -> str:
-        """What it has said."""
-        return (self.folder / "log").read_text(encoding="utf-8", errors="replace")
+        """What it has said since its start."""
+        return self._process.stderr if self._process else ""
 
     def stop(self) -> None:
         """Disconnect everybody and end."""
         if self._process is not None:
-            self._process.send_signal(signal.SIGINT)
-            self._process.wait(PATIENCE_SECONDS)
+            self._process.signal(signal.SIGINT).wait()
             self._process = None
 
     def discard(self) -> None:
         """End at once, and leave nothing."""
         if self._process is not None:
-            self._process.send_signal(signal.SIGQUIT)
-            self._process.wait(PATIENCE_SECONDS)
+            self._process.signal(signal.SIGQUIT).wait()
         shutil.rmtree(self.folder)
 
     def _user(self) -> list[str]:
@@ -90,5 +86,4 @@ class PostgresServer:
         return ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--pdeathsig=QUIT"]
 
     def _run(self, program: str, *words: str) -> None:
-        command = [*self._user(), str(self._binaries / program), *words]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=self.folder)
+        run(*self._user(), self._binaries / program, *words, check=True, cwd=self.folder)

@@ -3,14 +3,13 @@
 import re
 import shutil
 import socket
-import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
 from tests.support.books import samples
-from tests.support.sidecar_process import wait_until
+from tests.support.processes import Process
 
 _PATIENCE_SECONDS = 60
 SUCCESS_AT = "prometheus_config_last_reload_success_timestamp_seconds"
@@ -37,7 +36,7 @@ class Prometheus:
     def __init__(self, program: str, folder: Path) -> None:
         self._program = program
         self._folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
         folder.mkdir()
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -53,16 +52,14 @@ class Prometheus:
             f"--web.listen-address=127.0.0.1:{self._port}",
             "--web.enable-lifecycle",
         ]
-        with (self._folder / "said").open("ab") as said:
-            self._process = subprocess.Popen([self._program, *words], stdin=subprocess.DEVNULL, stderr=said)
+        self._process = Process(self._folder, [self._program, *words], name="prometheus").start()
         if wait:
-            wait_until(lambda: self._get("/-/ready"), "Prometheus to be ready")
+            self._process.until(lambda: self._get("/-/ready"), "Prometheus to be ready")
 
     def stop(self) -> None:
         """End it; nothing happens when it does not run."""
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(_PATIENCE_SECONDS)
             self._process = None
 
     @property

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
-from tests.support.sidecar_process import wait_until
+from tests.support.waiting import until
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class App:
 
     def wait_for(self, path: str, count: int = 1) -> None:
         """Until it was asked for so often."""
-        wait_until(lambda: len(self.asked(path)) >= count, f"{count} requests for {path}")
+        until(lambda: len(self.asked(path)) >= count, f"{count} requests for {path}")
 
     def webhook(self, path: str, **options: Any) -> dict[str, Any]:
         """A step that calls this path with the hash as the body."""

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.kubelet import Volume
-from tests.support.reloader import ReloaderProcess
-from tests.support.sidecar_process import wait_until
+from tests.support.sidecars import ReloaderProcess
+from tests.support.waiting import until
 
 Act = Callable[[], object]
 
@@ -84,16 +84,16 @@ class Stage:
 
     def begin(self, reloader: ReloaderProcess) -> str:
         """Start it, until it has taken the content that is there as the one to begin with; the hash."""
-        return wait_until_begun(reloader.start())
+        return reloader.start().until_begun()
 
     def tells(self, reloader: ReloaderProcess, act: Act) -> str:
         """This makes it tell the app exactly once (so far); the hash that was told."""
         before, was = self.told, reloader.applied
         act()
-        reloader.wait_until(lambda: len(self.told) > len(before), "the app to be told")
+        reloader.until(lambda: len(self.told) > len(before), "the app to be told")
         told = self.told[-1]
-        reloader.wait_until(lambda: reloader.applied == told, "/status to name what was told")
-        reloader.wait_until_settled()
+        reloader.until(lambda: reloader.applied == told, "/status to name what was told")
+        reloader.until_settled()
         assert told != was
         assert len(self.told) == len(before) + 1
         return told
@@ -102,7 +102,7 @@ class Stage:
         """This makes it look, and find nothing to tell. `act` happens at once: each look finds what it found before."""
         before, (changed, unchanged) = self.told, looks(reloader)
         act()
-        reloader.wait_until(lambda: looks(reloader)[1] > unchanged, "another look at the content")
+        reloader.until(lambda: looks(reloader)[1] > unchanged, "another look at the content")
         assert looks(reloader)[0] == changed
         assert reloader.status()["pending"] is None
         assert self.told == before
@@ -111,9 +111,13 @@ class Stage:
         """This takes away what is watched, perhaps not all at once, and nothing is told."""
         before = self.told
         delete()
-        reloader.wait_until(lambda: reloader.metric("watch_missing") == 1, "what is watched to be missing")
+        reloader.until(lambda: reloader.metric("watch_missing") == 1, "what is watched to be missing")
         assert reloader.status()["pending"] is None
         assert self.told == before
+
+    def until_told(self, count: int) -> None:
+        """Until the app was told so often, whatever became of the reloader."""
+        until(lambda: len(self.told) >= count, f"{count} requests")
 
     def ends(self, reloader: ReloaderProcess, told: int) -> None:
         """The app was told so often, and nothing is under way: the one that is asked for by hand is the next (and
@@ -129,13 +133,6 @@ class Stage:
         self.target.close()
 
 
-def wait_until_begun(reloader: ReloaderProcess) -> str:
-    """Until it has taken the content that is there as the one to begin with; the hash."""
-    reloader.wait_until(lambda: reloader.ask("/startupz")[0] == 200 and reloader.applied, "the first content")
-    reloader.wait_until_settled()
-    return reloader.applied
-
-
 def looks(reloader: ReloaderProcess) -> tuple[float, float]:
     """How many looks at the content found it changed and unchanged."""
     return reloader.metric('looks_total{found="changed"}'), reloader.metric('looks_total{found="unchanged"}')
@@ -149,11 +146,6 @@ def hash_by_itself(folder: Path, watch: Path | str) -> str:
     assert once.start(wait=False).wait() == 0, once.stderr
     state: dict[str, str] = json.loads((folder / "state.json").read_text())
     return state["hash"]
-
-
-def wait_until_told(stage: Stage, count: int) -> None:
-    """Until the app was told so often, whatever became of the reloader."""
-    wait_until(lambda: len(stage.told) >= count, f"{count} requests")
 
 
 @contextmanager

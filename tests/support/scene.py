@@ -1,14 +1,14 @@
 """A stage for one test of the log shipper: a folder of logs, a data stream of its own, the shippers in between."""
 
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from tests.support.books import arrived, assert_balanced, audit, messages
 from tests.support.rest import count
-from tests.support.shipper import PATIENCE_SECONDS, ShipperProcess
+from tests.support.sidecars import ShipperProcess
 from tests.support.stand_in import StandInProcess
+from tests.support.waiting import PATIENCE_SECONDS
 
 
 class Scene:
@@ -20,14 +20,11 @@ class Scene:
         self.logs.mkdir()
         self.server = server
         self.stream = stream
-        self._shippers: list[ShipperProcess] = []
 
     def shipper(self, settings: Mapping[str, object] | None = None, prefix: tuple[str, ...] = ()) -> ShipperProcess:
         """A shipper that is not started yet; they all share a state folder unless `state_dir` says otherwise."""
         given = {"paths": f"{self.logs}/*.log", "elasticsearch_url": self.server.url, "data_stream": self.stream}
-        shipper = ShipperProcess(self.folder, {**given, **(settings or {})}, prefix=prefix)
-        self._shippers.append(shipper)
-        return shipper
+        return ShipperProcess(self.folder, {**given, **(settings or {})}, prefix=prefix)
 
     def hits(self) -> list[dict[str, Any]]:
         """All documents that arrived."""
@@ -41,18 +38,18 @@ class Scene:
         """All of it arrives while the shipper runs; it keeps the law, ends with status 0, and nothing came twice."""
         wanted = list(written)
         try:
-            shipper.wait_until(lambda: self.count() >= len(wanted), f"{len(wanted)} documents", seconds)
+            shipper.until(lambda: self.count() >= len(wanted), f"{len(wanted)} documents", seconds)
             shipper.metrics()
-            shipper.wait_until_caught_up()
+            shipper.until_caught_up()
         except AssertionError as error:
             result = audit(wanted, messages(self.hits()))
             raise AssertionError(f"{error}\n{result}") from None
         assert shipper.terminate() == 0
         self.assert_balanced(wanted)
 
-    def wait_for_documents(self, shipper: ShipperProcess, documents: int) -> None:
+    def until_documents(self, shipper: ShipperProcess, documents: int) -> None:
         """Until at least so many have arrived."""
-        shipper.wait_until(lambda: self.count() >= documents, f"{documents} documents")
+        shipper.until(lambda: self.count() >= documents, f"{documents} documents")
 
     def assert_balanced(self, written: Iterable[str]) -> None:
         """What arrived so far is what was written, each line once."""
@@ -63,11 +60,11 @@ class Scene:
         inode = path.stat().st_ino
         return any(file["inode"] == inode and file["open"] for file in shipper.status()["files"])
 
-    def wait_until_followed(self, shipper: ShipperProcess, *paths: Path) -> None:
+    def until_followed(self, shipper: ShipperProcess, *paths: Path) -> None:
         """Until the shipper has these files open: only from then on a delete cannot take their lines away."""
-        shipper.wait_until(lambda: all(self.follows(shipper, path) for path in paths), f"{paths} to be followed")
+        shipper.until(lambda: all(self.follows(shipper, path) for path in paths), f"{paths} to be followed")
 
-    def wait_until_checkpointed(self, shipper: ShipperProcess, *paths: Path) -> None:
+    def until_checkpointed(self, shipper: ShipperProcess, *paths: Path) -> None:
         """Until a kill -9 cannot make it forget that these files are acknowledged to their end."""
         places = [f"[{path.stat().st_dev},{path.stat().st_ino}]" for path in paths]
         ends = [f'"offset":{path.stat().st_size},' for path in paths]
@@ -76,11 +73,4 @@ class Scene:
             states = (path.read_text(encoding="utf-8") for path in (self.folder / "state").iterdir() if path.is_file())
             return any(all(word in text for word in places + ends) for text in states)
 
-        shipper.wait_until(written, f"{paths} to be in the checkpoint")
-
-    def close(self) -> None:
-        """End what still runs, and show what the shippers said; pytest prints it when the test failed."""
-        for shipper in self._shippers:
-            shipper.kill()
-        for shipper in self._shippers:
-            print(f"--- stderr of a shipper of {os.path.basename(self.folder)}:\n{shipper.stderr[-6000:]}")
+        shipper.until(written, f"{paths} to be in the checkpoint")

@@ -13,6 +13,8 @@ from typing import Self
 
 import trustme
 
+from tests.support.waiting import until_async
+
 
 @dataclass(frozen=True)
 class Play:
@@ -87,14 +89,11 @@ class ScriptedHttp:
     ) -> None:
         self._over.set()
         self._server.close()
-        while self.open:
-            await asyncio.sleep(0.001)
+        await until_async(lambda: not self.open, "the end of the connections")
 
     async def alone(self, after: int = 1) -> None:
         """Return when there were so many connections, and none is left."""
-        async with asyncio.timeout(60):
-            while self.open or self.connections < after:
-                await asyncio.sleep(0.001)
+        await until_async(lambda: not self.open and self.connections >= after, "the end of the connections")
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         play = self.script[min(self.connections, len(self.script) - 1)]

@@ -1,29 +1,12 @@
 """`sidecar log-shipper --setup`, run as a person does."""
 
-import os
-import subprocess
-import sys
-
-from tests.support.shipper import ROOT
+from tests.support.processes import Done, sidecar
 
 
-def run_setup(url: str, stream: str, *flags: str, **settings: str) -> "subprocess.CompletedProcess[str]":
+def run_setup(url: str, stream: str, *flags: str, **settings: str) -> Done:
     """Run it against this server; `flags` and `settings` are further ones."""
-    variables = {
-        "ELASTICSEARCH_URL": url,
-        "DATA_STREAM": stream,
-        **{name.upper(): text for name, text in settings.items()},
-    }
-    return subprocess.run(
-        [sys.executable, "-m", "sidecars", "log-shipper", "--setup", *flags],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
-        | {f"LOG_SHIPPER_{name}": text for name, text in variables.items()},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    given = {"elasticsearch_url": url, "data_stream": stream, **settings}
+    return sidecar("log-shipper", "--setup", *flags, settings=given, timeout=120)
 
 
 def set_up(url: str, stream: str, *flags: str, **settings: str) -> list[str]:

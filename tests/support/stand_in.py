@@ -2,51 +2,40 @@
 tests and can go away for real.
 """
 
-import os
 import signal
-import subprocess
 import sys
+import tempfile
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
+from tests.support.processes import Process
 from tests.support.rest import call
 
-ROOT = Path(__file__).resolve().parents[2]
-_PATIENCE_SECONDS = 60.0
 
-
-class StandInProcess:
+class StandInProcess(Process):
     """`python -m sidecars.devstack elasticsearch`; a context manager that ends it."""
 
+    name = "stand-in"
+
     def __init__(self, *arguments: str, port: int = 0) -> None:
+        self._saying = tempfile.TemporaryDirectory()
+        super().__init__(Path(self._saying.name))
         self._arguments = arguments
-        self.url = ""
-        self._port = port
+        self.port = port
         self.start()
 
-    def start(self) -> None:
+    def start(self) -> Self:
         """A new, empty server; after the first start on the same port."""
-        command = [sys.executable, "-m", "sidecars.devstack", "elasticsearch", "--port", str(self._port)]
-        self.process = subprocess.Popen(
-            [*command, *self._arguments],
-            cwd=ROOT,
-            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
-            stdout=subprocess.PIPE,
-            stdin=subprocess.DEVNULL,
-            text=True,
-        )
-        assert self.process.stdout is not None
-        self.url = self.process.stdout.readline().strip()
+        program = (sys.executable, "-m", "sidecars.devstack", "elasticsearch")
+        self.command = (*program, "--port", str(self.port), *self._arguments)
+        super().start()
+        self.url = self.until(lambda: self.stdout.strip() if self.stdout.endswith("\n") else "", "the stand-in")
         assert self.url.startswith("http"), f"the stand-in did not start: {self.url!r}"
-        self._port = int(self.url.rpartition(":")[2])
-
-    @property
-    def port(self) -> int:
-        return self._port
+        self.port = int(self.url.rpartition(":")[2])
+        return self
 
     def faults(self, **faults: Any) -> None:
-        """Plays this script of faults from its first draw; nothing given: none.
+        """Play this script of faults from its first draw; nothing given: none.
 
         See sidecars/devstack/elasticsearch/faults.py.
         """
@@ -65,23 +54,15 @@ class StandInProcess:
 
     def pause(self) -> None:
         """Connections are accepted by the system and never answered."""
-        self.process.send_signal(signal.SIGSTOP)
+        self.signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        self.process.send_signal(signal.SIGCONT)
-
-    def kill(self) -> None:
-        """Gone, with all documents; `start` begins anew."""
-        self.process.kill()
-        self.process.wait(_PATIENCE_SECONDS)
-        if self.process.stdout is not None:
-            self.process.stdout.close()
+        self.signal(signal.SIGCONT)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self.process.poll() is None:
-            self.kill()
+    def __exit__(self, *_: object) -> None:
+        """Gone, with all documents."""
+        self.kill()
+        self._saying.cleanup()

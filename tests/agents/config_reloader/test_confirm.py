@@ -11,6 +11,7 @@ from sidecars.config_reloader.notifying.confirm import observe, wait
 from sidecars.kit.notify.core.change import Change
 from sidecars.kit.notify.core.outcome import Outcome, Result
 from tests.support.scripted_http import CUTS, HANGS, ScriptedHttp, answer, answer_json
+from tests.support.waiting import until_async
 
 CHANGE = Change("0a1b", "/content")
 BRIEF_SECONDS, LONG_SECONDS = 1.5, 60.0
@@ -114,8 +115,7 @@ async def test_newer_content_ends_the_waiting_at_once_even_before_a_hung_target(
     arrived = asyncio.Event()
     async with ScriptedHttp(*versions(7), HANGS) as target, asyncio.TaskGroup() as tasks:
         waiting = tasks.create_task(wait(step(target), CHANGE, 7, arrived, asyncio.sleep))
-        while target.connections < 2:
-            await asyncio.sleep(0.001)
+        await until_async(lambda: target.connections == 2, "the second look")
         arrived.set()
         assert (await waiting).result is Result.SUPERSEDED
         await target.alone()
@@ -151,8 +151,7 @@ async def test_one_hung_look_does_not_take_all_the_time() -> None:
 async def test_cancelling_leaves_no_connection() -> None:
     async with ScriptedHttp(HANGS) as target, asyncio.TaskGroup() as tasks:
         waiting = tasks.create_task(confirmed(step(target), 7))
-        while not target.requests:
-            await asyncio.sleep(0.001)
+        await until_async(lambda: target.requests, "the first look")
         waiting.cancel()
         await target.alone()
     assert waiting.cancelled()

@@ -22,6 +22,7 @@ from sidecars.log_shipper.metrics import ShipperMetrics
 from sidecars.log_shipper.sending.dead_letters import DeadLetters
 from sidecars.log_shipper.sending.outputs import NdjsonFile, Stream
 from tests.support.context import condition, context, settings
+from tests.support.waiting import until_async
 
 SHORT = ["x" * 80] * 2000
 """More than a pipe holds, in lines that it takes whole."""
@@ -72,12 +73,6 @@ async def ended(sent: Awaitable[Answer]) -> Answer:
         return await sent
 
 
-async def until(met: Callable[[], object]) -> None:
-    async with asyncio.timeout(60):
-        while not met():
-            await asyncio.sleep(0.002)
-
-
 def is_empty(reader: Reader) -> bool:
     return not any(fcntl.ioctl(reader.fd, termios.FIONREAD, bytes(4)))
 
@@ -110,7 +105,7 @@ async def sending(path: Path, texts: list[str]) -> AsyncIterator["asyncio.Task[A
 async def received(reader: Reader, path: Path, texts: list[str]) -> None:
     """A whole life, with this reader."""
     async with sending(path, texts) as task:
-        await until(lambda: reader.take() and task.done())
+        await until_async(lambda: reader.take() and task.done(), "the payload to be read")
         assert task.result().accepted
 
 
@@ -132,14 +127,14 @@ async def test_what_the_reader_did_not_take_before_it_went_is_not_accepted(pipe:
     output = NdjsonFile(str(pipe))
     first = Reader(pipe)
     task = asyncio.create_task(output.send(payload(["one"])))
-    await until(lambda: not is_empty(first))
+    await until_async(lambda: not is_empty(first), "bytes in the pipe")
     assert not task.done()
     first.close()
     answer = await ended(task)
     assert (answer.accepted, answer.reason) == (False, "output")
     with closing(Reader(pipe)) as second:
         task = asyncio.create_task(output.send(payload(["one"])))
-        await until(lambda: second.take() and task.done())
+        await until_async(lambda: second.take() and task.done(), "the payload to be read")
         assert task.result().accepted
         assert second.lines == documents(["one"])
     await output.close()
@@ -163,7 +158,7 @@ async def test_a_reader_that_takes_over_between_two_payloads_gets_the_next_one(p
     for text in ("one", "two"):
         with closing(Reader(pipe)) as reader:
             task = asyncio.create_task(output.send(payload([text])))
-            await until(lambda reader=reader, task=task: reader.take() and task.done())  # type: ignore[misc]
+            await until_async(lambda reader=reader, task=task: reader.take() and task.done(), "the payload to be read")  # type: ignore[misc]
             assert reader.lines == documents([text])
         answer = await ended(output.send(payload(["for nobody"])))
         assert answer.detail == f"cannot write {pipe} (output_path): nobody reads this named pipe"
@@ -175,12 +170,12 @@ async def test_a_pipe_made_anew_is_the_one_that_is_written_to(pipe: Path) -> Non
     output = NdjsonFile(str(pipe))
     with closing(Reader(pipe)) as former:
         task = asyncio.create_task(output.send(payload(["one"])))
-        await until(lambda: former.take() and task.done())
+        await until_async(lambda: former.take() and task.done(), "the payload to be read")
         os.mkfifo(f"{pipe}.new")
         os.replace(f"{pipe}.new", pipe)
         with closing(Reader(pipe)) as latter:
             task = asyncio.create_task(output.send(payload(["two"])))
-            await until(lambda: latter.take() and task.done())
+            await until_async(lambda: latter.take() and task.done(), "the payload to be read")
             assert (former.lines, latter.lines) == (documents(["one"]), documents(["two"]))
             pipe.unlink()
             assert (await ended(output.send(payload(["three"])))).accepted
@@ -192,7 +187,7 @@ async def test_a_stop_leaves_whole_lines_in_the_pipe(pipe: Path) -> None:
     """Also one that leaves no time to mend anything: so it is before the stop already."""
     with closing(Reader(pipe)) as reader:
         async with sending(pipe, SHORT):
-            await until(is_full(reader))
+            await until_async(is_full(reader), "a full pipe")
         reader.take()
         assert reader.data.endswith(b"\n")
         assert set(reader.lines) == set(documents(SHORT))
@@ -201,7 +196,7 @@ async def test_a_stop_leaves_whole_lines_in_the_pipe(pipe: Path) -> None:
 async def test_a_reader_that_outlives_a_stop_within_a_line_gets_the_next_document_whole(pipe: Path) -> None:
     with closing(Reader(pipe)) as reader:
         async with sending(pipe, LONG):
-            await until(is_full(reader))
+            await until_async(is_full(reader), "a full pipe")
         await received(reader, pipe, ["one", "two"])
         half, *rest = reader.lines
         assert documents(LONG)[0].startswith(half)
@@ -213,12 +208,12 @@ async def test_after_a_reader_that_went_within_a_line_the_next_one_begins_with_a
     output = NdjsonFile(str(pipe))
     with closing(Reader(pipe)) as first:
         task = asyncio.create_task(output.send(payload(LONG)))
-        await until(is_full(first))
+        await until_async(is_full(first), "a full pipe")
         assert not first.take(1000)
     assert not (await ended(task)).accepted
     with closing(Reader(pipe)) as second:
         task = asyncio.create_task(output.send(payload(LONG)))
-        await until(lambda: second.take() and task.done())
+        await until_async(lambda: second.take() and task.done(), "the payload to be read")
         assert second.lines == [b"", *documents(LONG)]
 
 

@@ -13,6 +13,7 @@ from sidecars.log_shipper.metrics import ShipperMetrics
 from sidecars.log_shipper.tailing.checkpoint_file import StateFolder
 from sidecars.runtime import Context, State
 from tests.support.context import condition, context, metric, passes
+from tests.support.waiting import until_async
 
 
 def checkpoint(offset: int, path: str = "/a.log") -> Checkpoint:
@@ -156,8 +157,7 @@ async def test_the_last_write_is_not_overtaken_by_one_that_was_given_up(tmp_path
     ctx = context()
     state = SlowFolder(str(tmp_path), ctx, ShipperMetrics(ctx.metrics))
     first = asyncio.create_task(state.save(checkpoint(1)))
-    while not state.begun.is_set():
-        await asyncio.sleep(0.001)
+    await until_async(state.begun.is_set, "the write to begin")
     first.cancel()
     await asyncio.gather(first, return_exceptions=True)
     last = asyncio.create_task(state.save(checkpoint(2)))

@@ -1,12 +1,10 @@
 """The moment between waiting and becoming the command, in a process of its own, with signals at exact places."""
 
-import os
-import subprocess
 import sys
 
 import pytest
 
-from tests.support.sidecar_process import ROOT
+from tests.support.processes import run
 
 PROGRAM = """
 import asyncio, os, signal, sys
@@ -46,5 +44,4 @@ MOMENTS = {
 def test_no_signal_is_lost_on_the_way_to_the_command(before: str, status: int) -> None:
     """What came before cancels, what comes during the last look is found pending; else the command runs."""
     program = PROGRAM.replace("{before}", before)
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
-    assert subprocess.run([sys.executable, "-c", program], env=environment, check=False).returncode == status
+    assert run(sys.executable, "-c", program).returncode == status

@@ -26,6 +26,7 @@ from sidecars.wait_for.probing.dial import Lookup
 from sidecars.wait_for.probing.http import _reason
 from sidecars.wait_for.probing.words import words
 from sidecars.wait_for.settings import WaitForSettings
+from tests.agents.wait_for.attempt import outcome
 from tests.support.listeners import (
     Listener,
     Script,
@@ -38,7 +39,7 @@ from tests.support.listeners import (
     silent,
 )
 from tests.support.names import LOCALHOST
-from tests.support.wait_for import PATIENCE_SECONDS, outcome
+from tests.support.waiting import PATIENCE_SECONDS
 
 ENDLESS = b"HTTP/1.1 200 OK\r\n\r\n"
 

@@ -4,7 +4,6 @@ import asyncio
 import os
 import socket
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,9 +12,10 @@ import pytest
 from sidecars.runtime import Transient
 from sidecars.wait_for.probing.aside import Aside
 from sidecars.wait_for.probing.dial import Found, Lookup, dial
+from tests.agents.wait_for.attempt import outcome
 from tests.support.listeners import Listener, Script, closing, greeting, listening, response, saying, silent
 from tests.support.names import LOCALHOST
-from tests.support.wait_for import PATIENCE_SECONDS, outcome
+from tests.support.waiting import PATIENCE_SECONDS, until_async
 
 
 async def test_a_port_that_accepts_is_ready_and_one_that_does_not_is_refused() -> None:
@@ -141,10 +141,8 @@ async def test_an_error_that_nobody_waits_for_any_more_is_no_complaint(recwarn: 
         async with asyncio.timeout(0.02):
             await aside.result()
     hung.set()
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not (aside._pending and aside._pending.done()):
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.01)
+    assert aside._pending is not None
+    await until_async(aside._pending.done, "the end of the thread")
     aside.close()
     del aside
     await asyncio.sleep(0)

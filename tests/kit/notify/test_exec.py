@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ import pytest
 from sidecars.kit.notify.core.change import Change
 from sidecars.kit.notify.core.outcome import Outcome, Result
 from sidecars.kit.notify.exec import findings, run
+from tests.support.waiting import until_async
 
 CHANGE = Change("0a1b", "/content/..data")
 ENVIRON = {"PATH": "/usr/bin:/bin", "ANIMAL": "owl"}
@@ -29,12 +30,6 @@ async def ran(*command: str, timeout_seconds: float = LONG_SECONDS) -> Outcome:
 
 async def shell(script: str, *arguments: str, timeout_seconds: float = LONG_SECONDS) -> Outcome:
     return await ran("/bin/sh", "-c", script, "sh", *arguments, timeout_seconds=timeout_seconds)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 def state(pid: int) -> str:
@@ -173,20 +168,20 @@ async def test_at_the_time_out_nothing_is_left_though_all_ignore_the_first_signa
     assert outcome.result is Result.TIMEOUT
     assert len(written(pids, 3)) == 3
     assert children() == before, "it was waited for"
-    await until(lambda: all(gone(pid) for pid in written(pids, 3)))
+    await until_async(lambda: all(gone(pid) for pid in written(pids, 3)), "their end")
 
 
 async def test_cancelling_leaves_nothing_behind(pids: Path) -> None:
     descriptors = len(os.listdir("/proc/self/fd"))
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(shell(DEEP, str(pids)))
-        await until(lambda: bool(written(pids, 3)))
+        await until_async(lambda: bool(written(pids, 3)), "their pids")
         running.cancel()
     assert running.cancelled()
     children = written(pids, 3)
-    await until(lambda: all(gone(pid) for pid in children))
+    await until_async(lambda: all(gone(pid) for pid in children), "their end")
     leader = children[-1]
-    await until(lambda: not state(leader))
+    await until_async(lambda: not state(leader), "their end")
     assert len(os.listdir("/proc/self/fd")) == descriptors
 
 
@@ -194,21 +189,21 @@ async def test_cancelling_during_the_pause_before_the_kill_leaves_nothing_behind
     script = 'trap "echo $$ >> $1" TERM; echo $$ >> "$1"; while :; do sleep 0.01; done'
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(shell(script, str(pids), timeout_seconds=ENOUGH_SECONDS))
-        await until(lambda: bool(written(pids, 2)))
+        await until_async(lambda: bool(written(pids, 2)), "their pids")
         running.cancel()
-    await until(lambda: not state(written(pids, 2)[0]))
+    await until_async(lambda: not state(written(pids, 2)[0]), "their end")
 
 
 async def test_a_grandchild_that_holds_the_output_does_not_hold_us_and_ends_too(pids: Path) -> None:
     outcome = await shell('sleep 1000 & echo $! >> "$1"; echo done', str(pids))
     assert outcome == Outcome(Result.OK, "/bin/sh: exit status 0: done")
-    await until(lambda: gone(written(pids, 1)[0]))
+    await until_async(lambda: gone(written(pids, 1)[0]), "their end")
 
 
 async def test_who_left_the_group_does_not_hold_us_though_it_writes_for_ever(pids: Path) -> None:
     outcome = await shell('setsid sh -c "echo \\$\\$ >> $1; exec yes" & while ! [ -s "$1" ]; do :; done', str(pids))
     assert outcome.ok
-    await until(lambda: gone(written(pids, 1)[0]))  # nobody reads: SIGPIPE
+    await until_async(lambda: gone(written(pids, 1)[0]), "their end")  # nobody reads: SIGPIPE
 
 
 async def test_as_the_first_process_of_a_container_we_bury_what_the_program_left(pids: Path) -> None:
@@ -216,7 +211,7 @@ async def test_as_the_first_process_of_a_container_we_bury_what_the_program_left
     assert prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
     try:
         assert (await shell('sleep 1000 & echo $! >> "$1"', str(pids))).ok
-        await until(lambda: not state(written(pids, 1)[0]))
+        await until_async(lambda: not state(written(pids, 1)[0]), "their end")
     finally:
         prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 

@@ -8,13 +8,13 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from tests.pods.compose.running import DEADLINE_SECONDS, ROOT, leftovers
+from tests.support.waiting import until
 
 FREE_PORTS = dict.fromkeys(("SHOP_PORT", "LOG_SHIPPER_PORT", "CONFIG_RELOADER_PORT", "ELASTICSEARCH_PORT"), "")
 PACE_SECONDS = 0.1
@@ -51,13 +51,6 @@ def project(engine: None) -> Iterator[str]:
 def get(url: str) -> tuple[dict[str, str], str]:
     with urllib.request.urlopen(url, timeout=DEADLINE_SECONDS) as reply:
         return dict(reply.headers), reply.read().decode()
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"never saw {what}"
-        time.sleep(PACE_SECONDS)
 
 
 def test_a_demo_that_cannot_be_started_leaves_nothing_behind(engine: None) -> None:

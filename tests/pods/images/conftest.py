@@ -13,8 +13,9 @@ import pytest
 
 from tests.pods.images.engine import HARDENED, LABEL, Container, EngineError, docker, image, missing, run
 from tests.pods.images.rows import ROWS, Folders, Row
+from tests.support.processes import ROOT
 from tests.support.rest import call
-from tests.support.sidecar_process import ROOT, wait_until
+from tests.support.waiting import until
 
 GiveUp = Callable[[str, str], NoReturn]
 Figure = Callable[[str, str, float], None]
@@ -54,7 +55,7 @@ class Lab:
             words = ("elasticsearch", "--host", "0.0.0.0", "--port", "9200")
             server = self.start("devstack", *words, options=(f"--network={self.network}", "--tmpfs=/tmp"))
             self._backend = f"http://{server.address}:9200"
-            wait_until(lambda: answers(self._backend), "the stand-in")
+            until(lambda: answers(self._backend), "the stand-in")
         return self._backend
 
     def sidecar(self, row: Row, *options: str) -> tuple[Container, Folders]:

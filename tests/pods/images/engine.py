@@ -17,7 +17,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from tests.support.books import Samples, samples
-from tests.support.sidecar_process import wait_until
+from tests.support.waiting import until
 
 LABEL = "image-test"
 HARDENED = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges")
@@ -139,7 +139,7 @@ class Container:
         status: int = api("POST", f"/containers/{self.id}/wait")["StatusCode"]
         return status
 
-    def wait_until(self, condition: Callable[[], object], what: str) -> None:
+    def until(self, condition: Callable[[], object], what: str) -> None:
         """Wait for a condition as long as it runs."""
 
         def met() -> object:
@@ -147,7 +147,7 @@ class Container:
             assert state["Running"], f"it ended waiting for {what}: {state}\n{self.log[-3000:]}"
             return condition()
 
-        wait_until(met, what, _PATIENCE_SECONDS)
+        until(met, what, _PATIENCE_SECONDS)
 
     def get(self, page: str) -> tuple[int, str]:
         """A page of its admin endpoint: status and body; (0, "") when it cannot be reached (yet)."""

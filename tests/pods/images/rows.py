@@ -58,7 +58,7 @@ def ships(folders: Folders, container: Container) -> None:
     with (folders.logs / "app.log").open("a", encoding="ascii") as log:
         log.writelines(LINE.format(number) for number in range(LINES))
     size = (folders.logs / "app.log").stat().st_size
-    container.wait_until(
+    container.until(
         lambda: container.metric("sidecar_log_shipper_acknowledged_bytes_total") >= size, "all lines to be acknowledged"
     )
 
@@ -68,7 +68,7 @@ def reloads(folders: Folders, container: Container) -> None:
     applied = 'sidecar_config_reloader_reloads_total{result="applied"}'
     before = container.metrics()[applied]
     (folders.config / "app.yaml").write_text("changed", encoding="ascii")
-    container.wait_until(lambda: container.metrics()[applied] > before, "the app to be told")
+    container.until(lambda: container.metrics()[applied] > before, "the app to be told")
 
 
 def both(folders: Folders, container: Container) -> None:

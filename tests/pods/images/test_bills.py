@@ -11,7 +11,7 @@ import pytest
 from tests.pods.images.engine import docker, image
 from tests.pods.images.rows import ROWS
 from tests.pods.images.test_contents import files
-from tests.support.sidecar_process import ROOT
+from tests.support.processes import ROOT
 
 NAMES = [row.name for row in ROWS] + ["devstack", "pause"]
 each = pytest.mark.parametrize("name", NAMES)

@@ -15,7 +15,7 @@ import pytest
 
 from tests.pods.images.engine import LABEL, docker, image, run
 from tests.pods.images.rows import ROWS, Row
-from tests.support.sidecar_process import ROOT
+from tests.support.processes import ROOT
 
 pytestmark = pytest.mark.usefixtures("lab")
 PROGRAMS = {"env", "python3", "python3.13", "sidecar", "sidecar-probe"}

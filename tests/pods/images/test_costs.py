@@ -7,7 +7,7 @@ import pytest
 from tests.pods.images.conftest import Figure, Lab
 from tests.pods.images.engine import docker, image
 from tests.pods.images.rows import ROWS, Row
-from tests.support.sidecar_process import ROOT
+from tests.support.processes import ROOT
 
 START_CPU_SECONDS = 0.5
 TITLE = "images: start-up CPU, and memory when idle"
@@ -19,7 +19,7 @@ def start_cpu_seconds(row: Row, lab: Lab) -> float:
     """CPU of the whole container, its set-up by the engine included, until the start-up probe passes."""
     container, _ = lab.sidecar(row)
     try:
-        container.wait_until(lambda: row.started(container), "its start")
+        container.until(lambda: row.started(container), "its start")
         return container.usage()[0]
     finally:
         container.remove()
@@ -41,7 +41,7 @@ def test_the_memory_when_idle_fits_into_the_usual_request(row: Row, lab: Lab, ta
     """
     container, folders = lab.sidecar(row)
     try:
-        container.wait_until(lambda: row.started(container), "its start")
+        container.until(lambda: row.started(container), "its start")
         if row.port:
             row.works(folders, container)
         resident_mib, (_, working_set_mib, _) = container.resident_mib(), container.usage()

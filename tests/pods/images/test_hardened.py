@@ -23,9 +23,9 @@ def test_it_runs_without_rights_and_without_a_network(row: Row, lab: Lab) -> Non
     container, _ = lab.sidecar(row, "--network=none")
     try:
         if row.port:
-            container.wait_until(lambda: container.execute("sidecar-probe").returncode == 0, "the start-up probe")
+            container.until(lambda: container.execute("sidecar-probe").returncode == 0, "the start-up probe")
         else:
-            container.wait_until(lambda: row.started(container), "its start")
+            container.until(lambda: row.started(container), "its start")
         seen = status(container)
         assert (seen["Uid"].split()[0], seen["Gid"].split()[0], seen["NoNewPrivs"]) == ("65532", "65532", "1")
         assert {int(seen[key], 16) for key in ("CapPrm", "CapEff", "CapBnd")} == {0}
@@ -48,9 +48,9 @@ def test_the_state_folder_of_the_image_can_be_written_where_a_volume_is_mounted(
     row = next(row for row in SERVING if row.name == name)
     container, folders = lab.sidecar(row)
     try:
-        container.wait_until(lambda: row.started(container), "its start")
+        container.until(lambda: row.started(container), "its start")
         row.works(folders, container)
-        container.wait_until(lambda: container.metric("sidecar_log_shipper_checkpoint_writable") == 1, "a checkpoint")
+        container.until(lambda: container.metric("sidecar_log_shipper_checkpoint_writable") == 1, "a checkpoint")
         assert "checkpoint.failed" not in container.log
     finally:
         container.remove()
@@ -61,9 +61,9 @@ def test_a_step_that_needs_a_shell_says_what_is_missing(lab: Lab) -> None:
     steps = '[{"exec": {"command": ["sh", "-c", "true"]}}]'
     container, folders = lab.sidecar(row, f"--env=CONFIG_RELOADER_STEPS={steps}", "--network=none")
     try:
-        container.wait_until(lambda: container.execute("sidecar-probe").returncode == 0, "the start-up probe")
+        container.until(lambda: container.execute("sidecar-probe").returncode == 0, "the start-up probe")
         (folders.config / "app.yaml").write_text("changed", encoding="ascii")
-        container.wait_until(lambda: "step.denied" in container.log, "its complaint")
+        container.until(lambda: "step.denied" in container.log, "its complaint")
         assert "cannot exec: cannot start sh: No such file or directory; is it" in container.log
     finally:
         container.remove()

@@ -31,7 +31,7 @@ class Limited:
 def begin(row: Row, lab: Lab) -> Limited:
     """Start one, and wait for its start."""
     container, folders = lab.sidecar(row, *LIMITS)
-    container.wait_until(lambda: row.started(container), "its start")
+    container.until(lambda: row.started(container), "its start")
     return Limited(container, folders, time.time() - container.started_at)
 
 

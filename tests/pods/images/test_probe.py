@@ -30,7 +30,7 @@ def row(request: pytest.FixtureRequest) -> Row:
 def started(row: Row, lab: Lab) -> Iterator[Container]:
     """A sidecar of this image that has started."""
     container, _ = lab.sidecar(row)
-    container.wait_until(lambda: row.started(container), "its start")
+    container.until(lambda: row.started(container), "its start")
     yield container
     container.remove()
 
@@ -66,7 +66,7 @@ def test_it_follows_the_variable_that_moves_the_port(row: Row, lab: Lab) -> None
     variable = "CONFIG_RELOADER_ADMIN_PORT" if row.name == "config-reloader" else "LOG_SHIPPER_ADMIN_PORT"
     container, _ = lab.sidecar(row, f"--env={variable}=9555", "--network=none")
     try:
-        container.wait_until(lambda: container.execute("sidecar-probe").returncode == 0, "the probe to pass")
+        container.until(lambda: container.execute("sidecar-probe").returncode == 0, "the probe to pass")
         assert container.execute("sidecar-probe", "startupz", str(row.port)).returncode == 1
     finally:
         container.remove()

@@ -20,6 +20,7 @@ from tests.pods.images.conftest import Figure, Lab
 from tests.pods.images.engine import Container, seconds_of
 from tests.pods.images.rows import ROWS, Row
 from tests.support.scale import scaled
+from tests.support.waiting import until
 
 RUNS = scaled(8, 50)
 WITHIN_SECONDS = 2.0
@@ -52,8 +53,7 @@ def ended(container: Container, moment: float) -> End:
     try:
         state = container.start().state()
         started_at = seconds_of(state["StartedAt"])
-        while not hears(state["Pid"]):
-            time.sleep(0.001)
+        until(lambda: hears(state["Pid"]), "the sidecar to hear signals")
         deaf_seconds = time.time() - started_at
         while time.time() < started_at + moment:
             time.sleep(0.001)

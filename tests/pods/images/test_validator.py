@@ -13,7 +13,7 @@ import yaml
 
 from tests.pods.images.engine import HARDENED, LABEL, image, missing, run
 from tests.support import nginx as real_nginx
-from tests.support.sidecar_process import ROOT
+from tests.support.processes import ROOT
 
 EXAMPLE = ROOT / "k8s" / "snippets" / "nginx"
 OFFICIAL = "nginxinc/nginx-unprivileged:stable"

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.reload_app import CUTS, HANGS, OK, Answer, App, Asked
 from tests.support.reload_stage import Stage
-from tests.support.reloader import ReloaderProcess
+from tests.support.sidecars import ReloaderProcess
 
 
 class Model(App):
@@ -67,7 +67,7 @@ def unconfirmed(reloader: ReloaderProcess) -> str:
         shown.update(status["refused"] or {})
         return bool(shown) and status["pending"] is None
 
-    reloader.wait_until(over, "the last attempt")
+    reloader.until(over, "the last attempt")
     assert shown["verdict"] == "unconfirmed"
     return str(shown["reason"])
 
@@ -91,7 +91,7 @@ def test_what_advances_is_applied_and_told_once(stage: Stage, app: Model, way: s
     for count in (1, 2):
         write(stage, f"good {count}")
         app.wait_for("/a", count)
-        reloader.wait_until_settled()
+        reloader.until_settled()
         assert app.bodies("/a")[count - 1 :] == [reloader.applied]
     assert attempts(reloader, "ok") == 2
     assert reloader.metric('reloads_total{result="applied"}') == 2
@@ -117,7 +117,7 @@ def test_an_app_that_says_yes_and_does_nothing_is_told_again_and_then_given_up(
     assert len(app.asked("/a")) == 3
     write(stage, "good")
     app.wait_for("/a", 4)
-    reloader.wait_until_settled()
+    reloader.until_settled()
     assert reloader.applied == app.bodies("/a")[-1]
     assert reloader.status()["refused"] is None
 
@@ -130,8 +130,8 @@ def test_the_hash_that_the_app_must_show_decides_alone(stage: Stage, app: Model,
     reloader = stage.reloader().steps(app.webhook("/a"), step)
     stage.begin(reloader)
     write(stage, "good")
-    reloader.wait_until(lambda: reloader.metric("changes_total"), "the change to be seen")
-    reloader.wait_until_settled()
+    reloader.until(lambda: reloader.metric("changes_total"), "the change to be seen")
+    reloader.until_settled()
     app.runs_on = reloader.applied
     take = app.answers["/a"]
 
@@ -152,7 +152,7 @@ def test_an_app_that_takes_it_when_it_is_told_again_has_taken_it(stage: Stage, a
     app.answers["/a"] = lambda asked: take(asked) if callable(take) and len(app.asked("/a")) > 1 else OK
     write(stage, "good")
     app.wait_for("/a", 2)
-    reloader.wait_until_settled()
+    reloader.until_settled()
     assert reloader.status()["refused"] is None
     assert app.bodies("/a") == [reloader.applied] * 2
     assert (attempts(reloader, "unconfirmed"), attempts(reloader, "ok")) == (1, 1)
@@ -169,7 +169,7 @@ def test_an_app_that_takes_its_time_is_told_once(stage: Stage, app: Model) -> No
     assert reloader.status()["pending"]
     assert reloader.metric('attempts_total{outcome="ok",step="webhook"}') == 1
     app.took += 1
-    reloader.wait_until_settled()
+    reloader.until_settled()
     assert app.bodies("/a") == [reloader.applied]
 
 
@@ -195,7 +195,7 @@ def test_newer_content_is_told_while_the_one_before_waits_to_be_confirmed(stage:
     app.wait_for("/a")
     app.wait_for("/metrics", 3)
     write(stage, "good")
-    reloader.wait_until_settled()
+    reloader.until_settled()
     assert app.bodies("/a")[1:] == [reloader.applied]
     assert reloader.metric('reloads_total{result="superseded"}') == 1
     assert reloader.metric("rejections_total") == 0
@@ -220,7 +220,7 @@ def test_the_last_good_content_is_put_back_and_the_app_told_once(stage: Stage, a
     stage.begin(reloader)
     write(stage, "good 1")
     app.wait_for("/a")
-    reloader.wait_until_settled()
+    reloader.until_settled()
     good = reloader.applied
     write(stage, "bad")
     assert unconfirmed(reloader).endswith("the last good generation is back")
@@ -231,11 +231,11 @@ def test_the_last_good_content_is_put_back_and_the_app_told_once(stage: Stage, a
     assert reloader.ask("/readyz")[0] == 200
     stage.tells_nothing(reloader, stage.config.rewrite)
     write(stage, "good 1")
-    reloader.wait_until(lambda: not reloader.status()["refused"], "the refusal to be over")
+    reloader.until(lambda: not reloader.status()["refused"], "the refusal to be over")
     assert len(app.asked("/a")) == 3, "the app runs on it already"
     write(stage, "good 2")
     app.wait_for("/a", 4)
-    reloader.wait_until_settled()
+    reloader.until_settled()
     assert reads(app) == "good 2"
     assert reloader.metric("rollbacks_total") == 1
 
@@ -261,7 +261,7 @@ def test_a_restart_keeps_what_was_put_back(stage: Stage, app: Model, remembers: 
     told = len(app.asked("/a"))
     write(stage, "good 1")
     app.wait_for("/a", told + 1)
-    reloader.wait_until_settled()
+    reloader.until_settled()
     assert reads(app) == "good 1"
     assert app.bodies("/a")[told:] == [reloader.applied]
 

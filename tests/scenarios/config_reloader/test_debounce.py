@@ -25,9 +25,9 @@ def test_a_change_that_is_taken_back_within_the_quiet_period_is_not_told(stage: 
     first = stage.begin(reloader)
     changed = looks(reloader)[0]
     stage.config.write({"app.yaml": b"1"})
-    reloader.wait_until(lambda: looks(reloader)[0] == changed + 1, "the change to be seen")
+    reloader.until(lambda: looks(reloader)[0] == changed + 1, "the change to be seen")
     stage.config.write({"app.yaml": b"0"})
-    reloader.wait_until(lambda: looks(reloader)[0] == changed + 2, "that it was taken back")
+    reloader.until(lambda: looks(reloader)[0] == changed + 2, "that it was taken back")
     moment = time.monotonic() + 2.5
     while time.monotonic() < moment:
         assert reloader.metric("changes_total") == 0
@@ -50,7 +50,7 @@ def test_content_that_never_rests_is_told_all_the_same_and_always_the_newest(sta
     present: list[int] = []
     with writing(write, lambda: 0.05):
         for count in range(1, 5):
-            reloader.wait_until(lambda c=count: len(stage.told) >= c, "content to be told")  # type: ignore[misc]
+            reloader.until(lambda c=count: len(stage.told) >= c, "content to be told")  # type: ignore[misc]
             present.append(newest if len(stage.told) == count else 0)
     told = [versions[text] for text in stage.told]
     assert told == sorted(set(told))

@@ -1,7 +1,6 @@
 """The arguments of configmap-reload (jimmidyson/configmap-reload, configmap-reload.go) in place of its own binary."""
 
 import base64
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.kubelet import Volume
+from tests.support.processes import sidecar
 from tests.support.reload_app import CUTS, OK, Answer, App, Asked
 from tests.support.reload_stage import Stage, looks
-from tests.support.reloader import ReloaderProcess
-from tests.support.sidecar_process import ROOT
+from tests.support.sidecars import ReloaderProcess
 
 ANYWHERE = "--web.listen-address=127.0.0.1:0"
 
@@ -52,11 +51,11 @@ def test_the_usual_arguments_do_what_they_did(stage: Stage, app: App, style: str
     for count in (1, 2):
         write(stage.config, f"{count}")
         app.wait_for("/-/reload", count)
-    reloader.wait_until_settled()
+    reloader.until_settled()
     assert [(asked.method, asked.body) for asked in app.requests] == [("POST", "")] * 2
     unchanged = looks(reloader)[1]
     stage.config.rewrite()
-    reloader.wait_until(lambda: looks(reloader)[1] > unchanged, "another look")
+    reloader.until(lambda: looks(reloader)[1] > unchanged, "another look")
     assert reloader.ask("/metrics")[0] == 200
     assert len(app.requests) == 2
     assert reloader.terminate() == 0
@@ -75,7 +74,7 @@ def test_several_folders_and_several_targets(stage: Stage, app: App, style: str)
         write(volume, "1")
         app.wait_for("/b", count)  # although /a refuses
     app.answers["/a"] = OK
-    reloader.wait_until_settled()
+    reloader.until_settled()
     assert len(app.asked("/b")) == 2
     assert {asked.method for asked in app.requests} == {"PUT"}
 
@@ -88,7 +87,7 @@ def test_the_status_that_is_asked_for_is_the_only_good_one(stage: Stage, app: Ap
     app.wait_for("/a", 2)
     assert "/a answered 200, expected 204" in reloader.status()["pending"]["waiting_for"]
     app.answers["/a"] = Answer(204)
-    reloader.wait_until_settled()
+    reloader.until_settled()
     assert reloader.status()["refused"] is None
 
 
@@ -98,11 +97,11 @@ def test_retries_are_attempts_in_all_as_they_were(stage: Stage, app: App) -> Non
     reloader = called_with(stage, *words, "--webhook-retries", "3")
     stage.begin(reloader)
     write(stage.config, "1")
-    reloader.wait_until(lambda: reloader.status()["refused"], "the last attempt")
+    reloader.until(lambda: reloader.status()["refused"], "the last attempt")
     assert len(app.asked("/a")) == 3
     app.answers["/a"] = OK
     write(stage.config, "2")
-    reloader.wait_until(lambda: not reloader.status()["refused"], "the next content")
+    reloader.until(lambda: not reloader.status()["refused"], "the next content")
     assert len(app.asked("/a")) == 4
 
 
@@ -120,7 +119,7 @@ def test_an_app_that_is_down_for_8_s_is_told_by_the_second_of_two_attempts(stage
     stage.begin(reloader)
     write(stage.config, "1")
     app.wait_for("/a", 2)
-    reloader.wait_until_settled()
+    reloader.until_settled()
     first, second = (asked.at for asked in app.asked("/a"))
     assert 9.5 < second - first < 15
     assert reloader.status()["refused"] is None
@@ -137,7 +136,7 @@ def test_a_password_in_the_url_is_sent_and_never_shown(stage: Stage, app: App) -
     shown = reloader.ask("/status")[1] + reloader.ask("/metrics")[1]
     assert f"{app.url}/a answered 500" in shown
     app.answers["/a"] = OK
-    reloader.wait_until_settled()
+    reloader.until_settled()
     credentials = base64.b64encode(b"planted-user:planted/word").decode()
     assert {asked.headers["authorization"] for asked in app.requests} == {f"Basic {credentials}"}
     assert "planted" not in shown + reloader.stderr
@@ -179,7 +178,6 @@ WRONG = {
 @pytest.mark.parametrize("word", WRONG)
 def test_what_cannot_be_meant_is_said_at_once(stage: Stage, app: App, word: str) -> None:
     words = [f"--volume-dir={stage.config.folder}", f"--webhook-url={app.url}/a", word]
-    command = [sys.executable, "-m", "sidecars", "config-reloader", *words]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    done = sidecar("config-reloader", *words)
     assert done.returncode == 2
     assert WRONG[word] in done.stderr

@@ -3,16 +3,15 @@
 import os
 import signal
 import subprocess
-import sys
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.support.kubelet import Volume
+from tests.support.processes import can_run
 from tests.support.reload_stage import Stage, looks
-from tests.support.reloader import ReloaderProcess
-from tests.support.sidecar_process import ROOT
+from tests.support.sidecars import ReloaderProcess
 
 OWN = ("unshare", "--user", "--map-root-user")
 """A user namespace has limits of its own, and who makes it may set them."""
@@ -21,7 +20,7 @@ OWN = ("unshare", "--user", "--map-root-user")
 def limited(what: str, limit: int) -> tuple[str, ...]:
     """A prefix that runs the sidecar with so many of them to be had."""
     shell = ("sh", "-c", f'echo {limit} > /proc/sys/user/max_inotify_{what} && exec "$@"', "sh")
-    if subprocess.run([*OWN, *shell, "true"], capture_output=True, check=False).returncode:
+    if not can_run(*OWN, *shell, "true"):
         pytest.skip("may not make a user namespace here (unshare --user)")
     return (*OWN, *shell)
 
@@ -46,8 +45,8 @@ def test_while_inotify_is_used_up_it_polls_and_then_returns_to_events(stage: Sta
         stage.tells(reloader, lambda t=text: stage.config.write({"app.yaml": t}))  # type: ignore[misc]
     stage.tells_nothing(reloader, stage.config.rewrite)
     free(reloader, what, 16)
-    reloader.wait_until(lambda: reloader.status()["mode"] == "inotify", "it to use events again")
-    reloader.wait_until(lambda: reloader.metric("watch_polling") == 0, "the metric to say so")
+    reloader.until(lambda: reloader.status()["mode"] == "inotify", "it to use events again")
+    reloader.until(lambda: reloader.metric("watch_polling") == 0, "the metric to say so")
     # From here on nothing but an event makes it look.
     for text in (b"4", b"5", b"6"):
         stage.tells(reloader, lambda t=text: stage.config.write({"app.yaml": t}))  # type: ignore[misc]
@@ -65,11 +64,11 @@ def test_watches_that_are_used_up_while_it_runs_are_polled_for(stage: Stage) -> 
     assert reloader.status()["mode"] == "inotify"
     stage.tells(reloader, lambda: (plain / "a").write_text("1"))
     (plain / "sub").mkdir()
-    reloader.wait_until(lambda: reloader.status()["mode"] == "poll", "it to poll")
+    reloader.until(lambda: reloader.status()["mode"] == "poll", "it to poll")
     stage.tells(reloader, lambda: (plain / "sub" / "b").write_text("1"))
     stage.tells(reloader, lambda: (plain / "a").write_text("2"))
     free(reloader, "watches", 16)
-    reloader.wait_until(lambda: reloader.status()["mode"] == "inotify", "it to use events again")
+    reloader.until(lambda: reloader.status()["mode"] == "inotify", "it to use events again")
     stage.tells(reloader, lambda: (plain / "sub" / "b").write_text("2"))
     stage.ends(reloader, told=4)
 
@@ -116,18 +115,9 @@ def test_a_change_is_told_although_events_were_dropped(stage: Stage) -> None:
 def mounted(source: Path, at: Path) -> tuple[str, ...]:
     """A prefix that runs the sidecar where `source` is mounted at `at`, as a subPath mount is."""
     shell = ("unshare", "--mount", "sh", "-c", f'mount --bind "{source}" "{at}" && exec "$@"', "sh")
-    if subprocess.run([*shell, "true"], capture_output=True, check=False).returncode:
+    if not can_run(*shell, "true"):
         pytest.skip("may not mount here (unshare --mount)")
     return shell
-
-
-def check(reloader: ReloaderProcess) -> tuple[int, str]:
-    """`sidecar check config-reloader` where the sidecar runs: exit status and what it prints."""
-    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
-    env |= {f"CONFIG_RELOADER_{name.upper()}": str(value) for name, value in reloader.settings.items()}
-    command = [*reloader.prefix, sys.executable, "-m", "sidecars", "check", reloader.name]
-    done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, check=False)
-    return done.returncode, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("watched", ["the file", "its folder"])
@@ -146,9 +136,9 @@ def test_a_file_mounted_by_itself_is_said_to_be_frozen(stage: Stage, watched: st
     ready, conditions = reloader.ask("/readyz")
     assert ready == 200
     assert "subPath" in conditions
-    status, said = check(reloader)
-    assert status == 1, said
-    assert [line for line in said.splitlines() if str(file) in line and "subPath" in line]
+    checked = reloader.check()
+    assert checked.returncode == 1, checked
+    assert [line for line in checked.stdout.splitlines() if str(file) in line and "subPath" in line]
     stage.ends(reloader, told=0)
 
 
@@ -159,7 +149,7 @@ def test_a_folder_mounted_from_inside_a_volume_is_said_to_be_frozen(stage: Stage
     reloader = stage.reloader(app, prefix=mounted(stage.config.current / "conf.d", app))
     stage.begin(reloader)
     assert reloader.metric("watch_frozen") == 1
-    assert check(reloader)[0] == 1
+    assert reloader.check().returncode == 1
 
 
 def test_a_whole_volume_that_is_mounted_is_not_said_to_be_frozen(stage: Stage) -> None:
@@ -168,7 +158,7 @@ def test_a_whole_volume_that_is_mounted_is_not_said_to_be_frozen(stage: Stage) -
     reloader = stage.reloader(app, prefix=mounted(stage.config.folder, app))
     stage.begin(reloader)
     assert reloader.metric("watch_frozen") == 0
-    assert check(reloader)[0] == 0
+    assert reloader.check().returncode == 0
     stage.tells(reloader, lambda: stage.config.write({"app.yaml": b"1"}))
     assert looks(reloader)[0] >= 1
     stage.ends(reloader, told=1)

@@ -1,21 +1,16 @@
 """Run once: `--once` for an init container, `sidecar check`, and what is printed about the settings."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.kubelet import Volume
+from tests.support.processes import Done, sidecar
 from tests.support.reload_app import App
 from tests.support.reload_stage import Stage
-from tests.support.reloader import ReloaderProcess
-from tests.support.sidecar_process import ROOT
-
-Done = subprocess.CompletedProcess[str]
+from tests.support.sidecars import ReloaderProcess
 
 
 @pytest.fixture
@@ -27,17 +22,7 @@ def app() -> Iterator[App]:
 
 def run(*words: str, reloader: ReloaderProcess | None = None) -> Done:
     """The command with these words, and with the settings of a reloader that is not started."""
-    settings = reloader.settings if reloader else {}
-    variables = {f"CONFIG_RELOADER_{name.upper()}": str(value) for name, value in settings.items()}
-    return subprocess.run(
-        [sys.executable, "-m", "sidecars", *words],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **variables},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return sidecar(*words, settings=reloader.settings if reloader else None)
 
 
 def once(reloader: ReloaderProcess) -> Done:
@@ -61,13 +46,12 @@ def test_once_publishes_and_the_sidecar_after_it_tells_nothing(stage: Stage, app
     done = once(reloader)
     digest = json.loads((stage.folder / "state.json").read_text())["hash"]
     assert (done.returncode, done.stdout) == (0, f"ok: the content {digest} is good\n")
-    started = subprocess.run(["cat", str(stage.folder / "out" / "app.yaml")], capture_output=True, check=True)
-    assert started.stdout == b"good 0", "the app is started from it"
+    assert (stage.folder / "out" / "app.yaml").read_bytes() == b"good 0", "the app is started from it"
     assert stage.begin(reloader) == digest
     assert app.requests == []
     write(stage, "good 1")
     app.wait_for("/a")
-    reloader.wait_until_settled()
+    reloader.until_settled()
     assert app.bodies("/a") == [reloader.applied] != [digest]
 
 

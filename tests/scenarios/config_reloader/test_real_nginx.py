@@ -9,8 +9,7 @@ import pytest
 from tests.conftest import GiveUp
 from tests.support.kubelet import Volume
 from tests.support.nginx import Nginx, Pod, pod, program
-from tests.support.reload_stage import wait_until_begun
-from tests.support.reloader import ReloaderProcess
+from tests.support.sidecars import ReloaderProcess
 
 MASTER = {"signal": {"signal": "SIGHUP", "process": "nginx: master"}}
 
@@ -64,9 +63,9 @@ def test_a_new_configuration_is_served_after_one_signal_to_the_master(scene: Sce
         master, workers = nginx.master, nginx.workers()
         assert len(workers) == 2
         scene.volume.write(nginx.configuration(word))
-        nginx.wait_until_it_serves(word)
-        reloader.wait_until_settled()
-        reloader.wait_until(lambda old=workers: not nginx.workers() & old, "the old workers to end")  # type: ignore[misc]
+        nginx.until_it_serves(word)
+        reloader.until_settled()
+        reloader.until(lambda old=workers: not nginx.workers() & old, "the old workers to end")  # type: ignore[misc]
         assert nginx.answer()[1] in nginx.workers()
         assert len(nginx.workers()) == 2
         assert nginx.master == master
@@ -79,11 +78,11 @@ def test_without_render_nginx_reads_the_volume_itself(scene: Scene, simple: bool
     nginx = scene.nginx
     nginx.start(scene.volume.folder)
     reloader = scene.reloader(signal="SIGHUP", process="nginx") if simple else scene.reloader().steps(MASTER)
-    wait_until_begun(reloader.start())
+    reloader.start().until_begun()
     for word in ("second", "third"):
         scene.volume.write(nginx.configuration(word))
-        nginx.wait_until_it_serves(word)
-        reloader.wait_until_settled()
+        nginx.until_it_serves(word)
+        reloader.until_settled()
     assert nginx.hangups == [nginx.master] * 2
     assert reloader.metric('reloads_total{result="applied"}') == 2
 
@@ -93,7 +92,7 @@ def test_a_broken_configuration_never_reaches_nginx_not_even_after_a_crash(scene
     nginx.start(scene.output)
     good = scene.rendered()
     scene.volume.write(nginx.broken("second"))
-    reloader.wait_until(lambda: reloader.metric("content_rejected") == 1, "the refusal")
+    reloader.until(lambda: reloader.metric("content_rejected") == 1, "the refusal")
     assert 'unknown directive "lisssten"' in reloader.status()["refused"]["reason"]
     assert scene.rendered() == good
     assert nginx.serves() == "first"
@@ -102,8 +101,8 @@ def test_a_broken_configuration_never_reaches_nginx_not_even_after_a_crash(scene
     assert nginx.serves() == "first"
     assert nginx.hangups == []
     scene.volume.write(nginx.configuration("third"))
-    nginx.wait_until_it_serves("third")
-    reloader.wait_until(lambda: reloader.metric("content_rejected") == 0, "the end of the refusal")
+    nginx.until_it_serves("third")
+    reloader.until(lambda: reloader.metric("content_rejected") == 0, "the end of the refusal")
     assert nginx.hangups == [nginx.master]
     assert scene.rendered() == nginx.configuration("third")
 
@@ -113,23 +112,23 @@ def test_without_render_a_broken_configuration_is_not_told_to_nginx(scene: Scene
     nginx = scene.nginx
     nginx.start(scene.volume.folder)
     reloader = scene.reloader().steps(scene.validator, MASTER)
-    wait_until_begun(reloader.start())
+    reloader.start().until_begun()
     scene.volume.write(nginx.broken("second"))
-    reloader.wait_until(lambda: reloader.metric("content_rejected") == 1, "the refusal")
+    reloader.until(lambda: reloader.metric("content_rejected") == 1, "the refusal")
     assert nginx.serves() == "first"
     scene.volume.write(nginx.configuration("third"))
-    nginx.wait_until_it_serves("third")
+    nginx.until_it_serves("third")
     assert nginx.hangups == [nginx.master]
 
 
 def test_a_configuration_that_came_while_nginx_was_down_is_read_at_its_start(scene: Scene) -> None:
     """Nobody is there to be signalled: it stays pending, and the nginx that comes is told."""
     reloader, nginx = scene.rendering(), scene.nginx
-    wait_until_begun(reloader)
+    reloader.until_begun()
     scene.volume.write(nginx.configuration("second"))
-    reloader.wait_until(lambda: scene.rendered() == nginx.configuration("second"), "the output")
-    reloader.wait_until(lambda: reloader.metric('attempts_total{outcome="unreachable",step="signal"}') > 0, "a try")
+    reloader.until(lambda: scene.rendered() == nginx.configuration("second"), "the output")
+    reloader.until(lambda: reloader.metric('attempts_total{outcome="unreachable",step="signal"}') > 0, "a try")
     nginx.start(scene.output)
     assert nginx.serves() == "second"
-    reloader.wait_until_settled()
+    reloader.until_settled()
     assert nginx.hangups == [nginx.master]

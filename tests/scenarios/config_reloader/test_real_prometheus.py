@@ -10,8 +10,7 @@ import pytest
 from tests.conftest import GiveUp
 from tests.support.kubelet import Volume
 from tests.support.prometheus import SUCCESS_AT, Prometheus, broken, configuration, program
-from tests.support.reload_stage import wait_until_begun
-from tests.support.reloader import ReloaderProcess
+from tests.support.sidecars import ReloaderProcess
 
 SUCCESSFUL = "prometheus_config_last_reload_successful"
 
@@ -56,11 +55,11 @@ def test_a_new_configuration_is_in_force_when_it_counts_as_applied(scene: Scene)
     prometheus = scene.prometheus
     prometheus.start(scene.volume.folder)
     reloader = scene.reloader()
-    wait_until_begun(reloader.start())
+    reloader.start().until_begun()
     for count, word in enumerate(("second", "third"), start=1):
         before, at = reloader.applied, prometheus.metrics()[SUCCESS_AT]
         scene.volume.write(configuration(word))
-        reloader.wait_until(lambda old=before: reloader.applied != old, "the change to be applied")  # type: ignore[misc]
+        reloader.until(lambda old=before: reloader.applied != old, "the change to be applied")  # type: ignore[misc]
         assert prometheus.word == word
         assert prometheus.metrics()[SUCCESS_AT] > at
         assert prometheus.reloads(200) == count
@@ -71,15 +70,15 @@ def test_what_prometheus_refuses_stays_pending_until_the_fix(scene: Scene) -> No
     prometheus = scene.prometheus
     prometheus.start(scene.volume.folder)
     reloader = scene.reloader()
-    first = wait_until_begun(reloader.start())
+    first = reloader.start().until_begun()
     scene.volume.write(broken("second"))
-    reloader.wait_until(lambda: prometheus.reloads(500) >= 2, "a second try")
+    reloader.until(lambda: prometheus.reloads(500) >= 2, "a second try")
     assert reloader.status()["pending"]["waiting_for"].endswith("/-/reload answered 500, expected 2xx")
     assert reloader.applied == first
     assert prometheus.word == "first"
     assert prometheus.metrics()[SUCCESSFUL] == 0
     scene.volume.write(configuration("third"))
-    reloader.wait_until_settled()
+    reloader.until_settled()
     assert prometheus.word == "third"
     assert prometheus.metrics()[SUCCESSFUL] == 1
     assert prometheus.reloads(200) in {1, 2}, "a try of the second may meet the third before that was seen"
@@ -94,33 +93,33 @@ def test_what_prometheus_does_not_take_is_taken_back(scene: Scene, by: str) -> N
     tells = {"webhook": {**scene.webhook, "retries": 1}} if by == "webhook" else {"signal": signal}
     reloader = scene.careful(tells).start()
     prometheus.start(scene.output)
-    first = wait_until_begun(reloader)
+    first = reloader.until_begun()
     scene.volume.write(broken("second"))
-    reloader.wait_until(lambda: reloader.metric("rollbacks_total") == 1, "the last good one to be put back")
-    reloader.wait_until(lambda: reloader.metric('rejections_total{reason="unconfirmed"}') == 1, "the end of it")
+    reloader.until(lambda: reloader.metric("rollbacks_total") == 1, "the last good one to be put back")
+    reloader.until(lambda: reloader.metric('rejections_total{reason="unconfirmed"}') == 1, "the end of it")
     assert (scene.output / "prometheus.yml").read_bytes() == configuration("first")["prometheus.yml"]
-    reloader.wait_until(lambda: prometheus.metrics()[SUCCESSFUL] == 1, "Prometheus to be told so")
+    reloader.until(lambda: prometheus.metrics()[SUCCESSFUL] == 1, "Prometheus to be told so")
     assert prometheus.word == "first"
     assert reloader.applied == first
     prometheus.stop()
     prometheus.start(scene.output)
     assert prometheus.word == "first"
     scene.volume.write(configuration("third"))
-    reloader.wait_until(lambda: prometheus.word == "third", "the fix to be in force")
-    reloader.wait_until_settled()
+    reloader.until(lambda: prometheus.word == "third", "the fix to be in force")
+    reloader.until_settled()
     assert reloader.applied not in {"", first}
     assert reloader.metric("rollbacks_total") == 1
 
 
 def test_a_change_before_prometheus_is_there_is_told_when_it_is(scene: Scene) -> None:
     prometheus, reloader = scene.prometheus, scene.reloader()
-    first = wait_until_begun(reloader.start())
+    first = reloader.start().until_begun()
     scene.volume.write(configuration("second"))
     tries = 'attempts_total{outcome="unreachable",step="webhook"}'
-    reloader.wait_until(lambda: reloader.metric(tries) > 1, "tries in vain")
+    reloader.until(lambda: reloader.metric(tries) > 1, "tries in vain")
     assert reloader.applied == first
     prometheus.start(scene.volume.folder, wait=False)
-    reloader.wait_until_settled()
+    reloader.until_settled()
     assert reloader.applied != first
     assert prometheus.word == "second"
     assert prometheus.reloads(200) == 1

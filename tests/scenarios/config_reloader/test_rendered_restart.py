@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.reload_stage import Stage, wait_until_begun, wait_until_told
+from tests.support.reload_stage import Stage
 
 
 def test_a_change_while_the_sidecar_was_down_is_told_though_no_state_is_kept(stage: Stage, tmp_path: Path) -> None:
@@ -16,8 +16,8 @@ def test_a_change_while_the_sidecar_was_down_is_told_though_no_state_is_kept(sta
     reloader.terminate()
     stage.config.write({"app.yaml": b"1"})
     reloader.start()
-    wait_until_told(stage, 1)
-    reloader.wait_until_settled()
+    stage.until_told(1)
+    reloader.until_settled()
     assert (output / "app.yaml").read_bytes() == b"1"
     assert stage.told == [reloader.applied] != [first]
 
@@ -46,13 +46,13 @@ def test_the_start_is_not_over_while_the_first_content_cannot_be_written(
     blocks.write_text("in the way")
     reloader = stage.reloader(render=f"{{output: {output}}}")
     reloader.start(wait=False)
-    reloader.wait_until(lambda: said in reloader.ask("/readyz")[1], "the reason to be named")
+    reloader.until(lambda: said in reloader.ask("/readyz")[1], "the reason to be named")
     assert [reloader.ask(page)[0] for page in ("/startupz", "/readyz", "/livez")] == [503, 503, 200]
     blocks.unlink()
     stage.config.write({"app.yaml": b"1"})
-    wait_until_begun(reloader)
+    reloader.until_begun()
     assert reloader.ask("/readyz")[0] == 200
-    reloader.wait_until(lambda: (output / "app.yaml").read_bytes() == b"1", "the newest content")
+    reloader.until(lambda: (output / "app.yaml").read_bytes() == b"1", "the newest content")
     assert reloader.terminate() == 0
 
 
@@ -65,7 +65,7 @@ def test_a_restart_starts_although_the_output_cannot_be_written(stage: Stage, tm
     (output / "more.yaml").write_text("in the way")
     stage.config.write({"app.yaml": b"1", "more.yaml": b"1"})
     reloader.start()
-    reloader.wait_until(lambda: "'more.yaml' is there already" in reloader.ask("/readyz")[1], "the reason to be named")
+    reloader.until(lambda: "'more.yaml' is there already" in reloader.ask("/readyz")[1], "the reason to be named")
     assert reloader.ask("/startupz")[0] == 200
     assert (output / "app.yaml").read_bytes() == b"0"
     assert reloader.terminate() == 0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.reload_stage import Stage, hash_by_itself, wait_until_told
+from tests.support.reload_stage import Stage, hash_by_itself
 from tests.support.scale import scaled
 
 
@@ -37,14 +37,14 @@ def test_a_change_while_the_sidecar_is_down_is_told_at_its_start(stage: Stage) -
     reloader.terminate()
     stage.config.write({"app.yaml": b"1"})
     stage.begin(reloader)
-    wait_until_told(stage, 1)
-    reloader.wait_until_settled()
+    stage.until_told(1)
+    reloader.until_settled()
     assert stage.told == [reloader.applied] != [first]
     reloader.kill()
     stage.config.write({"app.yaml": b"0"})
     stage.begin(reloader)
-    wait_until_told(stage, 2)
-    reloader.wait_until_settled()
+    stage.until_told(2)
+    reloader.until_settled()
     assert stage.told[1] == reloader.applied == first
     stage.ends(reloader, told=2)
 
@@ -114,24 +114,24 @@ def test_the_start_is_over_although_the_app_never_listens(late: Stage, initial: 
     reloader = late.reloader(initial=initial).start()
     assert reloader.ask("/startupz")[0] == 200
     late.config.write({"app.yaml": b"1"})
-    reloader.wait_until(lambda: reloader.status()["pending"], "the change to be pending")
+    reloader.until(lambda: reloader.status()["pending"], "the change to be pending")
     assert reloader.ask("/livez")[0] == 200
     assert reloader.terminate() == 0
 
 
 def test_an_app_that_comes_later_is_told_once_and_not_bothered_before(late: Stage) -> None:
     reloader = late.reloader(initial="when-ready").start()
-    reloader.wait_until(lambda: reloader.status()["pending"], "the content to be pending")
+    reloader.until(lambda: reloader.status()["pending"], "the content to be pending")
     looked = 'looks_total{found="unchanged"}'
     before = reloader.metric(looked)
     for _ in range(3):  # as long as these looks take, the app is not there
         late.config.rewrite()
-        reloader.wait_until(lambda b=before: reloader.metric(looked) > b, "a look")  # type: ignore[misc]
+        reloader.until(lambda b=before: reloader.metric(looked) > b, "a look")  # type: ignore[misc]
         before = reloader.metric(looked)
     assert reloader.metric("attempts_total") == 0
     late.target.listen()
-    wait_until_told(late, 1)
-    reloader.wait_until_settled()
+    late.until_told(1)
+    reloader.until_settled()
     assert late.told == [reloader.applied]
     assert reloader.metric("attempts_total") == reloader.metric('attempts_total{outcome="ok",step="webhook"}') == 1
     late.ends(reloader, told=1)
@@ -142,8 +142,8 @@ def test_what_changed_while_the_app_was_not_there_is_told_once_as_the_newest(lat
     for version in (b"1", b"2", b"3"):
         changes = reloader.metric("changes_total")
         late.config.write({"app.yaml": version})
-        reloader.wait_until(lambda c=changes: reloader.metric("changes_total") > c, "the change to be seen")  # type: ignore[misc]
+        reloader.until(lambda c=changes: reloader.metric("changes_total") > c, "the change to be seen")  # type: ignore[misc]
     late.target.listen()
-    wait_until_told(late, 1)
-    reloader.wait_until_settled()
+    late.until_told(1)
+    reloader.until_settled()
     assert late.told == [hash_by_itself(late.folder / "once", late.config.folder)]

@@ -4,19 +4,17 @@ import base64
 import json
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import trustme
 
+from tests.support.processes import Done, sidecar
 from tests.support.reload_app import OK, Answer, App, Asked
 from tests.support.reload_stage import Stage
-from tests.support.reloader import ReloaderProcess
 from tests.support.scripted_http import Tls
-from tests.support.sidecar_process import ROOT
+from tests.support.sidecars import ReloaderProcess
 
 MARK = "planted"
 """In every secret here, and in nothing else."""
@@ -79,12 +77,12 @@ def test_a_target_that_echoes_credentials_gives_none_away(stage: Stage, app: App
     app.wait_for("/v", 3)
     assert_hidden(reloader)
     app.answers["/v"] = echoing(200)
-    reloader.wait_until_settled()
+    reloader.until_settled()
     write(stage, "1")
     app.wait_for("/a", 3)
     assert_hidden(reloader)
     app.answers["/a"] = echoing(200)
-    reloader.wait_until(lambda: reloader.status()["refused"], "it not to be confirmed")
+    reloader.until(lambda: reloader.status()["refused"], "it not to be confirmed")
     assert_hidden(reloader)
     assert {asked.headers["authorization"] for asked in app.requests} == {header}
 
@@ -122,14 +120,14 @@ def test_a_file_that_cannot_be_used_is_named_and_not_shown(stage: Stage, app: Ap
     stage.begin(reloader)
     write(stage, "1")
     denied = 'attempts_total{outcome="denied",step="webhook"}'
-    reloader.wait_until(lambda: reloader.metric(denied) >= 2, "it to be tried")
+    reloader.until(lambda: reloader.metric(denied) >= 2, "it to be tried")
     assert f"cannot use bearer_token_file {token}: " in reloader.status()["pending"]["waiting_for"]
     assert_hidden(reloader)
     assert app.requests == []
     if token.is_dir():
         token.rmdir()
     replace(token, f"{MARK}-good")
-    reloader.wait_until_settled()
+    reloader.until_settled()
     assert [asked.headers["authorization"] for asked in app.requests] == [f"Bearer {MARK}-good"]
     assert_hidden(reloader)
 
@@ -150,7 +148,7 @@ def test_rotated_credentials_are_used_at_the_next_call(stage: Stage, app: App) -
     write(stage, "1")
     app.wait_for("/a", 2)
     replace(token, f"{MARK}-2")
-    reloader.wait_until_settled()
+    reloader.until_settled()
     assert app.requests[-1].headers["authorization"] == f"Bearer {MARK}-2"
     assert_hidden(reloader)
 
@@ -174,7 +172,7 @@ def test_rotated_certificates_are_used_at_the_next_call(stage: Stage) -> None:
                 pending = reloader.status()["pending"]
                 return pending is not None and words in pending["waiting_for"]
 
-            reloader.wait_until(told, words)
+            reloader.until(told, words)
             assert_no_key(reloader, key_file)
 
         waiting("cannot trust https://127.0.0.1")
@@ -184,7 +182,7 @@ def test_rotated_certificates_are_used_at_the_next_call(stage: Stage) -> None:
         waiting("cannot use client_certificate_file")
         assert_hidden(reloader)
         replace(key_file, tls.key_file.read_text() + tls.client_file.read_text())
-        reloader.wait_until_settled()
+        reloader.until_settled()
         assert app.bodies("/a") == [reloader.applied]
         assert_no_key(reloader, key_file)
 
@@ -205,7 +203,7 @@ def test_no_child_gets_a_secret_as_an_argument(stage: Stage, app: App) -> None:
     stage.begin(reloader)
     write(stage, "1")
     app.wait_for("/a")
-    reloader.wait_until_settled()
+    reloader.until_settled()
     assert MARK not in seen.read_text()
     assert f"CONFIG_RELOADER_HASH={reloader.applied}" in seen.read_text()
 
@@ -238,15 +236,7 @@ def test_a_password_with_a_slash_is_not_shown(stage: Stage) -> None:
     assert MARK not in done.stdout + done.stderr
 
 
-def asked(stage: Stage, step: dict[str, object], *verb: str) -> subprocess.CompletedProcess[str]:
+def asked(stage: Stage, step: dict[str, object], *verb: str) -> Done:
     """Run the command with one step."""
-    variables = {"STEPS": json.dumps([step]), "WATCH": str(stage.config.folder), "ADMIN_PORT": "0"}
-    return subprocess.run(
-        [sys.executable, "-m", "sidecars", *verb, "config-reloader"],
-        env={"PATH": os.environ["PATH"], **{f"CONFIG_RELOADER_{name}": text for name, text in variables.items()}},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    settings = {"steps": json.dumps([step]), "watch": stage.config.folder, "admin_port": 0}
+    return sidecar(*verb, "config-reloader", settings=settings)

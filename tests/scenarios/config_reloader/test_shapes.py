@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 import time
 from collections.abc import Callable
 from enum import StrEnum
@@ -11,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.kubelet import Volume
-from tests.support.reload_stage import Act, Stage, looks, wait_until_begun
+from tests.support.processes import can_run
+from tests.support.reload_stage import Act, Stage, looks
 
 
 class Told(StrEnum):
@@ -264,7 +264,7 @@ def test_each_change_is_told_once_and_nothing_else(stage: Stage, shape: str) -> 
     watch, steps = SHAPES[shape](folder)
     quiet_seconds = 0.3 if shape in IN_PARTS else 0.05
     reloader = stage.reloader(folder / watch, quiet_seconds=quiet_seconds).start()
-    reloader.wait_until_settled()
+    reloader.until_settled()
     told = 0
     for what, act, tells in steps:
         print(what)
@@ -303,9 +303,9 @@ def test_of_a_folder_that_is_deleted_no_part_is_told(stage: Stage) -> None:
     changed = looks(reloader)[0]
     for n in range(99):
         (folder / f"{n}").unlink()
-    reloader.wait_until(lambda: looks(reloader)[0] > changed, "a part to be seen")
+    reloader.until(lambda: looks(reloader)[0] > changed, "a part to be seen")
     shutil.rmtree(folder)
-    reloader.wait_until(lambda: reloader.metric("watch_missing") == 1, "the rest to be gone")
+    reloader.until(lambda: reloader.metric("watch_missing") == 1, "the rest to be gone")
     moment = time.monotonic() + 1
     while time.monotonic() < moment:
         assert stage.told == []
@@ -361,7 +361,7 @@ def test_what_is_empty_is_named_until_something_is_there(stage: Stage, watch: st
     plain.mkdir()
     reloader = stage.reloader(stage.folder / watch)
     stage.begin(reloader)
-    reloader.wait_until(lambda: reloader.logged("watch.incomplete"), "the empty folder to be named")
+    reloader.until(lambda: reloader.logged("watch.incomplete"), "the empty folder to be named")
     assert said in reloader.logged("watch.incomplete")[0]["message"]
     status, conditions = reloader.ask("/readyz")
     assert (status, said in conditions) == (200, True), "the app may well start with nothing"
@@ -396,10 +396,10 @@ def test_too_much_to_be_watched_is_not_ready_and_names_the_limit(
     reloader.settings.update(limit)
     reloader.start()
     if when == "later":
-        wait_until_begun(reloader)
+        reloader.until_begun()
         assert reloader.ask("/readyz")[0] == 200
         fill()
-    reloader.wait_until(lambda: reloader.ask("/readyz")[0] == 503, "it not to be ready")
+    reloader.until(lambda: reloader.ask("/readyz")[0] == 503, "it not to be ready")
     assert said in reloader.ask("/readyz")[1]
     assert [said in line["message"] for line in reloader.logged("watch.too_large")] == [True]
     assert (reloader.metric("watch_too_large"), reloader.metric("watch_unreadable")) == (1, 0)
@@ -408,9 +408,9 @@ def test_too_much_to_be_watched_is_not_ready_and_names_the_limit(
     assert (status, said in answer) == (503, True)
     for name in ("a", "b"):
         (plain / name).unlink()
-    reloader.wait_until(lambda: reloader.ask("/readyz")[0] == 200, "it to be ready again")
+    reloader.until(lambda: reloader.ask("/readyz")[0] == 200, "it to be ready again")
     assert reloader.metric("watch_too_large") == 0
-    wait_until_begun(reloader)
+    reloader.until_begun()
     stage.tells(reloader, write(plain / "app.yaml", "1"))
     assert reloader.terminate() == 0
 
@@ -424,7 +424,7 @@ def test_what_cannot_be_read_is_named_and_stops_nothing(stage: Stage, what: str)
     plain.mkdir()
     (plain / "app.yaml").write_text("0")
     trouble = plain / "trouble"
-    if os.getuid() == 0 and subprocess.run([*DROP, "true"], capture_output=True, check=False).returncode:
+    if os.getuid() == 0 and not can_run(*DROP, "true"):
         pytest.skip("may not give capabilities up here (setpriv --bounding-set)")
     MAKE[what](trouble)
     # Root reads everything, and so could tell nothing: take that from it.

@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -14,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.app_process import AppProcess
+from tests.support.processes import can_run
 from tests.support.reload_stage import Stage
-from tests.support.reloader import ReloaderProcess
-from tests.support.sidecar_process import ROOT
+from tests.support.sidecars import ReloaderProcess
 
 root_only = pytest.mark.skipif(os.getuid() != 0 or not shutil.which("setpriv"), reason="only root can be two users")
 
@@ -60,8 +59,8 @@ def tells(stage: Stage, reloader: ReloaderProcess, text: str, app: AppProcess) -
     """This content makes this process get exactly one signal."""
     before = reloader.applied
     write(stage, text)
-    reloader.wait_until(lambda: reloader.applied != before, "the signal")
-    reloader.wait_until_settled()
+    reloader.until(lambda: reloader.applied != before, "the signal")
+    reloader.until_settled()
     assert app.received() == [f"{app.pid} 1"]
 
 
@@ -71,7 +70,7 @@ def test_an_app_without_a_handler_is_left_alone_until_it_has_one(stage: Stage, a
     reloader = signals(stage, {"process": own("late")})
     stage.begin(reloader)
     write(stage, "1")
-    reloader.wait_until(lambda: attempts(reloader, "unreachable") >= 3, "it to be looked at")
+    reloader.until(lambda: attempts(reloader, "unreachable") >= 3, "it to be looked at")
     assert app.received() == []
     waiting = reloader.status()["pending"]["waiting_for"]
     assert (
@@ -79,7 +78,7 @@ def test_an_app_without_a_handler_is_left_alone_until_it_has_one(stage: Stage, a
         in waiting
     )
     app.install_handler()
-    reloader.wait_until_settled()
+    reloader.until_settled()
     assert app.received() == [f"{app.pid} 1"]
     assert attempts(reloader, "ok") == 1
     assert reloader.ask("/reload", "POST")[0] == 200
@@ -108,11 +107,11 @@ def test_the_right_one_among_others_of_its_name_is_told(stage: Stage, apps: Exit
     unclear = signals(stage, {"process": own("twin")})
     stage.begin(unclear)
     write(stage, "1")
-    unclear.wait_until(lambda: attempts(unclear, "unreachable"), "it to be unclear")
+    unclear.until(lambda: attempts(unclear, "unreachable"), "it to be unclear")
     assert f"cannot choose between 3 processes that fit process {own('twin')!r}" in str(unclear.status()["pending"])
     unclear.terminate()
     reloader = signals(stage, {"process": own("twin"), by: chosen[by]}).start()
-    reloader.wait_until_settled()
+    reloader.until_settled()
     assert right.received() == [f"{right.pid} 1"], "what was pending"
     tells(stage, reloader, "2", right)
     assert [app.received() for app in others] == [[], []]
@@ -125,12 +124,12 @@ def test_an_app_that_was_started_again_is_found_again(stage: Stage) -> None:
         tells(stage, reloader, "1", app)
         first = app.pid
     write(stage, "2")
-    reloader.wait_until(lambda: attempts(reloader, "unreachable"), "it to be missed")
+    reloader.until(lambda: attempts(reloader, "unreachable"), "it to be missed")
     with AppProcess(own("restarted"), "none") as app:
         assert app.pid != first
         assert app.alive
         app.install_handler()
-        reloader.wait_until_settled()
+        reloader.until_settled()
         assert app.received() == [f"{app.pid} 1"]
         tells(stage, reloader, "3", app)
 
@@ -146,11 +145,11 @@ def test_a_stale_pidfile_signals_nobody(stage: Stage, apps: ExitStack) -> None:
     reloader = signals(stage, {"pidfile": str(pidfile)})
     stage.begin(reloader)
     write(stage, "1")
-    reloader.wait_until(lambda: attempts(reloader, "unreachable") >= 2, "it to be looked at")
+    reloader.until(lambda: attempts(reloader, "unreachable") >= 2, "it to be looked at")
     assert "the file is stale" in reloader.status()["pending"]["waiting_for"]
     assert other.received() == []
     pidfile.write_text(f"{other.pid}\n")
-    reloader.wait_until_settled()
+    reloader.until_settled()
     assert other.received() == [f"{other.pid} 1"]
 
 
@@ -178,40 +177,28 @@ def test_what_we_may_not_signal_is_explained_once_and_stays_pending(
 ) -> None:
     stage = open_stage
     prefix, app_uid, their_uid, our_uid = USERS[who]
-    if subprocess.run([*prefix, sys.executable, "-c", "import sidecars"], cwd=ROOT, check=False).returncode:
+    if not can_run(*prefix, sys.executable, "-c", "import sidecars"):
         pytest.skip(f"uid {our_uid} cannot read this checkout")
     app = apps.enter_context(AppProcess(own("guarded"), uid=app_uid))
     reloader = signals(stage, {"process": own("guarded")}, prefix)
     stage.begin(reloader)
     write(stage, "1")
-    reloader.wait_until(lambda: attempts(reloader, "denied") >= 3, "it to be tried again")
+    reloader.until(lambda: attempts(reloader, "denied") >= 3, "it to be tried again")
     (line,) = reloader.logged("step.denied")
     assert f"({own('guarded')}): it runs as uid {their_uid}, this sidecar as uid {our_uid} (CapEff 0" in line["message"]
     assert f"securityContext.runAsUser: {their_uid}" in line["message"]
     assert "as uid 0 with capabilities add KILL" in line["message"]
     assert reloader.status()["pending"]["waiting_for"] == line["message"].replace("cannot signal:", "signal:", 1)
     assert app.received() == []
-    checked = check(reloader)
+    checked = reloader.check()
     assert checked.returncode == 1
     assert re.search(rf"^error: cannot signal {app.pid} .*uid {their_uid}.*uid {our_uid}", checked.stdout, re.MULTILINE)
     reloader.terminate()
 
 
-def check(reloader: ReloaderProcess) -> subprocess.CompletedProcess[str]:
-    """`sidecar check` with the same settings and as the same user."""
-    variables = {f"CONFIG_RELOADER_{name.upper()}": str(value) for name, value in reloader.settings.items()}
-    return subprocess.run(
-        [*reloader.prefix, sys.executable, "-m", "sidecars", "check", "config-reloader"],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **variables},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 def test_check_says_whom_it_would_signal(stage: Stage, apps: ExitStack) -> None:
     app = apps.enter_context(AppProcess(own("checked")))
     reloader = signals(stage, {"process": own("checked")})
-    assert f"ok: would send SIGHUP to {app.pid} ({own('checked')})" in check(reloader).stdout
-    assert check(reloader).returncode == 0
+    assert f"ok: would send SIGHUP to {app.pid} ({own('checked')})" in reloader.check().stdout
+    assert reloader.check().returncode == 0
     assert app.received() == []

@@ -4,7 +4,6 @@ import http.client
 import json
 import os
 import random
-import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,9 +12,9 @@ import pytest
 
 from tests.support.reload_app import HANGS, OK, Answer, App
 from tests.support.reload_stage import Stage
-from tests.support.reloader import ReloaderProcess
 from tests.support.scale import scaled
-from tests.support.sidecar_process import wait_until
+from tests.support.sidecars import ReloaderProcess
+from tests.support.waiting import until
 
 ALLOWED_SECONDS = 5.0
 """On a busy machine; the promise is about one."""
@@ -55,7 +54,7 @@ def stops(stage: Stage, reloader: ReloaderProcess) -> float:
     assert seconds < ALLOWED_SECONDS
     assert not {"stop.overrun", "sidecar.abandoned", "sidecar.crashed"} & {line["action"] for line in reloader.logs}
     assert "Traceback" not in reloader.stderr
-    wait_until(lambda: not left(stage.folder), "the end of all that it started")
+    until(lambda: not left(stage.folder), "the end of all that it started")
     return seconds
 
 
@@ -64,14 +63,14 @@ def a_change_in_its_quiet_period(stage: Stage, app: App, reloader: ReloaderProce
     reloader.settings["max_wait_seconds"] = 600
     reloader.steps(app.webhook("/a"))
     begin_and_change(stage, reloader)
-    reloader.wait_until(lambda: reloader.metric('looks_total{found="changed"}') == 2, "the change to be seen")
+    reloader.until(lambda: reloader.metric('looks_total{found="changed"}') == 2, "the change to be seen")
 
 
 def a_splay(stage: Stage, app: App, reloader: ReloaderProcess) -> None:
     reloader.settings["splay_seconds"] = 3600
     reloader.steps(app.webhook("/a"))
     begin_and_change(stage, reloader)
-    reloader.wait_until(lambda: reloader.metric("changes_total"), "the change to be seen")
+    reloader.until(lambda: reloader.metric("changes_total"), "the change to be seen")
 
 
 def a_webhook_that_hangs(stage: Stage, app: App, reloader: ReloaderProcess) -> None:
@@ -97,7 +96,7 @@ def work(stage: Stage, app: App, reloader: ReloaderProcess, kind: str) -> None:
     command = ["sh", "-c", script, "sh", "{candidate}"]
     reloader.steps({kind: {"command": command, "timeout_seconds": 600}}, app.webhook("/a"))
     begin_and_change(stage, reloader)
-    reloader.wait_until(runs.exists, "the command to run")
+    reloader.until(runs.exists, "the command to run")
     assert len(left(stage.folder)) > 3
 
 
@@ -128,7 +127,7 @@ def an_app_that_is_not_there(stage: Stage, app: App, reloader: ReloaderProcess) 
     del app
     reloader.steps({"signal": {"process": "nobody-is-called-so"}})
     begin_and_change(stage, reloader)
-    reloader.wait_until(lambda: reloader.metric("attempts_total"), "it to be looked for")
+    reloader.until(lambda: reloader.metric("attempts_total"), "it to be looked for")
 
 
 def begin_and_change(stage: Stage, reloader: ReloaderProcess) -> None:
@@ -154,8 +153,8 @@ def test_it_ends_at_once_and_tells_what_was_pending_at_its_next_start(
     (stage.folder / "go").touch()
     app.answers.clear()
     again = marked(stage).steps(app.webhook("/a")).start()
-    again.wait_until(lambda: len(app.asked("/a")) > before, "what was pending to be told")
-    again.wait_until_settled()
+    again.until(lambda: len(app.asked("/a")) > before, "what was pending to be told")
+    again.until_settled()
     assert app.bodies("/a")[before:] == [again.applied]
     stops(stage, again)
 
@@ -214,7 +213,7 @@ def test_it_ends_at_once_at_any_moment_after_its_start(
     reloader.steps({"validate": {"command": ["sh", "-c", "sleep 0.1; sleep 0.1"]}}, app.webhook("/a"))
     for version in range(scaled(5, 50)):
         reloader.start(wait=False)
-        reloader.wait_until(lambda: catches_sigterm(reloader.pid), "its first lines of code")
+        reloader.until(reloader.catches, "its first lines of code")
         moment = time.monotonic() + rng.uniform(0, 2.0 if rng.random() < 0.5 else 0.5)
         while time.monotonic() < moment:
             stage.config.write({"app.yaml": b"%d-%d" % (version, rng.randrange(100))})
@@ -223,14 +222,7 @@ def test_it_ends_at_once_at_any_moment_after_its_start(
     table("config reloader", f"stop at {scaled(5, 50)} random moments: the slowest took {slowest:.2f} s")
     app.answers.clear()
     reloader.start()
-    reloader.wait_until_settled()
+    reloader.until_settled()
     assert app.bodies("/a")[-1] == reloader.applied
     assert (stage.folder / "out" / "app.yaml").read_bytes() == (stage.config.folder / "app.yaml").read_bytes()
     stops(stage, reloader)
-
-
-def catches_sigterm(pid: int) -> bool:
-    """Whether the process has a handler for SIGTERM yet: before that no program can do anything about it."""
-    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
-    caught = next(int(line.split()[1], 16) for line in lines if line.startswith("SigCgt:"))
-    return bool(caught & 1 << (signal.SIGTERM - 1))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.kubelet import Volume
-from tests.support.reload_stage import Stage, hash_by_itself, looks, wait_until_begun, writing
+from tests.support.reload_stage import Stage, hash_by_itself, looks, writing
 from tests.support.scale import scaled
 
 
@@ -44,15 +44,15 @@ def test_the_last_of_many_swaps_is_told_and_nothing_twice(
         for reloader in reloaders.values():
             reloader.start(wait=False)
         for reloader in reloaders.values():
-            wait_until_begun(reloader)
+            reloader.until_begun()
         for _ in range(scaled(60, 1000)):
             for volume in volumes.values():
                 volume.write(some_content(rng))
             time.sleep(rng.uniform(0, 0.3))
         for name, reloader in reloaders.items():
             final = hash_by_itself(stage.folder / f"{name}-once", places[name])
-            reloader.wait_until(lambda r=reloader, f=final: r.applied == f, "the final content to be told")  # type: ignore[misc]
-            reloader.wait_until_settled()
+            reloader.until(lambda r=reloader, f=final: r.applied == f, "the final content to be told")  # type: ignore[misc]
+            reloader.until_settled()
             told = stages[name].told
             assert told[-1] == final
             assert not [n for n, (one, other) in enumerate(itertools.pairwise(told)) if one == other]
@@ -83,9 +83,9 @@ def test_what_is_rendered_was_always_one_version(stage: Stage, memory_folder: Pa
     stage.begin(reloader)
     attempts = 'attempts_total{outcome="ok",step="validate"}'
     with writing(write, lambda: rng.uniform(0, 0.03)):
-        reloader.wait_until(lambda: reloader.metric(attempts) > scaled(60, 3000), "many versions to be compared", 600)
+        reloader.until(lambda: reloader.metric(attempts) > scaled(60, 3000), "many versions to be compared", 600)
     final = hash_by_itself(stage.folder / "once", volume.folder)
-    reloader.wait_until(lambda: reloader.applied == final, "the last version to be told")
+    reloader.until(lambda: reloader.applied == final, "the last version to be told")
     assert reloader.metric('attempts_total{outcome="rejected",step="validate"}') == 0
     assert reloader.metric("rejections_total") == 0
     output = stage.folder / "out"
@@ -121,6 +121,6 @@ def test_looking_without_an_event_tells_nothing(stage: Stage) -> None:
     reloader = stage.reloader(resync_seconds=1)
     stage.begin(reloader)
     changed, unchanged = looks(reloader)
-    reloader.wait_until(lambda: looks(reloader)[1] >= unchanged + 2, "two looks by the clock")
+    reloader.until(lambda: looks(reloader)[1] >= unchanged + 2, "two looks by the clock")
     assert looks(reloader)[0] == changed
     stage.ends(reloader, told=0)

@@ -13,7 +13,7 @@ from tests.support.app_process import AppProcess
 from tests.support.kubelet import Volume
 from tests.support.reload_app import CUTS, HANGS, OK, Answer, App, Asked
 from tests.support.reload_stage import Stage
-from tests.support.reloader import ReloaderProcess
+from tests.support.sidecars import ReloaderProcess
 
 PATIENCE_SECONDS = 60.0
 
@@ -55,8 +55,8 @@ def test_a_fix_is_told_while_the_bad_content_waits_to_be_tried_again(
     app.wait_for("/a", 5)
     written = time.monotonic()
     write(stage.config, "fixed")
-    reloader.wait_until(lambda: len({*app.bodies("/a")}) > 1, "the fix to be told")
-    reloader.wait_until_settled()
+    reloader.until(lambda: len({*app.bodies("/a")}) > 1, "the fix to be told")
+    reloader.until_settled()
     bad, *more, fixed = bodies = app.bodies("/a")
     assert {*more} == {bad}
     assert fixed == reloader.applied
@@ -77,11 +77,11 @@ def test_a_target_that_hangs_delays_no_other(stage: Stage, app: App) -> None:
         write(stage.config, f"{version}")
         app.wait_for("/b", version)
         timeouts = attempts(reloader, "timeout")
-        reloader.wait_until(lambda t=timeouts: attempts(reloader, "timeout") > t, "it to be tried again")  # type: ignore[misc]
+        reloader.until(lambda t=timeouts: attempts(reloader, "timeout") > t, "it to be tried again")  # type: ignore[misc]
         assert len(app.asked("/b")) == version
         assert "/a did not answer within 0.5 s" in reloader.status()["pending"]["waiting_for"]
     app.answers["/a"] = OK
-    reloader.wait_until_settled()
+    reloader.until_settled()
     assert app.bodies("/b")[-1] == app.bodies("/a")[-1] == reloader.applied
     assert len(app.asked("/b")) == 2
     assert attempts(reloader, "timeout") == len(app.asked("/a")) - 1
@@ -99,7 +99,7 @@ def test_what_changes_while_a_target_hangs_is_told_as_one_and_the_others_hear_ea
     written = time.monotonic()
     write(stage.config, "last")
     app.wait_for("/b", 7)
-    reloader.wait_until_settled()
+    reloader.until_settled()
     assert app.bodies("/a")[-1] == app.bodies("/b")[-1] == reloader.applied
     assert app.requests[-1].at - written < PATIENCE_SECONDS, "not the 600 seconds of its time-out"
     assert len(app.asked("/b")) == 7
@@ -119,7 +119,7 @@ def test_a_fix_takes_the_place_of_a_request_that_hangs(
     write(stage.config, "fixed")
     written = time.monotonic()
     app.wait_for("/a", 2)
-    reloader.wait_until_settled()
+    reloader.until_settled()
     assert app.bodies("/a") == ["bad", "fixed"]
     seconds = app.requests[-1].at - written
     assert seconds < 9, "the time-out is 10 s"
@@ -130,10 +130,10 @@ def test_a_target_that_comes_up_later_is_told_once(stage: Stage, absent: App) ->
     reloader = stage.reloader().steps(absent.webhook("/a"))
     stage.begin(reloader)
     write(stage.config, "1")
-    reloader.wait_until(lambda: attempts(reloader, "unreachable") >= 3, "it to be tried in vain")
+    reloader.until(lambda: attempts(reloader, "unreachable") >= 3, "it to be tried in vain")
     assert f"cannot reach {absent.url}/a: Connection refused" in reloader.status()["pending"]["waiting_for"]
     absent.listen()
-    reloader.wait_until_settled()
+    reloader.until_settled()
     assert absent.bodies("/a") == [reloader.applied]
     assert attempts(reloader, "ok") == 1
     stage_ends(reloader, absent, told=1)
@@ -154,13 +154,13 @@ def test_what_was_published_and_not_told_is_told_after_a_kill(stage: Stage, abse
     stage.begin(reloader)
     write(stage.config, "1")
     for _ in range(2):
-        reloader.wait_until(lambda: attempts(reloader, "unreachable"), "it to be tried in vain")
+        reloader.until(lambda: attempts(reloader, "unreachable"), "it to be tried in vain")
         assert (stage.folder / "out" / "app.yaml").read_text() == "1"
         reloader.kill()
         reloader.start()
     absent.listen()
     absent.wait_for("/a")
-    reloader.wait_until_settled()
+    reloader.until_settled()
     assert absent.bodies("/a") == [reloader.applied]
     reloader.kill()
     stage.begin(reloader)
@@ -186,7 +186,7 @@ def test_it_is_told_again_until_it_says_yes(stage: Stage, app: App, how: str) ->
     assert words in waiting
     assert reloader.metric("last_reload_success_timestamp_seconds") < reloader.metric("pending_since_timestamp_seconds")
     app.answers["/a"] = OK
-    reloader.wait_until_settled()
+    reloader.until_settled()
     asked = app.asked("/a")
     assert {one.body for one in asked} == {reloader.applied}
     assert attempts(reloader, outcome) == len(asked) - 1, "each attempt is one request"
@@ -203,7 +203,7 @@ def test_who_comes_after_a_failed_step_waits_for_it_or_does_not(stage: Stage, ap
     app.wait_for("/a", 3)
     assert len(app.asked("/b")) == (on_failure == "continue")
     app.answers["/a"] = OK
-    reloader.wait_until_settled()
+    reloader.until_settled()
     assert app.bodies("/b") == [reloader.applied]
     last = [asked.path for asked in app.requests][-1]
     assert last == ("/b" if on_failure == "stop" else "/a")
@@ -233,7 +233,7 @@ def test_all_kinds_of_steps_are_done_in_their_order(stage: Stage, app: App) -> N
         journal.unlink()
         write(stage.config, "1")
         app.wait_for("/b")
-        reloader.wait_until_settled()
+        reloader.until_settled()
         new = reloader.applied
         assert journal.read_text().splitlines() == [f"validate {new}", f"exec {new}", f"/a [] {new}", f"/b ['1'] {new}"]
 
@@ -243,7 +243,7 @@ def test_after_the_last_attempt_nothing_is_tried_until_the_content_changes(stage
     reloader = stage.reloader().steps(app.webhook("/a", retries=1), app.webhook("/b", retries=0))
     first = stage.begin(reloader)
     write(stage.config, "1")
-    reloader.wait_until(lambda: reloader.status()["refused"], "the end of the attempts")
+    reloader.until(lambda: reloader.status()["refused"], "the end of the attempts")
     refused = reloader.status()["refused"]
     assert (refused["verdict"], reloader.applied) == ("failed", first)
     assert "/a answered 500" in refused["reason"]
@@ -256,7 +256,7 @@ def test_after_the_last_attempt_nothing_is_tried_until_the_content_changes(stage
     app.answers["/a"] = OK
     write(stage.config, "2")
     app.wait_for("/b", 3)
-    reloader.wait_until_settled()
+    reloader.until_settled()
     assert reloader.status()["refused"] is None
     assert reloader.metric("last_reload_successful") == 1
     assert len(app.asked("/a")) == 5
@@ -280,7 +280,7 @@ def test_a_reload_by_hand_says_what_became_of_it(stage: Stage, app: App) -> None
     assert answer["error"].startswith(f"still pending: webhook: {app.url}/a answered 500")
     assert reloader.status()["pending"]["hash"] == digest
     app.answers["/a"] = OK
-    reloader.wait_until_settled()
+    reloader.until_settled()
     assert reload_by_hand(reloader)[0] == 200
 
 

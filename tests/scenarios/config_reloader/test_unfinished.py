@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from sidecars.config_reloader.state import Told
-from tests.support.reload_stage import Stage, Target, wait_until_begun, wait_until_told
-from tests.support.sidecar_process import wait_until
+from tests.support.reload_stage import Stage, Target
+from tests.support.waiting import until
 
 
 def test_content_that_only_some_were_told_is_taken_back_after_a_restart(stage: Stage) -> None:
@@ -22,14 +22,14 @@ def test_content_that_only_some_were_told_is_taken_back_after_a_restart(stage: S
     )
     first = stage.begin(reloader)
     stage.config.write({"app.yaml": b"1"})
-    wait_until_told(stage, 1)
+    stage.until_told(1)
     for end in (reloader.kill, reloader.terminate):
         end()
         stage.config.write({"app.yaml": b"0"})
         reloader.start()
-        reloader.wait_until(lambda: stage.told[-1] == first, "the first target to be told the old content again")
+        reloader.until(lambda: stage.told[-1] == first, "the first target to be told the old content again")
     gone.listen()
-    reloader.wait_until_settled()
+    reloader.until_settled()
     assert gone.bodies == [first]
     assert reloader.terminate() == 0
     gone.close()
@@ -63,8 +63,8 @@ def test_a_restart_does_not_give_up_the_last_good_generation(stage: Stage, tmp_p
     reloader.kill()
     stage.config.write({"app.yaml": b"never confirmed"})
     reloader.start()
-    reloader.wait_until(lambda: reloader.metric("rollbacks_total") == 1, "the last good generation to be put back")
-    reloader.wait_until_settled()
+    reloader.until(lambda: reloader.metric("rollbacks_total") == 1, "the last good generation to be put back")
+    reloader.until_settled()
     assert (output / "app.yaml").read_bytes() == b"0"
     assert reloader.status()["refused"]["verdict"] == "unconfirmed"
     assert reloader.terminate() == 0
@@ -78,9 +78,9 @@ def test_a_part_of_the_content_is_waited_for_at_a_restart(stage: Stage, tmp_path
     reloader.terminate()
     other.unlink()
     reloader.start(wait=False)
-    reloader.wait_until(lambda: reloader.logged("watch.incomplete"), "the missing file to be noticed")
+    reloader.until(lambda: reloader.logged("watch.incomplete"), "the missing file to be noticed")
     other.write_text("here")
-    wait_until_begun(reloader)
+    reloader.until_begun()
     stage.ends(reloader, told=0)
 
 
@@ -103,7 +103,7 @@ def test_the_state_file_says_what_is_being_told(stage: Stage, tmp_path: Path) ->
     def remembered() -> Told:
         return Told(**json.loads((tmp_path / "state.json").read_text()))
 
-    wait_until(lambda: remembered().telling, "the state file to name what is told")
+    until(lambda: remembered().telling, "the state file to name what is told")
     assert remembered().hash == first != remembered().telling
     assert reloader.terminate() == 0
     gone.close()

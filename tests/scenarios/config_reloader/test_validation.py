@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.reload_app import HANGS, OK, Answer, App, Asked
 from tests.support.reload_stage import Stage
-from tests.support.reloader import ReloaderProcess
+from tests.support.sidecars import ReloaderProcess
 
 READ_ON = {"GOOD": "read-on"}
 
@@ -48,7 +48,7 @@ def validators(reloader: ReloaderProcess, outcome: str) -> float:
 
 def refused(reloader: ReloaderProcess) -> str:
     """The reason, once the newest content is refused."""
-    reloader.wait_until(lambda: reloader.status()["refused"], "the refusal")
+    reloader.until(lambda: reloader.status()["refused"], "the refusal")
     shown = reloader.status()["refused"]
     assert shown["verdict"] == "rejected"
     return str(shown["reason"])
@@ -88,7 +88,7 @@ def test_what_the_validator_refuses_is_never_told_and_never_asked_again(stage: S
     assert reloader.ask("/readyz")[0] == 200
     write(stage, "good-1")
     app.wait_for("/a")
-    reloader.wait_until_settled()
+    reloader.until_settled()
     assert counted.runs == ["good-0", "bad", "good-1"]
     assert app.bodies("/a") == [reloader.applied] != [first]
     assert reloader.metric("content_rejected") == 0
@@ -105,7 +105,7 @@ def test_going_back_to_what_is_applied_tells_nobody_and_is_good_again(stage: Sta
     assert reloader.ask("/readyz")[0] == 503
     assert reloader.ask("/livez")[0] == 200
     write(stage, "good")
-    reloader.wait_until(lambda: not reloader.status()["refused"], "the refusal to be over")
+    reloader.until(lambda: not reloader.status()["refused"], "the refusal to be over")
     assert reloader.ask("/readyz")[0] == 200
     assert reloader.metric("content_rejected") == 0
     assert reloader.metric("last_reload_successful") == 1
@@ -130,12 +130,12 @@ def test_a_refusal_outlives_a_restart(stage: Stage, app: App) -> None:
 def test_a_missing_validator_refuses_nothing(stage: Stage, app: App) -> None:
     program = stage.folder / "validator"
     reloader = stage.reloader().steps({"validate": {"command": [str(program)]}}, app.webhook("/a")).start()
-    reloader.wait_until(lambda: validators(reloader, "denied") >= 2, "it to be missed")
+    reloader.until(lambda: validators(reloader, "denied") >= 2, "it to be missed")
     waiting = reloader.status()["pending"]["waiting_for"]
     assert f"cannot start {program}: No such file or directory; is it" in waiting
     assert reloader.ask("/startupz")[0] == 200
     make_script(program, "exit 0")
-    reloader.wait_until_settled()
+    reloader.until_settled()
     assert reloader.metric("rejections_total") == 0
     assert validators(reloader, "ok") == 1
 
@@ -154,9 +154,9 @@ def test_a_validator_that_is_being_written_refuses_nothing(stage: Stage, app: Ap
     reloader = stage.reloader().steps({"validate": {"command": [str(program)]}}, app.webhook("/a"))
     with program.open("r+b"):
         reloader.start()
-        reloader.wait_until(lambda: reloader.metric("attempts_total") >= 2, "it to be tried")
+        reloader.until(lambda: reloader.metric("attempts_total") >= 2, "it to be tried")
         assert "Text file busy" in reloader.status()["pending"]["waiting_for"]
-    reloader.wait_until_settled()
+    reloader.until_settled()
     assert reloader.metric("rejections_total") == 0
 
 
@@ -167,15 +167,15 @@ def test_a_validator_that_hangs_is_killed_and_refuses_nothing(stage: Stage, app:
     reloader = stage.reloader().steps({"validate": {"command": command, "timeout_seconds": 0.5}}, app.webhook("/a"))
     stage.begin(reloader)
     write(stage, "1")
-    reloader.wait_until(lambda: validators(reloader, "timeout") >= 2, "it to be killed twice")
+    reloader.until(lambda: validators(reloader, "timeout") >= 2, "it to be killed twice")
     assert "sh did not end within 0.5 s and was killed" in reloader.status()["pending"]["waiting_for"]
     assert app.requests == []
     (stage.folder / "go").touch()
-    reloader.wait_until_settled()
+    reloader.until_settled()
     assert app.bodies("/a") == [reloader.applied]
     assert reloader.metric("rejections_total") == 0
     pids = (stage.folder / "pids").read_text().split()
-    reloader.wait_until(lambda: not [pid for pid in pids if runs(pid)], "the end of all that it started")
+    reloader.until(lambda: not [pid for pid in pids if runs(pid)], "the end of all that it started")
 
 
 def runs(pid: str) -> bool:
@@ -194,10 +194,10 @@ def test_a_validator_that_is_killed_from_outside_refuses_nothing(stage: Stage, a
     reloader = stage.reloader().steps({"validate": {"command": command}}, app.webhook("/a"))
     stage.begin(reloader)
     write(stage, "1")
-    reloader.wait_until(lambda: reloader.metric("attempts_total") >= 3, "it to be killed twice")
+    reloader.until(lambda: reloader.metric("attempts_total") >= 3, "it to be killed twice")
     assert "sh: ended by SIGKILL" in reloader.status()["pending"]["waiting_for"]
     (stage.folder / "go").touch()
-    reloader.wait_until_settled()
+    reloader.until_settled()
     assert app.bodies("/a") == [reloader.applied]
     assert reloader.metric("rejections_total") == 0
 
@@ -228,7 +228,7 @@ def test_a_validator_that_is_asked_by_http_gets_the_candidate(stage: Stage, app:
     stage.begin(reloader)
     for text, outcome in (("busy", "failed"), ("silence", "timeout")):
         write(stage, text)
-        reloader.wait_until(lambda o=outcome: validators(reloader, o) >= 2, f"{outcome} twice")  # type: ignore[misc]
+        reloader.until(lambda o=outcome: validators(reloader, o) >= 2, f"{outcome} twice")  # type: ignore[misc]
         assert reloader.metric("rejections_total") == 0
     write(stage, "bad")
     assert refused(reloader) == f"validate: {url} answered 422, expected 2xx"
@@ -237,7 +237,7 @@ def test_a_validator_that_is_asked_by_http_gets_the_candidate(stage: Stage, app:
     assert app.asked("/a") == []
     write(stage, "good-1")
     app.wait_for("/a")
-    reloader.wait_until_settled()
+    reloader.until_settled()
     assert published(stage) == {"app.yaml": b"good-1"}
 
 
@@ -297,7 +297,7 @@ def test_what_cannot_be_rendered_is_refused(stage: Stage, app: App, what: str) -
     assert app.requests == []
     stage.config.write(good)
     app.wait_for("/a")
-    reloader.wait_until_settled()
+    reloader.until_settled()
     assert published(stage) == result
     assert app.bodies("/a") == [reloader.applied]
 
@@ -315,5 +315,5 @@ def test_what_is_rendered_is_told_after_it_can_be_read(stage: Stage, app: App) -
     for n in range(1, 4):
         stage.config.write({f"key-{n}": b"%d" % n})
         app.wait_for("/a", n)
-        reloader.wait_until_settled()
+        reloader.until_settled()
     assert seen == [{f"key-{n}": b"%d" % n} for n in range(1, 4)]

@@ -22,8 +22,5 @@ def scene(tmp_path: Path, shared_stand_in: StandInProcess, request: pytest.Fixtu
     """The stage of one test."""
     name = re.sub(r"[^a-z0-9]+", ".", request.node.name.lower()).strip(".")
     stage = Scene(tmp_path, shared_stand_in, f"logs-{name}-{abs(hash(request.node.nodeid)) % 10**6}")
-    try:
-        yield stage
-    finally:
-        stage.close()
-        shared_stand_in.faults()
+    yield stage
+    shared_stand_in.faults()

@@ -28,7 +28,7 @@ def test_every_status_of_an_item_is_one_outcome(tmp_path: Path) -> None:
         stage.backend.faults(item_rules=[*refuse, *again, rule(CONFLICT, 409, None)])
         stage.shipper.start()
         stage.write(100)
-        stage.wait_until_delivered()
+        stage.until_delivered()
 
         refused = [stage.lines[number] for number in REFUSED]
         elsewhere = {*refused, stage.lines[CONFLICT]}
@@ -52,11 +52,11 @@ def test_a_refused_record_is_not_sent_again_by_the_next_start(tmp_path: Path) ->
         stage.backend.faults(item_rules=[rule(3, 400, None)])
         stage.shipper.start()
         stage.write(10)
-        stage.wait_until_delivered()
+        stage.until_delivered()
         assert stage.shipper.terminate() == 0
         stage.shipper.start()
         stage.write(10)
-        stage.wait_until_delivered()
+        stage.until_delivered()
         assert [letter["document"]["message"] for letter in stage.letters()] == [stage.lines[3]]
         assert stage.arrived_count() == 19
 
@@ -68,7 +68,7 @@ def test_every_status_of_a_whole_request_loses_and_doubles_nothing(tmp_path: Pat
             before = stage.shipper.metric("retried_records_total")
             stage.backend.faults(request_status=status, request_times=2)
             stage.write(200)
-            stage.wait_until_delivered()
+            stage.until_delivered()
             assert stage.backend.struck == {f"request_{status}": 2}, status
             assert stage.outcomes() == {"indexed": len(stage.lines)}, status
             retried = stage.shipper.metric("retried_records_total") - before
@@ -86,7 +86,7 @@ def test_413_splits_a_batch_down_to_the_one_record_that_is_too_large(tmp_path: P
         stage.append([large])
         stage.write(50)
         stage.shipper.start()
-        stage.wait_until_delivered()
+        stage.until_delivered()
         assert_balanced([line for line in stage.lines if line != large], stage.arrived())
         (letter,) = stage.letters()
         assert letter["document"]["message"] == large
@@ -101,10 +101,10 @@ def test_a_refusal_that_every_record_alone_gets_holds_them_all(tmp_path: Path, s
         stage.backend.faults(request_status=status)
         stage.write(200)
         stage.shipper.start()
-        stage.shipper.wait_until(lambda: stage.shipper.metric("delivery_held") == 1, "it to hold")
+        stage.shipper.until(lambda: stage.shipper.metric("delivery_held") == 1, "it to hold")
         assert stage.shipper.logged("delivery.held")
         stage.backend.faults()
-        stage.wait_until_delivered()
+        stage.until_delivered()
         stage.assert_all_arrived()
         assert stage.letters() == []
 
@@ -133,7 +133,7 @@ def test_trouble_of_the_target_holds_everything_and_is_shown_in_its_own_words(
         stage.backend.faults(item_rules=[rule])
         stage.shipper.start()
         stage.write(100)
-        stage.shipper.wait_until(lambda: stage.shipper.metric("delivery_held") == 1, "it to hold")
+        stage.shipper.until(lambda: stage.shipper.metric("delivery_held") == 1, "it to hold")
         (line,) = stage.shipper.logged("delivery.held")
         told = f"{stage.backend.url}/logs-sidecar-default/_bulk answered HTTP {rule['status']} {rule['type']}"
         status, page = stage.shipper.ask("/readyz")
@@ -147,7 +147,7 @@ def test_trouble_of_the_target_holds_everything_and_is_shown_in_its_own_words(
         assert end["undelivered_bytes"] == stage.bytes_written
         stage.backend.faults()
         stage.shipper.start()
-        stage.wait_until_delivered()
+        stage.until_delivered()
         stage.assert_all_arrived()
         assert stage.letters() == []
 
@@ -159,7 +159,7 @@ def test_a_reply_that_cannot_be_understood_is_asked_for_again(tmp_path: Path, se
             before = stage.outcomes().get("duplicate", 0)
             stage.backend.faults(**{f"{fault}_odds": 0.5}, seed=seed)
             stage.write(400)
-            stage.wait_until_delivered()
+            stage.until_delivered()
             assert stage.backend.struck.get(fault, 0) > 0, f"{fault} never struck: the test tested nothing"
             assert sum(stage.outcomes().values()) == len(stage.lines), fault
             duplicates = stage.outcomes().get("duplicate", 0) - before
@@ -172,11 +172,11 @@ def test_ids_of_the_server_lose_nothing_and_may_double(tmp_path: Path, seed: int
     with Stage(tmp_path, id_mode="auto", batch_bytes=8192) as stage:
         stage.shipper.start()
         stage.write(500)
-        stage.wait_until_delivered()
+        stage.until_delivered()
         stage.assert_all_arrived()
         stage.backend.faults(cut_after_store_odds=0.5, seed=seed)
         stage.write(500)
-        stage.wait_until_delivered()
+        stage.until_delivered()
         result = audit(stage.lines, stage.arrived())
         assert not result.lost
         assert not result.strange
@@ -188,7 +188,7 @@ def test_with_ids_of_the_server_a_conflict_is_a_refusal(tmp_path: Path) -> None:
         stage.backend.faults(item_rules=[rule(4, 409, None)])
         stage.write(10)
         stage.shipper.start()
-        stage.wait_until_delivered()
+        stage.until_delivered()
         assert stage.outcomes() == {"indexed": 9, "rejected": 1}
         assert [letter["document"]["message"] for letter in stage.letters()] == [stage.lines[4]]
 
@@ -199,7 +199,7 @@ def test_the_dead_letter_file_stays_within_its_bounds(tmp_path: Path) -> None:
         stage.shipper.start()
         for _ in range(6):
             stage.write(20, " spoilt" + "x" * 300)
-            stage.wait_until_delivered()
+            stage.until_delivered()
         kept = [stage.folder / "state" / name for name in ("dead-letter.ndjson", "dead-letter.ndjson.1")]
         assert all(path.stat().st_size <= 20_000 for path in kept)
         assert stage.shipper.metric("dead_letter_dropped_bytes") > 0

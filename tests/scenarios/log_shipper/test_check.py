@@ -1,10 +1,7 @@
 """`sidecar check log-shipper`: would anything be shipped from here, and would it be taken there?"""
 
 import asyncio
-import os
 import secrets
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,8 +12,8 @@ from sidecars.devstack.elasticsearch.server import Options
 from sidecars.devstack.elasticsearch.serving import Served
 from tests.services.elasticsearch_server import Server
 from tests.support.elastic import StartStandIn
+from tests.support.processes import sidecar
 from tests.support.scripted_http import DEAF, ScriptedHttp
-from tests.support.shipper import ROOT
 
 PASSWORD = "planted-password-1"
 
@@ -25,16 +22,7 @@ def check(folder: Path, url: str, *flags: str, **variables: str) -> tuple[int, l
     """Exit status and the lines that say something."""
     (folder / "app.log").touch()
     given = {"PATHS": f"{folder}/*.log", "STATE_DIR": f"{folder}/state", "ELASTICSEARCH_URL": url, **variables}
-    done = subprocess.run(
-        [sys.executable, "-m", "sidecars", "check", "log-shipper", *flags],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
-        | {f"LOG_SHIPPER_{name}": text for name, text in given.items()},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = sidecar("check", "log-shipper", *flags, settings=given)
     assert PASSWORD not in done.stdout + done.stderr
     assert not done.stderr, done.stderr
     return done.returncode, done.stdout.splitlines()

@@ -59,7 +59,7 @@ def test_a_damaged_checkpoint_is_said_healed_and_doubles_nothing(tmp_path: Path)
     with Stage(tmp_path) as stage:
         stage.shipper.start()
         stage.write(300)
-        stage.wait_until_delivered()
+        stage.until_delivered()
         assert stage.shipper.terminate() == 0
         for name, (damage, reason) in DAMAGES.items():
             good = checkpoint(stage).read_bytes()
@@ -68,14 +68,14 @@ def test_a_damaged_checkpoint_is_said_healed_and_doubles_nothing(tmp_path: Path)
             checkpoint(stage).write_bytes(bad)
             stage.shipper.start()
             stage.write(10)
-            stage.wait_until_delivered()
+            stage.until_delivered()
             assert stage.shipper.metric(f'checkpoint_resets_total{{reason="{reason}"}}') == 1, name
             assert stage.outcomes() == {"indexed": 10, "duplicate": len(stage.lines) - 10}, name
             assert stage.shipper.logged("checkpoint.reset"), name
             assert stage.shipper.terminate() == 0
         stage.assert_all_arrived()
         stage.shipper.start()
-        stage.shipper.wait_until(lambda: stage.shipper.status()["files"], "the file to be found")
+        stage.shipper.until(lambda: stage.shipper.status()["files"], "the file to be found")
         assert stage.shipper.metric("checkpoint_resets_total") == 0, "the last start wrote a good one"
         assert stage.shipper.metric("read_bytes_total") == 0
 
@@ -86,9 +86,9 @@ def test_a_checkpoint_that_is_a_folder_or_cannot_be_read_is_no_reason_to_stop(tm
     with Stage(tmp_path) as stage:
         stage.shipper.start()
         stage.write(50)
-        stage.wait_until_delivered()
+        stage.until_delivered()
         assert stage.shipper.metric('checkpoint_resets_total{reason="unreadable"}') == 1
-        stage.shipper.wait_until(lambda: degraded(stage), "the failing writes to show")
+        stage.shipper.until(lambda: degraded(stage), "the failing writes to show")
         stage.assert_all_arrived()
 
 
@@ -97,7 +97,7 @@ def test_a_missing_state_folder_is_made(tmp_path: Path) -> None:
     with Stage(tmp_path, state_dir=folder) as stage:
         stage.shipper.start()
         stage.write(50)
-        stage.wait_until_delivered()
+        stage.until_delivered()
         assert stage.shipper.terminate() == 0
         assert json.loads(checkpoint_lines(folder)[0])["schema"] == 1
         assert [path.name for path in folder.iterdir()] == ["checkpoint.json"], "no temporary file may stay"
@@ -113,15 +113,15 @@ def test_a_state_folder_that_cannot_be_made_degrades_and_loses_nothing(tmp_path:
     with Stage(tmp_path, state_dir=tmp_path / "file" / "state") as stage:
         stage.shipper.start()
         stage.write(500)
-        stage.wait_until_delivered()
-        stage.shipper.wait_until(lambda: degraded(stage), "the metric to show it")
+        stage.until_delivered()
+        stage.shipper.until(lambda: degraded(stage), "the metric to show it")
         assert "state_dir" in readiness(stage)
         assert stage.shipper.metric('checkpoint_writes_total{result="failed"}') > 0
         assert stage.shipper.logged("checkpoint.failed")
         stage.shipper.kill()
         stage.write(500)
         stage.shipper.start()
-        stage.wait_until_delivered()
+        stage.until_delivered()
         assert stage.outcomes() == {"indexed": 500, "duplicate": 500}
         assert stage.shipper.terminate() == 0
         stage.assert_all_arrived()
@@ -132,16 +132,16 @@ def test_a_read_only_state_folder_degrades_and_heals_when_it_is_writable_again(t
         remount(disk, "ro")
         stage.shipper.start()
         stage.write(500)
-        stage.wait_until_delivered()
-        stage.shipper.wait_until(lambda: degraded(stage), "the metric to show it")
+        stage.until_delivered()
+        stage.shipper.until(lambda: degraded(stage), "the metric to show it")
         assert "Read-only file system" in readiness(stage)
         remount(disk, "rw")
-        stage.shipper.wait_until(lambda: not degraded(stage), "it to heal")
+        stage.shipper.until(lambda: not degraded(stage), "it to heal")
         assert "state_dir" not in readiness(stage)
         stage.shipper.kill()
         stage.shipper.start()
-        stage.shipper.wait_until(lambda: stage.shipper.logged("file.resumed"), "it to go on where it was")
-        stage.wait_until_delivered()
+        stage.shipper.until(lambda: stage.shipper.logged("file.resumed"), "it to go on where it was")
+        stage.until_delivered()
         assert stage.outcomes() == {}, "the healed checkpoint was true"
         stage.assert_all_arrived()
 
@@ -154,23 +154,23 @@ def test_a_full_disk_degrades_keeps_the_old_checkpoint_and_loses_nothing(tmp_pat
     with small_disk(tmp_path / "disk") as disk, Stage(tmp_path, state_dir=disk) as stage:
         stage.shipper.start()
         stage.write(500)
-        stage.wait_until_delivered()
+        stage.until_delivered()
         saved = disk / "checkpoint.json"
         wanted = f'"offset":{stage.bytes_written}'
-        stage.shipper.wait_until(lambda: saved.exists() and wanted in saved.read_text("utf-8"), "a good checkpoint")
+        stage.shipper.until(lambda: saved.exists() and wanted in saved.read_text("utf-8"), "a good checkpoint")
         before = saved.read_bytes()
         fill(disk / "filler")
         stage.write(500)
-        stage.wait_until_delivered()
-        stage.shipper.wait_until(lambda: degraded(stage), "the metric to show it")
+        stage.until_delivered()
+        stage.shipper.until(lambda: degraded(stage), "the metric to show it")
         assert "No space left" in readiness(stage)
         assert saved.read_bytes() == before, "a checkpoint is replaced whole or not at all"
         stage.shipper.kill()
         stage.shipper.start()
-        stage.wait_until_delivered()
+        stage.until_delivered()
         assert stage.outcomes() == {"duplicate": 500}
         (disk / "filler").unlink()
-        stage.shipper.wait_until(lambda: not degraded(stage), "it to heal")
+        stage.shipper.until(lambda: not degraded(stage), "it to heal")
         assert stage.shipper.terminate() == 0
         stage.assert_all_arrived()
 
@@ -193,12 +193,12 @@ def test_refused_records_wait_for_room_in_the_dead_letter_file(tmp_path: Path) -
         stage.shipper.start()
         stage.write(10)
         reason = 'retried_records_total{reason="dead_letter"}'
-        stage.shipper.wait_until(lambda: stage.shipper.metric(reason) > 0, "the failing write to be counted")
+        stage.shipper.until(lambda: stage.shipper.metric(reason) > 0, "the failing write to be counted")
         assert stage.shipper.metric("dead_letter_bytes_total") == 0
         assert stage.shipper.metric("in_flight_bytes") > 0
         assert "dead_letter_path" in readiness(stage)
         (disk / "filler").unlink()
-        stage.wait_until_delivered()
+        stage.until_delivered()
         (letter,) = (disk / "dead.ndjson").read_text(encoding="utf-8").splitlines()
         assert json.loads(letter)["document"]["message"] == stage.lines[3]
         assert "dead_letter_path" not in readiness(stage)
@@ -209,13 +209,13 @@ def test_an_idle_shipper_writes_no_checkpoints(tmp_path: Path) -> None:
     with Stage(tmp_path) as stage:
         stage.shipper.start()
         stage.write(10)
-        stage.wait_until_delivered()
+        stage.until_delivered()
         writes = 'checkpoint_writes_total{result="ok"}'
         saved = checkpoint(stage)
         wanted = f'"offset":{stage.bytes_written}'
-        stage.shipper.wait_until(lambda: saved.exists() and wanted in saved.read_text("utf-8"), "the checkpoint")
+        stage.shipper.until(lambda: saved.exists() and wanted in saved.read_text("utf-8"), "the checkpoint")
         count = stage.shipper.metric(writes)
         began = stage.shipper.status()["uptime_seconds"]
-        stage.shipper.wait_until(lambda: stage.shipper.status()["uptime_seconds"] > began + 3, "three idle seconds")
+        stage.shipper.until(lambda: stage.shipper.status()["uptime_seconds"] > began + 3, "three idle seconds")
         assert stage.shipper.metric(writes) == count
         assert stage.shipper.metric("checkpoint_age_seconds") == 0, "nothing waits to be saved"

@@ -21,7 +21,7 @@ from tests.support.books import audit, messages
 from tests.support.logs import LogWriter, copytruncate, generation
 from tests.support.scale import scaled
 from tests.support.scene import Scene
-from tests.support.shipper import PREFIX, ShipperProcess
+from tests.support.sidecars import PREFIX, ShipperProcess
 
 GENERATIONS = 20
 LINES = scaled(400, 10_000)
@@ -44,7 +44,7 @@ def test_copytruncate_loses_and_doubles_nothing(scene: Scene, rng: random.Random
     for number in range(GENERATIONS):
         scene.server.faults(blocked=number % 5 == 2)
         writer.write(rng.randint(1, LINES))
-        scene.wait_until_followed(shipper, log)
+        scene.until_followed(shipper, log)
         read_from(shipper, log, number)
         writer.write(rng.randint(0, LINES))
         copytruncate(log, scene.logs / f"app.log.{number}")
@@ -65,7 +65,7 @@ def read_from(shipper: ShipperProcess, log: Path, truncations: int) -> None:
         files = [file for file in shipper.status()["files"] if file["inode"] == log.stat().st_ino]
         return any(0 < file["read_offset"] <= log.stat().st_size for file in files)
 
-    shipper.wait_until(begun, "the new content to be read")
+    shipper.until(begun, "the new content to be read")
 
 
 def test_a_quiet_log_that_is_copied_and_truncated_is_not_doubled(scene: Scene) -> None:
@@ -75,8 +75,8 @@ def test_a_quiet_log_that_is_copied_and_truncated_is_not_doubled(scene: Scene) -
     writer = LogWriter(log)
     for number in range(scaled(12, 100)):
         writer.write(200)
-        scene.wait_for_documents(shipper, len(writer.written))
-        scene.wait_until_followed(shipper, log)
+        scene.until_documents(shipper, len(writer.written))
+        scene.until_followed(shipper, log)
         time.sleep(1.2)  # quiet for longer than a file is looked at by itself: the scenario, not a wait
         copy = scene.logs / f"app.log.{number}"
         copy.touch()
@@ -93,15 +93,15 @@ def test_a_file_that_regrew_past_the_old_offset_is_read_from_its_start(scene: Sc
     for round_number in range(5):
         writer.write_lines(BANNER + str(round_number % 2), *[BANNER] * 30)
         writer.write(20)
-        shipper.wait_until_caught_up()
-        scene.wait_until_followed(shipper, log)
-        scene.wait_for_documents(shipper, len(writer.written))
+        shipper.until_caught_up()
+        scene.until_followed(shipper, log)
+        scene.until_documents(shipper, len(writer.written))
         os.truncate(log, 0)
         writer.write_lines(BANNER + str(round_number % 2), *[BANNER] * 30)
         writer.write(200)
-        scene.wait_for_documents(shipper, len(writer.written))
+        scene.until_documents(shipper, len(writer.written))
         os.truncate(log, 0)
-        shipper.wait_until(lambda: shipper.status()["files"][0]["read_offset"] == 0, "the truncation to be noticed")
+        shipper.until(lambda: shipper.status()["files"][0]["read_offset"] == 0, "the truncation to be noticed")
     scene.expect(shipper, writer.written)
 
 
@@ -111,9 +111,9 @@ def test_many_truncations_with_equal_first_lines_lose_nothing(scene: Scene) -> N
     writer = LogWriter(scene.logs / "app.log")
     for _ in range(scaled(15, 1000)):
         writer.write_lines(BANNER)
-        scene.wait_for_documents(shipper, len(writer.written))
+        scene.until_documents(shipper, len(writer.written))
         os.truncate(writer.path, 0)
-        shipper.wait_until(lambda: shipper.status()["files"][0]["read_offset"] == 0, "the truncation to be noticed")
+        shipper.until(lambda: shipper.status()["files"][0]["read_offset"] == 0, "the truncation to be noticed")
     scene.expect(shipper, writer.written)
 
 
@@ -123,8 +123,8 @@ def test_copytruncate_while_the_shipper_is_down_loses_nothing(scene: Scene, copi
     log = scene.logs / "app.log"
     writer = LogWriter(log)
     writer.write(500)
-    shipper.start().wait_until_shipped(log.stat().st_size)
-    shipper.wait_until_caught_up()
+    shipper.start().until_shipped(log.stat().st_size)
+    shipper.until_caught_up()
     assert shipper.terminate() == 0
     writer.write(500)
     copytruncate(log, generation(log, 1))
@@ -138,13 +138,13 @@ def test_a_writer_without_o_append_leaves_a_hole_that_is_skipped(scene: Scene) -
     log = scene.logs / "app.log"
     writer = LogWriter(log, append=False)
     writer.write(1000)
-    scene.wait_for_documents(shipper, 1000)
+    scene.until_documents(shipper, 1000)
     hole_bytes = log.stat().st_size
     copytruncate(log, scene.logs / "app.log.1")
-    shipper.wait_until(lambda: 0 in [file["size"] for file in shipper.status()["files"]], "the truncation to be seen")
+    shipper.until(lambda: 0 in [file["size"] for file in shipper.status()["files"]], "the truncation to be seen")
     writer.write(1000)
     assert log.read_bytes()[:hole_bytes] == bytes(hole_bytes)
-    scene.wait_for_documents(shipper, 2000)
+    scene.until_documents(shipper, 2000)
     assert shipper.metric("skipped_nul_bytes_total") == hole_bytes
     scene.expect(shipper, writer.written)
     offsets = [hit["_source"]["log"]["offset"] for hit in scene.hits()]
@@ -162,7 +162,7 @@ def test_logrotate_itself_loses_no_more_than_its_own_gap(
     log = scene.logs / "app.log"
     writer = LogWriter(log)
     writer.write(10)
-    scene.wait_until_followed(shipper, log)
+    scene.until_followed(shipper, log)
     stop = threading.Event()
 
     def write_on() -> None:
@@ -179,8 +179,8 @@ def test_logrotate_itself_loses_no_more_than_its_own_gap(
         stop.set()
         app.join()
     in_files = [line for path in scene.logs.iterdir() for line in path.read_text(encoding="utf-8").splitlines()]
-    shipper.wait_until_caught_up()
-    shipper.wait_until(lambda: set(in_files) <= set(messages(scene.hits())), "every line that is in a file")
+    shipper.until_caught_up()
+    shipper.until(lambda: set(in_files) <= set(messages(scene.hits())), "every line that is in a file")
     assert shipper.terminate() == 0
     result = audit(writer.written, messages(scene.hits()))
     assert not result.doubled
@@ -207,20 +207,20 @@ def test_a_lost_state_doubles_no_generation_that_was_copied(scene: Scene) -> Non
     writer = LogWriter(log)
     for number in range(3):
         writer.write(1000)
-        scene.wait_for_documents(shipper, len(writer.written))
+        scene.until_documents(shipper, len(writer.written))
         if number < 2:
             copytruncate(log, scene.logs / f"app.log.{number}")
             read_from_start(shipper)
-    shipper.wait_until_caught_up()
+    shipper.until_caught_up()
     shipper.kill()
     shutil.rmtree(scene.folder / "state")
-    shipper.start().wait_until_shipped(sum(path.stat().st_size for path in scene.logs.iterdir()))
+    shipper.start().until_shipped(sum(path.stat().st_size for path in scene.logs.iterdir()))
     scene.expect(shipper, writer.written)
 
 
 def read_from_start(shipper: ShipperProcess) -> None:
     """Wait until a truncation was noticed."""
-    shipper.wait_until(lambda: 0 in [file["read_offset"] for file in shipper.status()["files"]], "the truncation")
+    shipper.until(lambda: 0 in [file["read_offset"] for file in shipper.status()["files"]], "the truncation")
 
 
 def born_ns_of(folder: Path) -> int | None:

@@ -54,10 +54,10 @@ def test_refused_credentials_hold_everything_and_say_so_loudly(tmp_path: Path, s
     with Stage(tmp_path) as stage:
         stage.shipper.start()
         stage.write(100)
-        stage.wait_until_delivered()
+        stage.until_delivered()
         stage.backend.faults(request_status=status)
         stage.write(2000)
-        stage.shipper.wait_until(lambda: held(stage), "it to hold")
+        stage.shipper.until(lambda: held(stage), "it to hold")
         (line,) = stage.shipper.logged("delivery.held")
         assert line["level"] == "error"
         assert str(status) in line["message"]
@@ -65,7 +65,7 @@ def test_refused_credentials_hold_everything_and_say_so_loudly(tmp_path: Path, s
         assert "Check the credentials" in stage.shipper.ask("/readyz")[1]
         assert stage.shipper.metric('retried_records_total{reason="forbidden"}') > 0
         stage.backend.faults()
-        stage.wait_until_delivered()
+        stage.until_delivered()
         assert not held(stage)
         assert stage.letters() == [], "refused credentials are no fault of the records"
         stage.assert_all_arrived()
@@ -76,9 +76,9 @@ def test_items_refused_for_want_of_a_privilege_hold_everything_too(tmp_path: Pat
         stage.backend.faults(item_rules=[{"match": "line", "status": 403, "type": "security_exception"}])
         stage.shipper.start()
         stage.write(100)
-        stage.shipper.wait_until(lambda: held(stage), "it to hold")
+        stage.shipper.until(lambda: held(stage), "it to hold")
         stage.backend.faults()
-        stage.wait_until_delivered()
+        stage.until_delivered()
         assert stage.letters() == []
         stage.assert_all_arrived()
 
@@ -95,14 +95,14 @@ def test_a_replaced_credential_file_is_taken_up_while_running(
     with Stage(tmp_path, elasticsearch_url=backend.url, **settings) as stage:
         stage.shipper.start()
         stage.write(500)
-        stage.shipper.wait_until(lambda: held(stage), "the wrong one to be refused")
+        stage.shipper.until(lambda: held(stage), "the wrong one to be refused")
         replace(file, right + "\n")
-        stage.wait_until_delivered()
+        stage.until_delivered()
         file.unlink()
         stage.write(500)
-        stage.shipper.wait_until(lambda: held(stage), "the missing one to be noticed")
+        stage.shipper.until(lambda: held(stage), "the missing one to be noticed")
         replace(file, right)
-        stage.wait_until_delivered()
+        stage.until_delivered()
         assert_balanced(stage.lines, messages(backend))
         shown = everything_shown(stage)
         assert "planted" not in shown
@@ -119,9 +119,9 @@ def test_a_credential_file_that_is_no_text_holds_and_does_not_end_the_sidecar(
             file.write_bytes(content)
             stage.shipper.start()
             stage.write(10)
-            stage.shipper.wait_until(lambda: stage.shipper.metric("retried_records_total") > 0, f"{content!r} to fail")
+            stage.shipper.until(lambda: stage.shipper.metric("retried_records_total") > 0, f"{content!r} to fail")
             replace(file, encoded(API_KEY))
-            stage.wait_until_delivered()
+            stage.until_delivered()
             assert stage.shipper.terminate() == 0
         assert_balanced(stage.lines, messages(backend))
 
@@ -139,9 +139,9 @@ def test_a_credential_file_that_becomes_readable_later_is_read_then(
             stage.shipper.prefix = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
         stage.shipper.start()
         stage.write(10)
-        stage.shipper.wait_until(lambda: held(stage), "the unreadable file to be noticed")
+        stage.shipper.until(lambda: held(stage), "the unreadable file to be noticed")
         file.chmod(0o644)
-        stage.wait_until_delivered()
+        stage.until_delivered()
         assert_balanced(stage.lines, messages(backend))
 
 
@@ -161,13 +161,13 @@ def test_a_credential_given_any_way_works_and_is_never_shown(
             stage.shipper.environment |= {"ELASTICSEARCH_USERNAME": USER, "ELASTICSEARCH_PASSWORD": PASSWORD}
         stage.shipper.start()
         stage.write(50)
-        stage.wait_until_delivered()
+        stage.until_delivered()
         backend.down()
         stage.write(50)
-        stage.shipper.wait_until(lambda: stage.shipper.logged("delivery.failed"), "a failure that names the address")
+        stage.shipper.until(lambda: stage.shipper.logged("delivery.failed"), "a failure that names the address")
         shown = everything_shown(stage)
         backend.up()
-        stage.wait_until_delivered()
+        stage.until_delivered()
         assert stage.shipper.terminate() == 0
         for secret in (PASSWORD, encoded(API_KEY), encoded(f"{USER}:{PASSWORD}"), "planted-key"):
             assert secret not in shown
@@ -198,12 +198,12 @@ def test_an_authority_that_is_not_trusted_holds_until_its_file_is_replaced(
     with Stage(tmp_path, elasticsearch_url=backend.url, ca_file=file) as stage:
         stage.shipper.start()
         stage.write(200)
-        stage.shipper.wait_until(lambda: held(stage), "the wrong authority to be refused")
+        stage.shipper.until(lambda: held(stage), "the wrong authority to be refused")
         assert stage.shipper.metric('retried_records_total{reason="tls"}') > 0
         assert "ca_file" in stage.shipper.logged("delivery.held")[0]["message"]
         assert messages(backend) == []
         replace(file, pem(authority))
-        stage.wait_until_delivered()
+        stage.until_delivered()
         assert_balanced(stage.lines, messages(backend))
 
 
@@ -217,12 +217,12 @@ def test_a_file_of_certificates_that_is_none_holds_until_it_is_one(
     with Stage(tmp_path, elasticsearch_url=backend.url, ca_file=file) as stage:
         stage.shipper.start()
         stage.write(100)
-        stage.shipper.wait_until(lambda: held(stage), "the broken file to show")
+        stage.shipper.until(lambda: held(stage), "the broken file to show")
         replace(file, pem(authority))
-        stage.wait_until_delivered()
+        stage.until_delivered()
         replace(file, "broken again, while the connections of before still work")
         stage.write(100)
-        stage.wait_until_delivered()
+        stage.until_delivered()
         assert_balanced(stage.lines, messages(backend))
 
 
@@ -244,14 +244,12 @@ def test_a_client_certificate_is_taken_up_when_its_files_are_replaced(
     with Stage(tmp_path, elasticsearch_url=backend.url, **files) as stage:
         stage.shipper.start()
         stage.write(200)
-        stage.shipper.wait_until(
-            lambda: stage.shipper.metric("retried_records_total") > 0, "the stranger to be refused"
-        )
+        stage.shipper.until(lambda: stage.shipper.metric("retried_records_total") > 0, "the stranger to be refused")
         assert messages(backend) == []
         issue(clients)
-        stage.wait_until_delivered()
+        stage.until_delivered()
         issue(clients)
         stage.write(200)
-        stage.wait_until_delivered()
+        stage.until_delivered()
         assert_balanced(stage.lines, messages(backend))
         assert "PRIVATE KEY" not in everything_shown(stage)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.logs import LogWriter
 from tests.support.scene import Scene
-from tests.support.shipper import ShipperProcess
+from tests.support.sidecars import ShipperProcess
 
 GENEROUS_SECONDS = 10.0
 """For what takes less than a second on a machine with nothing else to do (`make bench` prints the figure)."""
@@ -25,13 +25,13 @@ def put(path: Path, *lines: str) -> list[str]:
 
 
 def arrives(scene: Scene, shipper: ShipperProcess, documents: int) -> None:
-    shipper.wait_until(lambda: scene.count() >= documents, f"{documents} documents soon", GENEROUS_SECONDS)
+    shipper.until(lambda: scene.count() >= documents, f"{documents} documents soon", GENEROUS_SECONDS)
 
 
 def test_a_new_file_is_shipped_soon(scene: Scene) -> None:
     """Also when nothing has happened for a while, and when its folder is new as well."""
     shipper = scene.shipper({"paths": f"{scene.logs}/**/*.log"}).start()
-    shipper.wait_until(lambda: shipper.status()["uptime_seconds"] > 3, "it to be idle")
+    shipper.until(lambda: shipper.status()["uptime_seconds"] > 3, "it to be idle")
     written: list[str] = []
     for name in ("one.log", "two.log", "deep/er/three.log", "deep/er/four.log", "deep/five.log"):
         written += put(scene.logs / name, name)
@@ -46,7 +46,7 @@ def test_a_new_line_of_an_idle_file_is_shipped_soon(scene: Scene) -> None:
         writer.write()
         arrives(scene, shipper, len(writer.written))
         idle_since = shipper.status()["uptime_seconds"]
-        shipper.wait_until(lambda at=idle_since: shipper.status()["uptime_seconds"] > at + 2, "it to be idle")  # type: ignore[misc]
+        shipper.until(lambda at=idle_since: shipper.status()["uptime_seconds"] > at + 2, "it to be idle")  # type: ignore[misc]
     scene.expect(shipper, writer.written)
 
 
@@ -55,7 +55,7 @@ def test_folders_that_do_not_exist_yet_are_waited_for(scene: Scene) -> None:
     written = put(scene.logs / "later" / "on" / "app.log", "one", "two")
     arrives(scene, shipper, 2)
     shutil.rmtree(scene.logs / "later")
-    shipper.wait_until(lambda: not shipper.status()["files"], "the removed file to be let go")
+    shipper.until(lambda: not shipper.status()["files"], "the removed file to be let go")
     written += put(scene.logs / "later" / "on" / "app.log", "three")
     scene.expect(shipper, written)
 
@@ -140,7 +140,7 @@ def test_a_file_that_cannot_be_read_yet_is_shipped_when_it_can(scene: Scene) -> 
     shipper = scene.shipper(prefix=prefix).start()
     written += put(scene.logs / "open.log", "open")
     arrives(scene, shipper, 1)
-    shipper.wait_until(lambda: shipper.logged("file.unreadable"), "the complaint")
+    shipper.until(lambda: shipper.logged("file.unreadable"), "the complaint")
     assert scene.count() == 1
     locked.chmod(0o600)
     scene.expect(shipper, written)
@@ -169,7 +169,7 @@ def test_an_empty_file_is_followed_and_ships_nothing(scene: Scene) -> None:
     shipper = scene.shipper().start()
     log = scene.logs / "app.log"
     log.touch()
-    scene.wait_until_followed(shipper, log)
+    scene.until_followed(shipper, log)
     assert shipper.metric("read_bytes_total") == 0
     scene.expect(shipper, put(log, "one"))
 
@@ -178,7 +178,7 @@ def test_a_glob_without_a_file_is_said_until_it_has_one(scene: Scene) -> None:
     shipper = scene.shipper({"paths": f"{scene.logs}/*.log,{scene.folder}/later/*.log"}).start()
     written = put(scene.logs / "app.log", "one")
     arrives(scene, shipper, 1)
-    shipper.wait_until(lambda: shipper.logged("paths.unreached"), "the warning")
+    shipper.until(lambda: shipper.logged("paths.unreached"), "the warning")
     (said,) = shipper.logged("paths.unreached")
     assert f"{scene.folder}/later/*.log" in said["message"]
     assert f"{scene.logs}/*.log" not in said["message"]
@@ -186,7 +186,7 @@ def test_a_glob_without_a_file_is_said_until_it_has_one(scene: Scene) -> None:
     assert (status, f"{scene.folder}/later/*.log" in body) == (200, True)
     assert shipper.metric("unmatched_paths") == 1
     written += put(scene.folder / "later" / "app.log", "two")
-    shipper.wait_until(lambda: shipper.logged("paths.reached"), "the all-clear")
+    shipper.until(lambda: shipper.logged("paths.reached"), "the all-clear")
     assert shipper.metric("unmatched_paths") == 0
     assert "later" not in shipper.ask("/readyz")[1]
     scene.expect(shipper, written)
@@ -201,7 +201,7 @@ def test_a_folder_that_may_not_be_entered_is_said_with_the_remedy(scene: Scene) 
     folder.chmod(0)
     try:
         shipper = scene.shipper({"paths": f"{folder}/*.log"}, prefix).start()
-        shipper.wait_until(lambda: shipper.logged("paths.unreached"), "the warning")
+        shipper.until(lambda: shipper.logged("paths.unreached"), "the warning")
         text = shipper.logged("paths.unreached")[0]["message"]
         assert all(word in text for word in (f"cannot enter the folder {folder}:", f" {os.geteuid()}:", "runAsUser"))
         assert str(folder) in shipper.ask("/readyz")[1]

@@ -25,7 +25,7 @@ def stage_behind_relay(folder: Path, **given: object) -> Iterator[tuple[Stage, R
 
 
 def wait_for_arrivals(stage: Stage) -> None:
-    stage.shipper.wait_until(lambda: stage.arrived_count() > 0, "the first lines")
+    stage.shipper.until(lambda: stage.arrived_count() > 0, "the first lines")
 
 
 def assert_nothing_is_missing(stage: Stage, took_seconds: float, grace_seconds: float) -> None:
@@ -89,7 +89,7 @@ def test_a_hang_for_the_whole_grace_is_said_and_the_next_start_delivers_all_of_i
         with Paced(stage, LINES_PER_SECOND, PADDING):
             wait_for_arrivals(stage)
             stage.live_for(0.5)
-        stage.wait_until_delivered()
+        stage.until_delivered()
         delivered = stage.bytes_written
         relay.hang()
         stage.write(3000, PADDING)
@@ -103,7 +103,7 @@ def test_a_hang_for_the_whole_grace_is_said_and_the_next_start_delivers_all_of_i
         assert "stop.overrun" not in [each["action"] for each in stage.shipper.logs]
         relay.recover()
         stage.shipper.start()
-        stage.wait_until_delivered()
+        stage.until_delivered()
         stage.assert_all_arrived()
 
 
@@ -111,10 +111,10 @@ def test_ids_of_the_servers_making_are_never_sent_twice_beside_each_other(tmp_pa
     with stage_behind_relay(tmp_path, grace_seconds=8, id_mode="auto", compression="none") as (stage, relay):
         stage.shipper.start()
         stage.write(100)
-        stage.wait_until_delivered()
+        stage.until_delivered()
         relay.hang()
         stage.write(100)
-        stage.shipper.wait_until(lambda: stage.shipper.metric("in_flight_bytes") > 0, "it to read them")
+        stage.shipper.until(lambda: stage.shipper.metric("in_flight_bytes") > 0, "it to read them")
         stage.shipper.signal(signal.SIGTERM)
         stage.live_for(1.5)
         relay.recover()

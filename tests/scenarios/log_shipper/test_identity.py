@@ -9,7 +9,7 @@ import pytest
 from tests.support.logs import LogWriter
 from tests.support.scale import scaled
 from tests.support.scene import Scene
-from tests.support.shipper import ShipperProcess
+from tests.support.sidecars import ShipperProcess
 
 BANNER = "=== service checkout, version 4.2, starting ==="
 HEAD = [f"{number:4d} " + "the same in both files " * 4 for number in range(25)]  # over 2 KB
@@ -29,11 +29,11 @@ def test_two_files_with_equal_heads_are_two_files(scene: Scene) -> None:
     one, two = LogWriter(scene.logs / "one.log", "one"), LogWriter(scene.logs / "two.log", "two")
     for writer in (one, two):
         writer.write_lines(*HEAD)
-    scene.wait_for_documents(shipper, 2 * len(HEAD))
+    scene.until_documents(shipper, 2 * len(HEAD))
     for _ in range(3):
         one.write(10)
         two.write(10)
-        scene.wait_for_documents(shipper, len(one.written + two.written))
+        scene.until_documents(shipper, len(one.written + two.written))
     scene.expect(shipper, one.written + two.written)
 
 
@@ -55,9 +55,9 @@ def test_a_copy_inside_the_globs_is_a_file_of_its_own(scene: Scene) -> None:
     shipper = scene.shipper().start()
     original = LogWriter(scene.logs / "app.log")
     original.write(100)
-    scene.wait_for_documents(shipper, 100)
+    scene.until_documents(shipper, 100)
     shutil.copyfile(original.path, scene.logs / "copy.log")
-    scene.wait_for_documents(shipper, 200)
+    scene.until_documents(shipper, 200)
     copy = LogWriter(scene.logs / "copy.log", "copy")
     copy.write(20)
     original.write(20)
@@ -70,9 +70,9 @@ def test_a_hard_link_is_the_same_file(scene: Scene) -> None:
     writer = LogWriter(scene.logs / "app.log")
     writer.write(10)
     os.link(writer.path, scene.logs / "link.log")
-    scene.wait_for_documents(shipper, 10)
+    scene.until_documents(shipper, 10)
     writer.write(10)
-    scene.wait_for_documents(shipper, 20)
+    scene.until_documents(shipper, 20)
     writer.path.unlink()
     writer.write(10)
     scene.expect(shipper, writer.written)
@@ -90,10 +90,10 @@ def test_an_inode_reused_at_once_is_a_new_file(scene: Scene) -> None:
         inodes = {path.stat().st_ino for path in scene.logs.iterdir()}
         reused += len(inodes & seen)
         seen |= inodes
-        scene.wait_for_documents(shipper, len(written))
+        scene.until_documents(shipper, len(written))
         for path in scene.logs.iterdir():
             path.unlink()
-        shipper.wait_until(lambda: not shipper.status()["files"], "the deleted files to be let go")
+        shipper.until(lambda: not shipper.status()["files"], "the deleted files to be let go")
     if not reused:
         pytest.skip("needs a file system that reuses inode numbers at once (ext4, xfs): this one does not")
     scene.expect(shipper, written)
@@ -108,8 +108,8 @@ def test_an_inode_reused_while_the_shipper_is_down_is_a_new_file(scene: Scene) -
             path.unlink()
         written += fill(scene, count, f"round {number}")
         shipper.start()
-        scene.wait_for_documents(shipper, len(written))
-        shipper.wait_until_caught_up()
+        scene.until_documents(shipper, len(written))
+        shipper.until_caught_up()
         assert shipper.terminate() == 0
     scene.expect(shipper.start(), written)
 
@@ -134,8 +134,8 @@ def test_a_replaced_file_is_read_whole_after_a_restart(scene: Scene, signal: str
     first.write_lines(*HEAD)
     first.write(50)
     shipper.start()
-    scene.wait_for_documents(shipper, len(first.written))
-    scene.wait_until_checkpointed(shipper, log)
+    scene.until_documents(shipper, len(first.written))
+    scene.until_checkpointed(shipper, log)
     stop(shipper, signal)
     log.unlink()
     first.close()

@@ -31,7 +31,7 @@ def test_random_kills_lose_and_double_nothing(
                 if wiped:
                     shutil.rmtree(tmp_path / "state", ignore_errors=True)
             stage.shipper.start()
-        stage.wait_until_delivered(120)
+        stage.until_delivered(120)
         struck = stage.backend.struck
         assert struck["item_429"] > 0
         stage.assert_all_arrived()
@@ -44,14 +44,14 @@ def test_what_was_acknowledged_before_a_kill_is_not_sent_again(tmp_path: Path) -
     with Stage(tmp_path) as stage:
         stage.shipper.start()
         stage.write(2000)
-        stage.wait_until_delivered()
+        stage.until_delivered()
         saved = stage.folder / "state" / "checkpoint.json"
         wanted = f'"offset":{stage.bytes_written}'
-        stage.shipper.wait_until(lambda: wanted in saved.read_text(encoding="utf-8"), "the checkpoint to be written")
+        stage.shipper.until(lambda: wanted in saved.read_text(encoding="utf-8"), "the checkpoint to be written")
         stage.shipper.kill()
         stage.write(500)
         stage.shipper.start()
-        stage.wait_until_delivered()
+        stage.until_delivered()
         assert stage.backend.counters()["items"] == {"indexed": 2500}
         assert stage.shipper.metric("read_bytes_total") == 500 * len("line 0000000\n")
         stage.assert_all_arrived()
@@ -63,11 +63,11 @@ def test_a_kill_between_the_store_and_the_answer_doubles_nothing(tmp_path: Path)
         stage.backend.faults(cut_after_store_odds=1.0)
         stage.write(1000)
         stage.shipper.start()
-        stage.shipper.wait_until(lambda: stage.arrived_count() == 1000, "the server to store all of it")
+        stage.shipper.until(lambda: stage.arrived_count() == 1000, "the server to store all of it")
         assert stage.shipper.metric("acknowledged_bytes_total") == 0
         stage.shipper.kill()
         stage.backend.faults()
         stage.shipper.start()
-        stage.wait_until_delivered()
+        stage.until_delivered()
         assert stage.outcomes() == {"duplicate": 1000}
         stage.assert_all_arrived()

@@ -43,7 +43,7 @@ def test_no_kill_between_rotations_loses_or_doubles_a_line(
     settings = {"paths": f"{scene.logs}/app.log*" if copies == "inside" else f"{scene.logs}/app.log"}
     shipper = scene.shipper(settings).start()
     writer = LogWriter(scene.logs / "app.log")
-    scene.wait_until_followed(shipper, writer.path)  # a log that comes and goes unseen was never there
+    scene.until_followed(shipper, writer.path)  # a log that comes and goes unseen was never there
     since_kill = 0
     for _ in range(STEPS):
         writer.write(rng.randint(1, 300))
@@ -59,8 +59,8 @@ def test_no_kill_between_rotations_loses_or_doubles_a_line(
                     rotate(writer)
             shipper.start()
         elif rng.random() < 0.2:
-            shipper.wait_until_caught_up()  # else all of it would be over before the shipper has looked twice
-            scene.wait_for_documents(shipper, len(writer.written))
+            shipper.until_caught_up()  # else all of it would be over before the shipper has looked twice
+            scene.until_documents(shipper, len(writer.written))
             for number in range(generations(writer), KEPT, -1):
                 generation(writer.path, number).unlink()
     scene.server.faults()

@@ -46,20 +46,20 @@ class Pair:
         """Nothing arrives for a while, so that lines are in flight; then the crash, and the start after it."""
         stage = self.stage
         stage.write(500)
-        self.shipper.wait_until(lambda: self.scrape()["sidecar_log_shipper_in_flight_bytes"] > 0, "lines in flight")
+        self.shipper.until(lambda: self.scrape()["sidecar_log_shipper_in_flight_bytes"] > 0, "lines in flight")
         assert self.shipper.ask("/log-shipper/crash", "POST")[0] == 200
 
         def crashed() -> list[dict[str, Any]]:
             stage.write(1)  # in case that nothing is tried again at the moment
             return self.shipper.logged("task.crashed")
 
-        self.shipper.wait_until(crashed, "the crash")
+        self.shipper.until(crashed, "the crash")
 
-    def wait_until_restarted(self) -> None:
-        self.shipper.wait_until(lambda: self.scrape()[RESTARTS] == 1, "the restart")
-        self.shipper.wait_until(lambda: self.status()["files"], "its first scan")
+    def until_restarted(self) -> None:
+        self.shipper.until(lambda: self.scrape()[RESTARTS] == 1, "the restart")
+        self.shipper.until(lambda: self.status()["files"], "its first scan")
 
-    def wait_until_delivered(self) -> None:
+    def until_delivered(self) -> None:
         """By its own account, to the end of the log."""
 
         def delivered() -> bool:
@@ -67,7 +67,7 @@ class Pair:
             ends = [file["acknowledged_offset"] for file in status["files"]]
             return ends == [self.stage.bytes_written] and not status["in_flight_bytes"]
 
-        self.shipper.wait_until(delivered, "all of the log to be delivered")
+        self.shipper.until(delivered, "all of the log to be delivered")
 
 
 @pytest.fixture
@@ -79,13 +79,13 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
 def test_a_shipper_that_crashed_beside_others_goes_on_with_its_metrics_and_status(pair: Pair) -> None:
     stage = pair.stage
     stage.write(500)
-    pair.wait_until_delivered()
+    pair.until_delivered()
     stage.backend.faults(blocked=True)
     pair.crash()
     stage.backend.faults()
-    pair.wait_until_restarted()
+    pair.until_restarted()
     stage.write(500)
-    pair.wait_until_delivered()
+    pair.until_delivered()
     stage.assert_all_arrived()
     scrape = pair.scrape()
     assert scrape[f'sidecar_log_shipper_lag_bytes{{file="{stage.log}"}}'] == 0
@@ -103,9 +103,9 @@ def test_the_law_of_the_books_holds_over_a_crash(pair: Pair) -> None:
     stage.backend.faults(blocked=True)
     pair.crash()
     stage.backend.faults()
-    pair.wait_until_restarted()
+    pair.until_restarted()
     assert_law(pair.scrape())
-    pair.wait_until_delivered()
+    pair.until_delivered()
     assert_law(pair.scrape())
 
 
@@ -113,10 +113,10 @@ def test_a_hold_from_before_a_crash_is_not_shown_for_ever(pair: Pair) -> None:
     stage = pair.stage
     stage.backend.faults(request_status=403)
     stage.write(10)
-    pair.shipper.wait_until(lambda: pair.scrape()[HELD] == 1, "the hold to show")
+    pair.shipper.until(lambda: pair.scrape()[HELD] == 1, "the hold to show")
     pair.crash()
     stage.backend.faults()
-    pair.wait_until_restarted()
+    pair.until_restarted()
     stage.write(10)
-    pair.wait_until_delivered()
+    pair.until_delivered()
     assert pair.scrape()[HELD] == 0

@@ -24,7 +24,7 @@ def started_without(stage: Stage, which: str) -> None:
     stage.shipper.prefix = ("sh", "-c", f'exec {CLOSED[which]}; exec "$@"', "sh")
     stage.shipper.start(wait=False)
     stage.shipper._port = port
-    stage.shipper.wait_until(lambda: stage.shipper.ask("/startupz")[0] == 200, "its first scan")
+    stage.shipper.until(lambda: stage.shipper.ask("/startupz")[0] == 200, "its first scan")
 
 
 def assert_nowhere(stage: Stage, which: str) -> None:
@@ -40,7 +40,7 @@ def test_without_its_standard_descriptors_it_ships_as_usual(tmp_path: Path, whic
         written = stage.log.read_bytes()
         started_without(stage, which)
         assert_nowhere(stage, which)
-        stage.wait_until_delivered()
+        stage.until_delivered()
         assert stage.shipper.terminate() == 0
         stage.assert_all_arrived()
         assert stage.log.read_bytes() == written
@@ -60,7 +60,7 @@ def test_without_its_standard_descriptors_nothing_but_documents_gets_into_the_ou
         assert_nowhere(stage, which)
         for _ in range(3):
             stage.write(200)
-            stage.wait_until_delivered()
+            stage.until_delivered()
         assert stage.shipper.terminate() == 0
         assert_balanced(stage.lines, [json.loads(line)["message"] for line in out.read_bytes().splitlines()])
 
@@ -72,7 +72,7 @@ def test_documents_for_a_stdout_that_is_missing_go_nowhere(tmp_path: Path) -> No
         assert_nowhere(stage, "all")
         stage.write(500)
         written = stage.log.read_bytes()
-        stage.wait_until_delivered()
+        stage.until_delivered()
         assert stage.outcomes() == {"written": len(stage.lines)}
         assert stage.shipper.terminate() == 0
         assert stage.log.read_bytes() == written

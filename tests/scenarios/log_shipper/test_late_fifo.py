@@ -47,8 +47,8 @@ def test_a_named_pipe_as_output_file_gets_every_document_once(tmp_path: Path) ->
         stage.shipper.start()
         for _ in range(3):
             stage.write(1000)
-            stage.shipper.wait_until(lambda: reader.has(len(stage.lines)), "the documents")
-        stage.wait_until_delivered()
+            stage.shipper.until(lambda: reader.has(len(stage.lines)), "the documents")
+        stage.until_delivered()
         assert stage.outcomes() == {"written": len(stage.lines)}
         assert stage.shipper.metric("retried_records_total") == 0
         assert stage.shipper.terminate() == 0
@@ -67,9 +67,9 @@ def test_a_named_pipe_that_nobody_has_open_holds_the_lines_in_their_file(tmp_pat
             assert stage.shipper.metric("acknowledged_bytes_total") == 0, "nobody has read them, and nobody ever can"
             return "output_path" in stage.shipper.ask("/readyz")[1]
 
-        stage.shipper.wait_until(said, "the reason to show")
+        stage.shipper.until(said, "the reason to show")
         reader = Reader(tmp_path / "pipe")
-        stage.shipper.wait_until(lambda: reader.has(len(stage.lines)), "the documents")
+        stage.shipper.until(lambda: reader.has(len(stage.lines)), "the documents")
         assert stage.shipper.terminate() == 0
         reader.take()
         assert_balanced(stage.lines, reader.messages)
@@ -81,7 +81,7 @@ def test_a_named_pipe_that_nobody_reads_does_not_keep_the_process(tmp_path: Path
         reader = Reader(tmp_path / "pipe")
         stage.shipper.start()
         stage.write(5000)
-        stage.shipper.wait_until(lambda: stage.shipper.metric("in_flight_bytes") > 0, "it to be stuck")
+        stage.shipper.until(lambda: stage.shipper.metric("in_flight_bytes") > 0, "it to be stuck")
         assert stage.shipper.ask("/livez")[0] == 200
         assert stage.shipper.signal(signal.SIGTERM).wait() == 0
         assert not stage.shipper.logged("stop.overrun")

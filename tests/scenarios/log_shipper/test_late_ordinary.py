@@ -29,12 +29,12 @@ def test_what_an_app_writes_after_sigterm_is_delivered_also_within_a_short_grace
     with stage_of(tmp_path) as stage:
         stage.shipper.start()
         with Paced(stage, LINES_PER_SECOND):
-            stage.shipper.wait_until(lambda: stage.arrived_count() > 0, "the first lines")
+            stage.shipper.until(lambda: stage.arrived_count() > 0, "the first lines")
             began = time.monotonic()
             stage.shipper.signal(signal.SIGTERM)
-            stage.shipper.wait_until(lambda: stage.shipper.logged("stop.requested"), "the stop")
+            stage.shipper.until(lambda: stage.shipper.logged("stop.requested"), "the stop")
             before = len(stage.lines)
-            stage.shipper.wait_until(lambda: len(stage.lines) > before + LINES_PER_SECOND, "a second of more lines")
+            stage.shipper.until(lambda: len(stage.lines) > before + LINES_PER_SECOND, "a second of more lines")
             stage.append(LAST_WORDS)
             assert_ended_in_time(stage, began)
         arrived = stage.arrived()
@@ -42,7 +42,7 @@ def test_what_an_app_writes_after_sigterm_is_delivered_also_within_a_short_grace
         assert len(set(arrived)) == len(arrived)
         stage.shipper.settings["lifecycle"] = "native"
         stage.shipper.start()
-        stage.wait_until_delivered()
+        stage.until_delivered()
         stage.assert_all_arrived()
 
 
@@ -52,9 +52,9 @@ def test_the_half_line_that_an_app_died_in_is_delivered_within_a_short_grace(tmp
         stage.shipper.start()
         began = time.monotonic()
         stage.shipper.signal(signal.SIGTERM)
-        stage.shipper.wait_until(lambda: stage.shipper.logged("stop.requested"), "the stop")
+        stage.shipper.until(lambda: stage.shipper.logged("stop.requested"), "the stop")
         stage.write(100)
-        stage.shipper.wait_until(lambda: stage.arrived_count() == len(stage.lines), "the lines after SIGTERM")
+        stage.shipper.until(lambda: stage.arrived_count() == len(stage.lines), "the lines after SIGTERM")
         with stage.log.open("ab", buffering=0) as file:
             file.write(b"half a line")
         stage.lines.append("half a line")

@@ -29,9 +29,9 @@ def test_lines_arrive_through_the_other_node_and_the_failover_is_counted(tmp_pat
             stage.write(10)
             return stage.shipper.metric(timeouts) > 0
 
-        stage.shipper.wait_until(met, "the silent node's turn", ENOUGH_SECONDS)
+        stage.shipper.until(met, "the silent node's turn", ENOUGH_SECONDS)
         stage.write(1000)
-        stage.wait_until_delivered(ENOUGH_SECONDS)
+        stage.until_delivered(ENOUGH_SECONDS)
         stage.assert_all_arrived()
         assert stage.outcomes() == {"indexed": len(stage.lines)}
         assert not stage.shipper.logged("delivery.failed"), "the attempt did not fail: another node took it"

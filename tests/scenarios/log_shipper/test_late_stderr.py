@@ -40,7 +40,7 @@ def test_a_stuck_reader_of_stderr_stops_neither_shipping_nor_the_stop(tmp_path: 
         stage.shipper.start(wait=False)
         for number in range(3):
             stage.write(100)
-            stage.shipper.wait_until(lambda: stage.arrived_count() == len(stage.lines), f"the lines of file {number}")
+            stage.shipper.until(lambda: stage.arrived_count() == len(stage.lines), f"the lines of file {number}")
             reader.fill()
             stage.log.rename(stage.log.with_suffix(f".log.{number}"))  # a rotation is something to log
         assert stage.shipper.terminate() == 0

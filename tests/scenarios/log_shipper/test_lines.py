@@ -10,7 +10,7 @@ import pytest
 from tests.support.books import messages
 from tests.support.logs import LogWriter
 from tests.support.scene import Scene
-from tests.support.shipper import ShipperProcess
+from tests.support.sidecars import ShipperProcess
 
 MEMORY_LIMIT_BYTES = 100 << 20
 MIB = 1 << 20
@@ -20,7 +20,7 @@ def ship(scene: Scene, data: bytes, settings: dict[str, object] | None = None) -
     """The documents of one file with this content, by offset, from a shipper that read it and was stopped."""
     shipper = scene.shipper(settings)
     (scene.logs / "app.log").write_bytes(data)
-    shipper.start().wait_until_shipped(data.rfind(b"\n") + 1)
+    shipper.start().until_shipped(data.rfind(b"\n") + 1)
     shipper.metrics()
     assert shipper.terminate() == 0
     found = sorted(scene.hits(), key=lambda hit: int(hit["_source"]["log"]["offset"]))
@@ -40,7 +40,7 @@ def test_line_endings_and_byte_order_marks_are_no_part_of_a_line(scene: Scene) -
 def test_invalid_utf8_is_replaced_and_counted(scene: Scene) -> None:
     shipper = scene.shipper().start()
     (scene.logs / "app.log").write_bytes(b'good\nb\xe4d\n\xff\xfe\xfd\ncut \xe2\x82\nquoted "\x01\xc3\x28"\n')
-    scene.wait_for_documents(shipper, 5)
+    scene.until_documents(shipper, 5)
     assert shipper.metric("invalid_utf8_lines_total") == 4
     scene.expect(shipper, ["good", "b\ufffdd", "\ufffd\ufffd\ufffd", "cut \ufffd", 'quoted "\x01\ufffd("'])
 
@@ -69,8 +69,8 @@ def test_binary_garbage_is_read_to_its_end(scene: Scene, rng: random.Random) -> 
     shipper = scene.shipper().start()
     log = scene.logs / "app.log"
     log.write_bytes(rng.randbytes(2 * MIB) + b"\nthe good line\n")
-    shipper.wait_until_shipped(log.stat().st_size)
-    scene.wait_for_documents(shipper, 1)
+    shipper.until_shipped(log.stat().st_size)
+    scene.until_documents(shipper, 1)
     assert messages(scene.hits()).count("the good line") == 1
     assert shipper.terminate() == 0
 
@@ -86,8 +86,8 @@ def test_a_long_line_is_cut_at_the_limit_and_the_next_one_arrives(
         writer.write_bytes(b"x" * (100 << 10))
     writer.write_bytes(b"x" * (length_bytes % (100 << 10)))
     writer.write_bytes(b"\nafter\n")
-    shipper.wait_until_shipped(writer.path.stat().st_size)
-    scene.wait_for_documents(shipper, 3)
+    shipper.until_shipped(writer.path.stat().st_size)
+    scene.until_documents(shipper, 3)
     assert shipper.memory_bytes("VmHWM") < MEMORY_LIMIT_BYTES
     assert shipper.metric("cut_lines_total") == (length_bytes > kept_bytes)
     scene.expect(shipper, ["before", "x" * kept_bytes, "after"])
@@ -100,8 +100,8 @@ def test_an_endless_line_is_shipped_while_it_is_still_being_written(scene: Scene
     shipper = scene.shipper({"max_line_bytes": 64 << 10}).start()
     writer = LogWriter(scene.logs / "app.log")
     writer.write_bytes(b"y" * MIB)
-    scene.wait_for_documents(shipper, 1)
-    shipper.wait_until_shipped(MIB)
+    scene.until_documents(shipper, 1)
+    shipper.until_shipped(MIB)
     assert shipper.terminate() == 0
     writer.write_bytes(b"y" * MIB + b"\nafter\n")
     scene.expect(shipper.start(), ["y" * (64 << 10), "after"])
@@ -117,7 +117,7 @@ def test_a_cut_splits_no_character(scene: Scene) -> None:
 def test_zeros_before_a_line_are_skipped(scene: Scene) -> None:
     shipper = scene.shipper().start()
     (scene.logs / "app.log").write_bytes(b"one\n" + bytes(5 * MIB) + b"two\nthree\0half\n")
-    scene.wait_for_documents(shipper, 3)
+    scene.until_documents(shipper, 3)
     assert shipper.metric("skipped_nul_bytes_total") == 5 * MIB
     scene.expect(shipper, ["one", "two", "three\0half"])
 
@@ -134,7 +134,7 @@ def test_a_preallocated_file_is_read_as_it_fills(scene: Scene) -> None:
             written.append(f"line {number} in its place")
             file.write(written[-1].encode() + b"\n")
             if number % 5 == 4:
-                scene.wait_for_documents(shipper, len(written))
+                scene.until_documents(shipper, len(written))
         file.truncate()
     scene.expect(shipper, written)
 
@@ -150,11 +150,11 @@ def test_a_half_line_waits_for_its_end(scene: Scene) -> None:
     shipper = scene.shipper().start()
     writer = LogWriter(scene.logs / "app.log")
     writer.write_bytes(b"one\nha")
-    scene.wait_for_documents(shipper, 1)
+    scene.until_documents(shipper, 1)
     for part in (b"lf", b" a", b" li"):
         size_bytes = writer.path.stat().st_size + len(part)
         writer.write_bytes(part)
-        shipper.wait_until(lambda size=size_bytes: shipper.status()["files"][0]["size"] == size, "it to be seen")  # type: ignore[misc]
+        shipper.until(lambda size=size_bytes: shipper.status()["files"][0]["size"] == size, "it to be seen")  # type: ignore[misc]
         assert scene.count() == 1
     writer.write_bytes(b"ne\ntwo\n")
     scene.expect(shipper, ["one", "half a line", "two"])
@@ -163,7 +163,7 @@ def test_a_half_line_waits_for_its_end(scene: Scene) -> None:
 def test_an_unterminated_last_line_is_shipped_at_exit_and_not_again(scene: Scene) -> None:
     shipper, documents = ship(scene, b"one\nlast")
     assert lines_of(documents) == ["one", "last"]
-    shipper.start().wait_until_caught_up()
+    shipper.start().until_caught_up()
     assert shipper.terminate() == 0
     scene.assert_balanced(["one", "last"])
 
@@ -217,7 +217,7 @@ def test_a_cri_record_is_not_torn_by_the_pace_of_its_writer(scene: Scene) -> Non
     writer = LogWriter(scene.logs / "app.log")
     for number in range(3):
         writer.write_bytes(b"2026-01-02T03:04:05.000000001Z stdout P part %d, \n" % number)
-        scene.wait_until_followed(shipper, writer.path)
+        scene.until_followed(shipper, writer.path)
         shipper.kill()
         shipper.start()
     writer.write_bytes(b"2026-01-02T03:04:05.000000009Z stdout F end\n")

@@ -3,13 +3,13 @@
 import os
 import random
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import GiveUp
 from tests.support.logs import LogWriter
+from tests.support.processes import can_run
 from tests.support.scale import scaled
 from tests.support.scene import Scene
 
@@ -35,9 +35,9 @@ def test_two_thousand_files_are_all_shipped(scene: Scene) -> None:
     count = scaled(2000, 2000)
     written = write_all(scene.logs, count, 0, 3)
     shipper.start()
-    scene.wait_for_documents(shipper, len(written))
+    scene.until_documents(shipper, len(written))
     written += write_all(scene.logs, count, 3, 3)
-    scene.wait_for_documents(shipper, len(written))
+    scene.until_documents(shipper, len(written))
     assert shipper.memory_bytes("VmHWM") < MEMORY_LIMIT_BYTES
     scene.expect(shipper, written)
 
@@ -51,13 +51,13 @@ def test_a_descriptor_limit_of_64_abandons_nothing(scene: Scene, rng: random.Ran
     written = write_all(scene.logs, count, 0, 5)
     shipper.start()
     for first in (5, 10):
-        scene.wait_for_documents(shipper, len(written))
+        scene.until_documents(shipper, len(written))
         assert len(os.listdir(f"/proc/{shipper.pid}/fd")) <= 64
         for number in rng.sample(range(count), 20):
             (scene.logs / f"{number}.log").rename(scene.logs / f"{number}-{first}.log")
         written += write_all(scene.logs, count, first, 5)
-    scene.wait_for_documents(shipper, len(written))
-    shipper.wait_until(lambda: not shipper.logged("checkpoint.failed"), "the checkpoint")
+    scene.until_documents(shipper, len(written))
+    shipper.until(lambda: not shipper.logged("checkpoint.failed"), "the checkpoint")
     scene.expect(shipper, written)
 
 
@@ -70,7 +70,7 @@ def test_a_descriptor_limit_of_64_survives_an_outage(scene: Scene) -> None:
     scene.server.faults(blocked=True)
     written = write_all(scene.logs, count, 0, 20)
     shipper.start()
-    shipper.wait_until(lambda: shipper.logged("file.descriptors"), "the limit to be reached")
+    shipper.until(lambda: shipper.logged("file.descriptors"), "the limit to be reached")
     assert shipper.ask("/livez")[0] == 200  # the admin endpoint has kept descriptors for itself
     scene.server.faults()
     scene.expect(shipper, written)
@@ -79,14 +79,14 @@ def test_a_descriptor_limit_of_64_survives_an_outage(scene: Scene) -> None:
 def test_without_inotify_files_are_found_by_looking(scene: Scene, without_server: GiveUp) -> None:
     """All instances of the user are taken (the limit is 128): the shipper polls, says so, and ships."""
     shipper = scene.shipper({"paths": f"{scene.logs}/**/*.log"}, no_inotify(without_server)).start()
-    shipper.wait_until(lambda: shipper.metric("watch_polling") == 1, "the polling to be said")
+    shipper.until(lambda: shipper.metric("watch_polling") == 1, "the polling to be said")
     writer = LogWriter(scene.logs / "app.log")
     writer.write(10)
-    scene.wait_for_documents(shipper, 10)
+    scene.until_documents(shipper, 10)
     (scene.logs / "new").mkdir()
     other = LogWriter(scene.logs / "new" / "other.log", "other")
     other.write(10)
-    scene.wait_for_documents(shipper, 20)
+    scene.until_documents(shipper, 20)
     writer.write(10)
     writer.path.rename(scene.logs / "app.log.1")
     writer.write(10)
@@ -100,6 +100,6 @@ def no_inotify(without_server: GiveUp) -> tuple[str, ...]:
     that are left would do it too, and leave none to the tests beside.
     """
     prefix = (*NO_INOTIFY, _FORBID, "sh")
-    if not shutil.which(prefix[0]) or subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode:
+    if not can_run(*prefix, "true"):
         without_server("user namespace", "unshare --user is not allowed here")
     return prefix

@@ -25,16 +25,16 @@ def test_an_outage_is_caught_up_without_loss_and_in_little_memory(
     with Stage(tmp_path) as stage:
         stage.shipper.start()
         with Paced(stage, LINES_PER_SECOND, PADDING):
-            stage.shipper.wait_until(lambda: stage.arrived_count() > 2 * LINES_PER_SECOND, "steady work")
+            stage.shipper.until(lambda: stage.arrived_count() > 2 * LINES_PER_SECOND, "steady work")
             usual_bytes = stage.shipper.memory_bytes("VmHWM")
             stage.backend.faults(down_seconds=OUTAGE_SECONDS)
             began = time.monotonic()
-            stage.shipper.wait_until(lambda: stage.shipper.logged("delivery.failed"), "the outage to be noticed")
+            stage.shipper.until(lambda: stage.shipper.logged("delivery.failed"), "the outage to be noticed")
             assert stage.shipper.status()["conditions"], "the outage must show"
-            stage.shipper.wait_until(lambda: stage.shipper.logged("delivery.recovered"), "the end of the outage", 180)
+            stage.shipper.until(lambda: stage.shipper.logged("delivery.recovered"), "the end of the outage", 180)
             behind = len(stage.lines) - stage.arrived_count()
             back = time.monotonic()
-        stage.wait_until_delivered(180)
+        stage.until_delivered(180)
         catch_up_seconds = time.monotonic() - back
         growth_bytes = stage.shipper.memory_bytes("VmHWM") - usual_bytes
         stage.assert_all_arrived()
@@ -54,7 +54,7 @@ def test_with_one_of_two_nodes_dead_everything_arrives(tmp_path: Path, dead_firs
         stage.shipper.settings["elasticsearch_url"] = ",".join(nodes)
         stage.shipper.start()
         stage.write(5000)
-        stage.wait_until_delivered()
+        stage.until_delivered()
         stage.assert_all_arrived()
         assert stage.shipper.metric('retried_records_total{reason="connection"}') > 0
 
@@ -64,14 +64,14 @@ def test_a_node_that_dies_is_replaced_by_the_other_and_taken_again_when_it_is_ba
         stage.shipper.settings["elasticsearch_url"] = f"{stage.backend.url},{other.url}"
         stage.shipper.start()
         stage.write(5000)
-        stage.wait_until_delivered()
+        stage.until_delivered()
         assert stage.backend.counters()["received_bytes"] > 0
         assert other.counters()["received_bytes"] > 0
         first = stage.arrived() + messages(arrived(other.url))
         assert_balanced(stage.lines, first)
         other.kill()
         stage.write(5000)
-        stage.wait_until_delivered()
+        stage.until_delivered()
         assert set(stage.lines[5000:]) <= set(stage.arrived()), "the living node must take all of it"
         other.start()
 
@@ -79,8 +79,8 @@ def test_a_node_that_dies_is_replaced_by_the_other_and_taken_again_when_it_is_ba
             stage.write(200)
             return bool(other.counters()["items"])
 
-        stage.shipper.wait_until(used_again, "the node that is back to be used again")
-        stage.wait_until_delivered()
+        stage.shipper.until(used_again, "the node that is back to be used again")
+        stage.until_delivered()
 
 
 def test_a_node_that_accepts_and_never_answers_is_left_for_the_other(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_a_node_that_accepts_and_never_answers_is_left_for_the_other(tmp_path: P
         stage.shipper.settings["elasticsearch_url"] = f"{silent.url},{stage.backend.url}"
         stage.shipper.start()
         stage.write(5000)
-        stage.wait_until_delivered()
+        stage.until_delivered()
         stage.assert_all_arrived()
 
 
@@ -99,7 +99,7 @@ def test_an_only_node_that_never_answers_delays_and_loses_nothing(tmp_path: Path
         stage.shipper.start()
         stage.write(2000)
         reason = 'retried_records_total{reason="timeout"}'
-        stage.shipper.wait_until(lambda: stage.shipper.metric(reason) > 0, "a timeout")
+        stage.shipper.until(lambda: stage.shipper.metric(reason) > 0, "a timeout")
         stage.backend.resume()
-        stage.wait_until_delivered()
+        stage.until_delivered()
         stage.assert_all_arrived()

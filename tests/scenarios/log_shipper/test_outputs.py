@@ -22,7 +22,7 @@ class Pipe:
 
     def __init__(self, stage: Stage) -> None:
         self.reading, self.writing = os.pipe()
-        stage.shipper.stdout = self.writing
+        stage.shipper.stdout_to = self.writing
         self.data = b""
 
     def started(self) -> None:
@@ -49,7 +49,7 @@ def test_without_an_address_documents_go_to_stdout(tmp_path: Path) -> None:
         stage.shipper.start()
         pipe.started()
         stage.write(100)
-        stage.wait_until_delivered()
+        stage.until_delivered()
         assert stage.outcomes() == {"written": 100}
         assert stage.shipper.status()["output"] == "stdout"
         assert stage.shipper.terminate() == 0
@@ -67,7 +67,7 @@ def test_a_slow_reader_of_stdout_slows_reading_and_loses_nothing(tmp_path: Path)
         stage.shipper.start()
         pipe.started()
         stage.write(20_000)
-        stage.shipper.wait_until(lambda: stage.shipper.metric("in_flight_bytes") >= 64 << 10, "it to be full")
+        stage.shipper.until(lambda: stage.shipper.metric("in_flight_bytes") >= 64 << 10, "it to be full")
         for _ in range(50):
             pipe.read(1000)
         assert stage.shipper.metric("read_bytes_total") < stage.bytes_written, "it must not read ahead of its reader"
@@ -86,14 +86,14 @@ def test_a_reader_of_stdout_that_is_gone_holds_the_lines_in_their_file(tmp_path:
         pipe.started()
         pipe.close()
         stage.write(100)
-        stage.shipper.wait_until(lambda: "stdout" in stage.shipper.ask("/readyz")[1], "the reason to show")
+        stage.shipper.until(lambda: "stdout" in stage.shipper.ask("/readyz")[1], "the reason to show")
         assert stage.shipper.metric('retried_records_total{reason="output"}') >= 100
         assert stage.shipper.terminate() == 0
         assert stage.shipper.logged("stop.undelivered")[0]["undelivered_bytes"] == stage.bytes_written
         again = Pipe(stage)
         stage.shipper.start()
         again.started()
-        stage.wait_until_delivered()
+        stage.until_delivered()
         assert stage.shipper.terminate() == 0
         again.read_to_the_end()
         assert_balanced(stage.lines, messages(again.data))
@@ -107,7 +107,7 @@ def test_a_reader_of_stdout_that_does_not_read_does_not_keep_the_process(tmp_pat
         stage.shipper.start()
         pipe.started()
         stage.write(20_000)
-        stage.shipper.wait_until(lambda: stage.shipper.metric("in_flight_bytes") > 0, "it to be stuck")
+        stage.shipper.until(lambda: stage.shipper.metric("in_flight_bytes") > 0, "it to be stuck")
         assert stage.shipper.terminate() == 0
         assert "stop.overrun" not in [line["action"] for line in stage.shipper.logs]
         assert stage.shipper.logged("stop.undelivered")
@@ -127,11 +127,11 @@ def test_a_reader_of_stdout_that_does_not_read_does_not_keep_the_process(tmp_pat
 def test_a_full_device_as_stdout_is_said_and_loses_nothing(tmp_path: Path) -> None:
     with Stage(tmp_path, **STDOUT, grace_seconds=4) as stage:
         full = os.open("/dev/full", os.O_WRONLY)
-        stage.shipper.stdout = full
+        stage.shipper.stdout_to = full
         stage.shipper.start()
         os.close(full)
         stage.write(10)
-        stage.shipper.wait_until(lambda: "No space left" in stage.shipper.ask("/readyz")[1], "the reason to show")
+        stage.shipper.until(lambda: "No space left" in stage.shipper.ask("/readyz")[1], "the reason to show")
         assert stage.shipper.metric("acknowledged_bytes_total") == 0
         assert stage.shipper.terminate() == 0
 
@@ -153,10 +153,10 @@ def test_the_file_output_repairs_half_a_line_and_goes_on_after_a_kill(tmp_path: 
         out.write_bytes(b'{"message":"half a docum')
         stage.shipper.start()
         stage.write(5000)
-        stage.shipper.wait_until(lambda: out.stat().st_size > 100_000, "some output")
+        stage.shipper.until(lambda: out.stat().st_size > 100_000, "some output")
         stage.shipper.kill()
         stage.shipper.start()
-        stage.wait_until_delivered()
+        stage.until_delivered()
         first, _, rest = out.read_bytes().partition(b"\n")
         assert first == b'{"message":"half a docum'
         whole = [line for line in rest.splitlines() if line.endswith(b"}")]
@@ -172,8 +172,8 @@ def test_an_output_file_that_cannot_be_written_holds_the_lines_until_it_can(tmp_
     with Stage(tmp_path, output="file", output_path=out, elasticsearch_url="") as stage:
         stage.shipper.start()
         stage.write(100)
-        stage.shipper.wait_until(lambda: "output_path" in stage.shipper.ask("/readyz")[1], "the reason to show")
+        stage.shipper.until(lambda: "output_path" in stage.shipper.ask("/readyz")[1], "the reason to show")
         out.parent.unlink()
-        stage.wait_until_delivered()
+        stage.until_delivered()
         assert_balanced(stage.lines, messages(out.read_bytes()))
         assert "output_path" not in stage.shipper.ask("/readyz")[1]

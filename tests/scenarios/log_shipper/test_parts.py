@@ -2,7 +2,7 @@
 
 from tests.support.logs import LogWriter
 from tests.support.scene import Scene
-from tests.support.sidecar_process import wait_until
+from tests.support.waiting import until
 
 AT = "2026-11-22T13:45:00.123456789Z"
 
@@ -19,7 +19,7 @@ def test_lines_of_stderr_arrive_while_a_record_of_stdout_is_open(scene: Scene) -
     shipper = scene.shipper({"parse": "cri", "batch_seconds": 0.1}).start()
     writer = LogWriter(scene.logs / "app.log")
     writer.write_lines(cri("part", "P"), *[cri(f"line {number}", "F", "stderr") for number in range(900)])
-    wait_until(lambda: scene.count() == 900, "the lines of stderr", 4)
+    until(lambda: scene.count() == 900, "the lines of stderr", 4)
     shipper.kill()
     writer.write_lines(cri(" and end"))
     scene.expect(shipper.start(), ["part and end", *[f"line {number}" for number in range(900)]])
@@ -29,7 +29,7 @@ def test_a_record_without_an_end_leaves_in_time_and_a_kill_doubles_nothing(scene
     shipper = scene.shipper({"parse": "cri"}).start()
     writer = LogWriter(scene.logs / "app.log")
     writer.write_lines(cri("begun", "P"), cri("other", "F", "stderr"))
-    wait_until(lambda: scene.count() == 2, "the record without an end", 15)
+    until(lambda: scene.count() == 2, "the record without an end", 15)
     shipper.kill()
     writer.write_lines(cri("rest"))
     shipper.start()
@@ -40,7 +40,7 @@ def test_a_record_without_an_end_leaves_in_time_and_a_kill_doubles_nothing(scene
 def test_at_the_stop_a_record_leaves_as_it_is(scene: Scene) -> None:
     shipper = scene.shipper({"parse": "cri"}).start()
     LogWriter(scene.logs / "app.log").write_lines(cri("whole"), cri("begun", "P"))
-    scene.wait_for_documents(shipper, 1)
+    scene.until_documents(shipper, 1)
     assert shipper.terminate() == 0
     scene.assert_balanced(["whole", "begun"])
     assert not shipper.logged("stop.undelivered")
@@ -61,7 +61,7 @@ def test_a_long_record_is_joined_across_rotations_and_kills(scene: Scene) -> Non
             shipper.start(wait=False)
         writer.write_lines(cri("x" * 20_000, "P"), cri(" and ends"))
         expected += [f"{number} begins {'x' * 20_000} and ends", f"err {number}"]
-        scene.wait_for_documents(shipper, len(expected))
+        scene.until_documents(shipper, len(expected))
     scene.expect(shipper, expected)
 
 

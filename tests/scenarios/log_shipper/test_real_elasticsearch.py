@@ -63,11 +63,11 @@ def test_kills_and_a_lost_state_double_nothing_in_a_real_data_stream(
         stage.write(LINES, " of an app")
         for _ in range(3):
             stage.shipper.start()
-            stage.shipper.wait_until(lambda: stage.shipper.metric("records_total") > LINES // 10, "some progress")
+            stage.shipper.until(lambda: stage.shipper.metric("records_total") > LINES // 10, "some progress")
             stage.shipper.kill()
         (tmp_path / "state" / "checkpoint.json").unlink(missing_ok=True)
         stage.shipper.start()
-        stage.wait_until_delivered(180)
+        stage.until_delivered(180)
         assert stage.outcomes()["duplicate"] > LINES // 10, "the real server's 409 for what it had already"
         assert sum(stage.outcomes().values()) == LINES
         assert_balanced(stage.lines, witnessed(url, stream))
@@ -94,7 +94,7 @@ def test_lines_of_every_shape_arrive_in_a_real_data_stream(
     with Stage(tmp_path, elasticsearch_url=url, data_stream=stream, parse="json") as stage:
         stage.append(ODD_LINES)
         stage.shipper.start()
-        stage.wait_until_delivered(60)
+        stage.until_delivered(60)
         assert stage.outcomes() == {"indexed": len(ODD_LINES)}, stage.letters()
     with Elasticsearch(url, request_timeout=60) as client:
         client.indices.refresh(index=stream)
@@ -113,7 +113,7 @@ def test_a_real_mapping_conflict_goes_to_the_dead_letters(tmp_path: Path, elasti
         good = [f'{{"message": "request {number}", "took": {number}}}' for number in range(50)]
         bad = ['{"message": "spoilt", "took": "long ago"}', '{"message": "spoilt too", "took": {"of": 3}}']
         stage.append([*good[:20], bad[0], *good[20:], bad[1]])
-        stage.wait_until_delivered()
+        stage.until_delivered()
         assert stage.outcomes() == {"indexed": 50, "rejected": 2}
         assert sorted(witnessed(url, index)) == sorted(f"request {number}" for number in range(50))
         assert {letter["error"]["status"] for letter in stage.letters()} == {400}
@@ -215,13 +215,13 @@ def test_real_trouble_of_the_target_holds_everything_with_the_servers_own_reason
         with Stage(tmp_path, elasticsearch_url=narrow.url, index=name) as stage:
             stage.write(100)
             stage.shipper.start()
-            stage.shipper.wait_until(lambda: stage.shipper.metric("delivery_held") == 1, "it to hold")
+            stage.shipper.until(lambda: stage.shipper.metric("delivery_held") == 1, "it to hold")
             assert stage.shipper.metric(f'delivery_trouble{{reason="{reason}"}}') == 1
             (line,) = stage.shipper.logged("delivery.held")
             assert f"{narrow.url}/{name}/_bulk answered HTTP {said}" in line["message"]
             assert said in stage.shipper.ask("/readyz")[1]
             mend(target)
-            stage.wait_until_delivered()
+            stage.until_delivered()
             assert stage.letters() == []
             assert_balanced(stage.lines, witnessed(narrow.url, name))
 
@@ -237,7 +237,7 @@ def test_a_real_413_is_split_and_a_record_that_is_too_large_alone_is_a_dead_lett
         stage.append([large])
         stage.write(100)
         stage.shipper.start()
-        stage.wait_until_delivered(90)
+        stage.until_delivered(90)
         assert stage.outcomes() == {"indexed": 9100, "rejected": 1}
         (letter,) = stage.letters()
         assert letter["error"]["status"] == 413
@@ -254,7 +254,7 @@ def test_requests_larger_than_the_server_takes_in_at_once_get_through_in_parts(
     with Stage(tmp_path, elasticsearch_url=server.url, **settings) as stage:
         stage.write(3000, " that fills the memory which the server has for requests")
         stage.shipper.start()
-        stage.wait_until_delivered(90)
+        stage.until_delivered(90)
         assert stage.shipper.metric('retried_records_total{reason="status_429"}') > 0
         assert_balanced(stage.lines, witnessed(server.url, stream))
         assert stage.outcomes() == {"indexed": 3000}
@@ -269,18 +269,18 @@ def test_a_real_server_that_freezes_dies_and_comes_back_gets_everything_once(
     with Stage(tmp_path, elasticsearch_url=narrow.url, **settings) as stage:
         stage.shipper.start()
         stage.write(2000)
-        stage.wait_until_delivered()
+        stage.until_delivered()
         narrow.pause()
         stage.write(2000)
         timeouts = 'retried_records_total{reason="timeout"}'
-        stage.shipper.wait_until(lambda: stage.shipper.metric(timeouts) > 0, "the silence to be noticed")
+        stage.shipper.until(lambda: stage.shipper.metric(timeouts) > 0, "the silence to be noticed")
         narrow.resume()
-        stage.wait_until_delivered()
+        stage.until_delivered()
         stage.write(2000)
         narrow.kill()
         stage.write(2000)
         broken = 'retried_records_total{reason="connection"}'
-        stage.shipper.wait_until(lambda: stage.shipper.metric(broken) > 0, "the death to be noticed")
+        stage.shipper.until(lambda: stage.shipper.metric(broken) > 0, "the death to be noticed")
         narrow.restart()
-        stage.wait_until_delivered(180)
+        stage.until_delivered(180)
         assert_balanced(stage.lines, witnessed(narrow.url, stream))

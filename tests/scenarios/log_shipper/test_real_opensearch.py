@@ -65,11 +65,11 @@ def test_kills_double_nothing_in_a_data_stream(tmp_path: Path, opensearch: str, 
         stage.write(5000, " of an app")
         for _ in range(2):
             stage.shipper.start()
-            stage.shipper.wait_until(lambda: stage.shipper.metric("records_total") > 500, "some progress")
+            stage.shipper.until(lambda: stage.shipper.metric("records_total") > 500, "some progress")
             stage.shipper.kill()
         (tmp_path / "state" / "checkpoint.json").unlink(missing_ok=True)
         stage.shipper.start()
-        stage.wait_until_delivered(120)
+        stage.until_delivered(120)
         assert stage.outcomes()["duplicate"] > 0
         assert_balanced(stage.lines, [document["message"] for document in documents(opensearch, stream)])
 
@@ -87,7 +87,7 @@ def test_lines_of_every_shape_arrive_but_for_those_that_it_has_no_mapping_for(
     with Stage(tmp_path, elasticsearch_url=opensearch, data_stream=stream, parse="json") as stage:
         stage.append([*shapes, *odd])
         stage.shipper.start()
-        stage.wait_until_delivered(60)
+        stage.until_delivered(60)
         assert stage.outcomes() == {"indexed": len(shapes) + len(odd)}, stage.letters()
     assert count(opensearch, stream) == len(shapes) + len(odd), "what is stored is to be found"
     everything = json.dumps(documents(opensearch, stream))

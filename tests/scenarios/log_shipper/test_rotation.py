@@ -14,7 +14,7 @@ import pytest
 from tests.support.logs import LogWriter, generation, rotate_dated, rotate_numbered, swap_symlink
 from tests.support.scale import scaled
 from tests.support.scene import Scene
-from tests.support.shipper import PREFIX, ShipperProcess
+from tests.support.sidecars import PREFIX, ShipperProcess
 
 GENERATIONS = 20
 LINES = scaled(500, 12_500)  # per generation: four kinds of rotation times 20 generations make 1,000,000 lines
@@ -42,7 +42,7 @@ class App:
                 burst = min(left, self.rng.randint(1, max(1, LINES // 3)))
                 writer.write(burst)
                 left -= burst
-            self.scene.wait_until_followed(self.shipper, writer.path)
+            self.scene.until_followed(self.shipper, writer.path)
             rotate(number)
 
 
@@ -106,12 +106,12 @@ def test_deleted_generations_with_a_backlog_arrive_whole(scene: Scene, rng: rand
         app.log.unlink()
         writer.reopen()
         if number == AWAY.stop - 1:
-            shipper.wait_until(lambda: shipper.metric("pinned_deleted_files") >= len(AWAY), "the files to be pinned")
+            shipper.until(lambda: shipper.metric("pinned_deleted_files") >= len(AWAY), "the files to be pinned")
             pinned.append(shipper.metric("pinned_deleted_bytes"))
 
     app.run(writer, rotate)
     assert pinned[0] >= len(AWAY) * LINES * 40
-    shipper.wait_until(lambda: shipper.metric("pinned_deleted_files") == 0, "the deleted files to be let go")
+    shipper.until(lambda: shipper.metric("pinned_deleted_files") == 0, "the deleted files to be let go")
     scene.expect(shipper, writer.written, PATIENCE_SECONDS)
 
 
@@ -121,11 +121,11 @@ def test_a_deleted_file_is_kept_as_long_as_the_backend_is_away(scene: Scene) -> 
     scene.server.faults(blocked=True)
     writer = LogWriter(scene.logs / "app.log")
     writer.write(2000)
-    scene.wait_until_followed(shipper, writer.path)
+    scene.until_followed(shipper, writer.path)
     writer.path.unlink()
     writer.write(10)  # a writer may go on after the deletion
     writer.close()
-    shipper.wait_until(lambda: shipper.status()["uptime_seconds"] > 7, "the time after which resting files are let go")
+    shipper.until(lambda: shipper.status()["uptime_seconds"] > 7, "the time after which resting files are let go")
     assert shipper.metric("pinned_deleted_files") == 1
     scene.server.faults()
     scene.expect(shipper, writer.written)
@@ -139,7 +139,7 @@ def test_twenty_generations_within_a_second_arrive_whole(scene: Scene, head: int
     writer = LogWriter(log)
     writer.write(5)
     shipper.start()
-    scene.wait_until_followed(shipper, log)
+    scene.until_followed(shipper, log)
     for _ in range(GENERATIONS):
         writer.write(50)
         rotate_numbered(log)
@@ -154,7 +154,7 @@ def test_several_rotations_while_the_shipper_is_down_lose_nothing(scene: Scene) 
     log = scene.logs / "app.log"
     writer = LogWriter(log)
     writer.write(100)
-    shipper.start().wait_until_shipped(log.stat().st_size)
+    shipper.start().until_shipped(log.stat().st_size)
     assert shipper.terminate() == 0
     for _ in range(3):
         writer.write(200)
@@ -171,7 +171,7 @@ def test_a_rename_while_the_shipper_is_down_is_followed(scene: Scene, inside: bo
     writer = LogWriter(log)
     writer.write(300)
     shipper.start()
-    scene.wait_until_checkpointed(shipper, log)
+    scene.until_checkpointed(shipper, log)
     shipper.kill()
     writer.write(300)
     log.rename(scene.logs / ("app-1.log" if inside else "app.log.1"))
@@ -186,14 +186,14 @@ def test_a_writer_with_a_stale_descriptor_is_read_after_the_rename(scene: Scene)
     log = scene.logs / "app.log"
     stale = LogWriter(log, "stale")
     stale.write(10)
-    scene.wait_until_followed(shipper, log)
+    scene.until_followed(shipper, log)
     rotate_numbered(log)
     fresh = LogWriter(log, "fresh")
     for _ in range(5):
         before = scene.count()
         stale.write(10)
         fresh.write(10)
-        scene.wait_for_documents(shipper, before + 20)
+        scene.until_documents(shipper, before + 20)
     scene.expect(shipper, stale.written + fresh.written)
 
 
@@ -204,7 +204,7 @@ def test_the_last_half_line_of_a_rotated_file_is_shipped(scene: Scene) -> None:
     writer = LogWriter(log)
     writer.write(10)
     writer.write_bytes(b"half a li")
-    scene.wait_until_followed(shipper, log)
+    scene.until_followed(shipper, log)
     log.unlink()
     writer.reopen()
     writer.write(10)
@@ -217,18 +217,18 @@ def test_a_rotated_file_is_in_status_until_it_is_gone(scene: Scene) -> None:
     log = scene.logs / "app.log"
     writer = LogWriter(log)
     writer.write(10)
-    scene.wait_until_followed(shipper, log)
+    scene.until_followed(shipper, log)
     os.rename(log, generation(log, 1))
     writer.write(10)
 
     def place() -> list[tuple[str, str, bool]]:
         return [(file["path"], file["place"], file["listed"]) for file in shipper.status()["files"]]
 
-    shipper.wait_until(lambda: place() == [(str(log), f"{log}.1", False)], "the new name to be noticed")
-    shipper.wait_until_shipped(Path(f"{log}.1").stat().st_size)
+    shipper.until(lambda: place() == [(str(log), f"{log}.1", False)], "the new name to be noticed")
+    shipper.until_shipped(Path(f"{log}.1").stat().st_size)
     writer.close()
     generation(log, 1).unlink()
-    shipper.wait_until(lambda: not place(), "the file to be let go")
+    shipper.until(lambda: not place(), "the file to be let go")
     assert shipper.metrics()[PREFIX + "open_files"] == 0
     scene.expect(shipper, writer.written)
     assert {hit["_source"]["log"]["file"]["path"] for hit in scene.hits()} == {str(log)}

@@ -38,7 +38,7 @@ def test_every_promised_metric_is_there_from_the_start(tmp_path: Path) -> None:
     with Stage(tmp_path) as stage:
         stage.write(1)
         stage.shipper.start()
-        stage.wait_until_delivered()
+        stage.until_delivered()
         names = {name.partition("{")[0].removeprefix("sidecar_log_shipper_") for name in stage.shipper.metrics()}
         assert set(PROMISED) <= names, f"missing: {set(PROMISED) - names}"
         assert {"status_429", "status_5xx", "status_408", "forbidden", "unknown", "timeout"} <= labels(
@@ -65,8 +65,8 @@ def test_the_books_keep_their_law_at_every_scrape_under_load(tmp_path: Path, see
             return len(in_flight) > 10
 
         with Paced(stage, 5000):
-            stage.shipper.wait_until(seen_at_work, "scrapes with ten different numbers in flight")
-        stage.wait_until_delivered()
+            stage.shipper.until(seen_at_work, "scrapes with ten different numbers in flight")
+        stage.until_delivered()
         refused = [line for line in stage.lines if line.startswith("line 00007")]
         assert stage.shipper.metric("dead_letter_bytes_total") == sum(len(line) + 1 for line in refused)
         assert stage.shipper.metric("acknowledged_bytes_total") == stage.bytes_written - sum(
@@ -79,11 +79,11 @@ def test_the_status_shows_each_file_with_its_offsets(tmp_path: Path) -> None:
     with Stage(tmp_path) as stage:
         stage.shipper.start()
         stage.write(100)
-        stage.wait_until_delivered()
+        stage.until_delivered()
         done = stage.bytes_written
         stage.backend.faults(blocked=True)
         stage.write(50)
-        stage.shipper.wait_until(lambda: file_of(stage)["read_offset"] == stage.bytes_written, "the rest to be read")
+        stage.shipper.until(lambda: file_of(stage)["read_offset"] == stage.bytes_written, "the rest to be read")
         shown = file_of(stage)
         assert shown["path"] == str(stage.log)
         assert shown["inode"] == stage.log.stat().st_ino
@@ -99,16 +99,16 @@ def test_the_lag_of_a_file_grows_with_what_is_not_delivered_and_falls_to_zero(tm
     with Stage(tmp_path) as stage:
         stage.write(10)
         stage.shipper.start()
-        stage.wait_until_delivered()
+        stage.until_delivered()
         lag = {unit: f'lag_{unit}{{file="{stage.log}"}}' for unit in ("bytes", "seconds")}
         assert stage.shipper.metric(lag["bytes"]) == 0
         assert stage.shipper.metric(lag["seconds"]) == 0
         stage.backend.faults(blocked=True)
         stage.write(1000)
-        stage.shipper.wait_until(lambda: stage.shipper.metric(lag["seconds"]) > 1, "the lag to grow")
+        stage.shipper.until(lambda: stage.shipper.metric(lag["seconds"]) > 1, "the lag to grow")
         assert stage.shipper.metric(lag["bytes"]) == 1000 * len("line 0000000\n")
         stage.backend.faults()
-        stage.wait_until_delivered()
+        stage.until_delivered()
         assert stage.shipper.metric(lag["bytes"]) == 0
         assert stage.shipper.metric(lag["seconds"]) == 0
 
@@ -120,7 +120,7 @@ def test_no_log_line_carries_what_the_app_wrote(tmp_path: Path) -> None:
         stage.backend.faults(item_rules=[rule])
         stage.shipper.start()
         stage.append(['{"card": "planted-4711", "a": "x"}', "planted-4711 is no JSON", "an innocent line"])
-        stage.wait_until_delivered()
+        stage.until_delivered()
         assert stage.outcomes() == {"indexed": 1, "rejected": 2}
         assert stage.shipper.terminate() == 0
         assert "planted-4711" not in stage.shipper.stderr
@@ -136,10 +136,10 @@ def test_an_unfinished_last_line_does_not_lag_and_what_is_before_it_does(tmp_pat
             file.write("the app dies here")
         stage.shipper.start()
         lag = f'lag_seconds{{file="{stage.log}"}}'
-        stage.shipper.wait_until(lambda: stage.shipper.metric(lag) > 1.0, "the lines before it to lag")
+        stage.shipper.until(lambda: stage.shipper.metric(lag) > 1.0, "the lines before it to lag")
         stage.backend.faults()
-        stage.shipper.wait_until(lambda: stage.arrived_count() == 10, "the lines before it")
-        stage.shipper.wait_until(lambda: stage.shipper.metric(lag) == 0.0, "the lag to end")
+        stage.shipper.until(lambda: stage.arrived_count() == 10, "the lines before it")
+        stage.shipper.until(lambda: stage.shipper.metric(lag) == 0.0, "the lag to end")
         stage.live_for(2.5)  # longer than a scan of a file that is not written
         assert stage.shipper.metric(lag) == 0.0
         assert stage.shipper.metric(f'lag_bytes{{file="{stage.log}"}}') == len("the app dies here")

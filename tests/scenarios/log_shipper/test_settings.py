@@ -2,9 +2,6 @@
 and the variables that manifests of other shippers already set.
 """
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +12,7 @@ from sidecars.runtime import SettingsError
 from sidecars.runtime.settings.load import load
 from tests.support.books import arrived
 from tests.support.delivery_stage import Stage
-from tests.support.shipper import ROOT
+from tests.support.processes import Done, sidecar
 
 SECRET = "planted-secret-4711"
 REMEDIES: dict[str, tuple[str, str]] = {
@@ -48,18 +45,9 @@ REMEDIES: dict[str, tuple[str, str]] = {
 }
 
 
-def run(*words: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+def run(*words: str, **variables: str) -> Done:
     """The command with these LOG_SHIPPER_ variables."""
-    named = {f"LOG_SHIPPER_{name}": text for name, text in variables.items()}
-    return subprocess.run(
-        [sys.executable, "-m", "sidecars", *words],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **named},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return sidecar(*words, settings=variables)
 
 
 @pytest.mark.parametrize("name", REMEDIES)
@@ -157,7 +145,7 @@ def test_the_address_of_other_shippers_manifests_is_honoured(tmp_path: Path, nam
             stage.shipper.environment[also] = port
         stage.shipper.start()
         stage.write(10)
-        stage.wait_until_delivered()
+        stage.until_delivered()
         stage.assert_all_arrived()
 
 
@@ -168,7 +156,7 @@ def test_our_own_setting_wins_over_the_one_of_other_shippers(tmp_path: Path) -> 
         stage.shipper.environment["ELASTICSEARCH_PORT"] = "tcp://10.0.0.1:9200"  # as Kubernetes sets it for a Service
         stage.shipper.start()
         stage.write(10)
-        stage.wait_until_delivered()
+        stage.until_delivered()
         stage.assert_all_arrived()
         assert stage.shipper.metric("retried_records_total") == 0
 
@@ -185,7 +173,7 @@ def test_pod_fields_and_static_fields_are_in_every_document(tmp_path: Path) -> N
         }
         stage.shipper.start()
         stage.write(2)
-        stage.wait_until_delivered()
+        stage.until_delivered()
         for hit in arrived(stage.backend.url):
             source = hit["_source"]
             assert source["kubernetes"] == {
@@ -202,7 +190,7 @@ def test_a_plain_index_is_written_to_when_it_is_named(tmp_path: Path) -> None:
     with Stage(tmp_path, index="app-lines") as stage:
         stage.shipper.start()
         stage.write(20)
-        stage.wait_until_delivered()
+        stage.until_delivered()
         assert len(arrived(stage.backend.url, "app-lines")) == 20
         assert stage.backend.counters()["targets"] == {"app-lines": 20}
 
@@ -212,7 +200,7 @@ def test_bodies_are_compressed_as_asked(tmp_path: Path, compression: str) -> Non
     with Stage(tmp_path, compression=compression) as stage:
         stage.write(5000)
         stage.shipper.start()
-        stage.wait_until_delivered()
+        stage.until_delivered()
         stage.assert_all_arrived()
         sent = stage.backend.counters()["received_bytes"]
         assert (sent < stage.bytes_written * 3) is (compression == "gzip"), f"{sent} for {stage.bytes_written}"

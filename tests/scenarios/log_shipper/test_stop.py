@@ -22,13 +22,6 @@ def stopped_in_time(stage: Stage) -> None:
     assert actions[-1] == "sidecar.ended"
 
 
-def catches_sigterm(pid: int) -> bool:
-    """Whether the process has a handler for SIGTERM yet: before that no program can do anything about it."""
-    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
-    caught = next(int(line.split()[1], 16) for line in lines if line.startswith("SigCgt:"))
-    return bool(caught & 1 << (signal.SIGTERM - 1))
-
-
 def undelivered(stage: Stage) -> dict[str, Any]:
     (line,) = stage.shipper.logged("stop.undelivered")
     return line
@@ -57,11 +50,11 @@ def test_an_ordinary_sidecar_tails_on_until_the_files_are_quiet(tmp_path: Path) 
     with Stage(tmp_path, lifecycle="ordinary", quiet_seconds=3) as stage:
         stage.shipper.start()
         with Paced(stage, 500):
-            stage.shipper.wait_until(lambda: stage.arrived_count() > 0, "the first lines")
+            stage.shipper.until(lambda: stage.arrived_count() > 0, "the first lines")
             stage.shipper.signal(signal.SIGTERM)
-            stage.shipper.wait_until(lambda: stage.shipper.logged("stop.requested"), "the stop")
+            stage.shipper.until(lambda: stage.shipper.logged("stop.requested"), "the stop")
             before = len(stage.lines)
-            stage.shipper.wait_until(lambda: len(stage.lines) > before + 1000, "two seconds of last words")
+            stage.shipper.until(lambda: len(stage.lines) > before + 1000, "two seconds of last words")
         assert stage.shipper.wait() == 0
         stage.assert_all_arrived()
         stopped_in_time(stage)
@@ -71,11 +64,11 @@ def test_a_backend_that_never_answers_does_not_keep_the_pod(tmp_path: Path) -> N
     with Stage(tmp_path, grace_seconds=6) as stage:
         stage.shipper.start()
         stage.write(1000)
-        stage.wait_until_delivered()
+        stage.until_delivered()
         before = stage.bytes_written
         stage.backend.faults(never_answer=True)
         stage.write(3000)
-        stage.shipper.wait_until(lambda: stage.shipper.metric("in_flight_bytes") > 0, "it to read some")
+        stage.shipper.until(lambda: stage.shipper.metric("in_flight_bytes") > 0, "it to read some")
         began = time.monotonic()
         assert stage.shipper.terminate() == 0
         took_seconds = time.monotonic() - began
@@ -84,7 +77,7 @@ def test_a_backend_that_never_answers_does_not_keep_the_pod(tmp_path: Path) -> N
         assert undelivered(stage)["undelivered_bytes"] == stage.bytes_written - before
         stage.backend.faults()
         stage.shipper.start()
-        stage.wait_until_delivered()
+        stage.until_delivered()
         stage.assert_all_arrived()
 
 
@@ -95,13 +88,13 @@ def test_a_stop_before_anything_happened_is_a_clean_one(tmp_path: Path, rng: ran
         for _ in range(EARLY_STOPS):
             life_seconds = rng.uniform(0, 2.0 if rng.random() < 0.3 else 0.6)
             stage.shipper.start(wait=False)
-            stage.shipper.wait_until(lambda: catches_sigterm(stage.shipper.pid), "its first lines of code")
+            stage.shipper.until(stage.shipper.catches, "its first lines of code")
             stage.live_for(life_seconds)
             assert stage.shipper.terminate() == 0, f"after {life_seconds:.3f} s"
             assert "Traceback" not in stage.shipper.stderr
             stage.write(200)
         stage.shipper.start()
-        stage.wait_until_delivered()
+        stage.until_delivered()
         stage.assert_all_arrived()
 
 

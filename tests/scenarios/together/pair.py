@@ -14,7 +14,7 @@ from typing import Any
 from tests.support import reload_stage
 from tests.support.logs import LogWriter
 from tests.support.scene import Scene
-from tests.support.shipper import ShipperProcess
+from tests.support.sidecars import ShipperProcess
 
 NAMES = ("log-shipper", "config-reloader")
 
@@ -92,22 +92,22 @@ class Stage:
 
     def begun(self, pair: PairProcess) -> PairProcess:
         """Both have taken what is there at the start."""
-        pair.wait_until(lambda: pair.ask("/startupz")[0] == 200, "the start of both")
-        pair.wait_until(lambda: settled(pair), "the first content")
+        pair.until(lambda: pair.ask("/startupz")[0] == 200, "the start of both")
+        pair.until(lambda: settled(pair), "the first content")
         return pair
 
     def changes(self, pair: PairProcess) -> None:
         """A change is told, once so far."""
         before = len(self.reload.told)
         self.change()
-        pair.wait_until(lambda: len(self.reload.told) > before and settled(pair), "the app to be told")
+        pair.until(lambda: len(self.reload.told) > before and settled(pair), "the app to be told")
         assert len(self.reload.told) == before + 1
         assert pair.whole()["config-reloader"]["applied"]["hash"] == self.reload.told[-1]
 
     def ships(self, pair: PairProcess, lines: int = 200) -> None:
         """More lines arrive."""
         self.writer.write(lines)
-        self.scene.wait_for_documents(pair, len(self.writer.written))
+        self.scene.until_documents(pair, len(self.writer.written))
 
     def close(self) -> None:
         self.reload.close()

@@ -1,14 +1,11 @@
 """The log shipper and the config reloader in one process: both work, are seen at one place, and stop in order."""
 
-import os
 import random
-import subprocess
-import sys
 
 import pytest
 
 from tests.scenarios.together.pair import NAMES, Stage
-from tests.support.sidecar_process import ROOT
+from tests.support.processes import Done, sidecar
 
 
 def test_both_do_their_work_and_stop_with_status_0(stage: Stage) -> None:
@@ -16,7 +13,7 @@ def test_both_do_their_work_and_stop_with_status_0(stage: Stage) -> None:
     for _ in range(3):
         stage.ships(pair)
         stage.changes(pair)
-    pair.wait_until_caught_up()
+    pair.until_caught_up()
     assert pair.terminate() == 0
     stage.scene.assert_balanced(stage.writer.written)
     assert len(stage.reload.told) == 3
@@ -69,7 +66,7 @@ def test_kills_lose_no_line_and_no_change(stage: Stage, rng: random.Random) -> N
             if rng.random() < 0.3:
                 stage.change()
         documents = rng.randint(0, len(stage.writer.written) // 50)
-        stage.scene.wait_for_documents(pair, documents)
+        stage.scene.until_documents(pair, documents)
     pair.kill()
     stage.change()
     stage.begun(pair.start())
@@ -109,8 +106,6 @@ def test_what_runs_once_is_refused_among_others(names: tuple[str, ...]) -> None:
     assert not [line for line in rest if "wait-for" in line or "targets" in line]
 
 
-def run(*names: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def run(*names: str, **variables: str) -> Done:
     """`python -m sidecars NAMES`, which ends by itself."""
-    command = [sys.executable, "-m", "sidecars", *(names or NAMES)]
-    env = {"PATH": os.environ["PATH"], **variables}
-    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=60)
+    return sidecar(*(names or NAMES), variables=variables)

@@ -8,10 +8,10 @@ from tests.scenarios.together.pair import Stage, settled
 def test_the_shipper_goes_on_while_the_reloader_cannot_begin(stage: Stage) -> None:
     broken = stage.mark("broken-config-reloader")
     pair = stage.unsound().start(wait=False)
-    pair.wait_until(lambda: pair.crashes("config-reloader"), "the crash")
+    pair.until(lambda: pair.crashes("config-reloader"), "the crash")
     stage.ships(pair)
     assert pair.ask("/startupz") == (503, "not started: config-reloader\n")
-    pair.wait_until(lambda: pair.conditions()["config-reloader/main"] == "failing", "/readyz to say so")
+    pair.until(lambda: pair.conditions()["config-reloader/main"] == "failing", "/readyz to say so")
     assert pair.ask("/readyz")[0] == 503
     assert pair.conditions()["log-shipper/main"] == "ok"
     broken.unlink()
@@ -27,7 +27,7 @@ def test_what_happened_while_the_reloader_was_away_is_told(stage: Stage) -> None
     pair = stage.begun(stage.unsound().start())
     broken = stage.mark("broken-config-reloader")
     assert pair.ask("/config-reloader/crash", "POST")[0] == 200
-    pair.wait_until(lambda: pair.crashes("config-reloader") >= 2, "the crash, and one more at its start")
+    pair.until(lambda: pair.crashes("config-reloader") >= 2, "the crash, and one more at its start")
     status, text = pair.ask("/config-reloader/reload", "POST")
     assert (status, "crashed and has not been started again" in text) == (503, True)
     assert pair.whole()["config-reloader"] == {}
@@ -35,8 +35,8 @@ def test_what_happened_while_the_reloader_was_away_is_told(stage: Stage) -> None
     stage.change()
     stage.ships(pair)
     broken.unlink()
-    pair.wait_until(lambda: stage.reload.told, "what was missed to be told")
-    pair.wait_until(lambda: settled(pair), "the end of it")
+    pair.until(lambda: stage.reload.told, "what was missed to be told")
+    pair.until(lambda: settled(pair), "the end of it")
     assert len(stage.reload.told) == 1
     stage.scene.expect(pair, stage.writer.written)
 
@@ -49,12 +49,12 @@ def test_the_reloader_goes_on_while_the_shipper_is_away_and_no_line_is_lost(stag
         stage.writer.write(3000)  # some are in flight, if it is quick
         assert pair.ask("/log-shipper/crash", "POST")[0] == 200
         before = pair.crashes("log-shipper")
-        pair.wait_until(lambda before=before: pair.crashes("log-shipper") > before, "the crash")  # type: ignore[misc]
+        pair.until(lambda before=before: pair.crashes("log-shipper") > before, "the crash")  # type: ignore[misc]
         stage.writer.write(100)
         stage.changes(pair)
         broken.unlink()
         stage.begun(pair)
-        stage.scene.wait_for_documents(pair, len(stage.writer.written))
+        stage.scene.until_documents(pair, len(stage.writer.written))
     assert pair.crashes("config-reloader") == pair.restarts("config-reloader") == 0
     assert pair.ask("/readyz")[0] == 200
     stage.scene.expect(pair, stage.writer.written)
@@ -65,7 +65,7 @@ def test_a_reloader_that_hangs_at_its_end_takes_nothing_from_the_shipper(stage: 
     stage.mark("hangs-config-reloader")
     pair = stage.begun(stage.unsound(grace_seconds=0.5).start())
     pair.signal(15)
-    pair.wait_until(lambda: pair.logged("stop.requested"), "the stop")
+    pair.until(lambda: pair.logged("stop.requested"), "the stop")
     stage.writer.write(2000)
     assert pair.wait() == 0
     (overrun,) = pair.logged("stop.overrun")

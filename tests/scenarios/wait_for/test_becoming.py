@@ -1,5 +1,6 @@
 """The command after `--`: it takes the place of the process, and inherits what a command should."""
 
+import contextlib
 import json
 import os
 import random
@@ -13,22 +14,21 @@ import pytest
 from tests.conftest import GiveUp
 from tests.scenarios.wait_for.conftest import Start
 from tests.support.listeners import Listener, closing, listening
-from tests.support.sidecar_process import ROOT, wait_until
+from tests.support.processes import Done, can_run, catches, environment, run, sidecar
+from tests.support.waiting import until
 
-ENVIRONMENT = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "WAIT_FOR_TERMINATION_LOG": ""}
+NO_LAST_WORDS = {"WAIT_FOR_TERMINATION_LOG": ""}
 
 
 STANDARD_SIGNALS = (1 << 31) - 1
 """1 to 31 (signal(7)); what the C library does with those of its own is not ours."""
 
 
-def become(
-    *command: str, feed: str = "", prefix: tuple[str, ...] = (), **variables: str
-) -> "subprocess.CompletedProcess[str]":
+def become(*command: str, feed: str = "", prefix: tuple[str, ...] = (), **variables: str) -> Done:
     """Wait for something that is there, then become the command."""
-    words = [*prefix, sys.executable, "-m", "sidecars", "wait-for", "file:///", "--", *command]
-    given = ENVIRONMENT | variables
-    return subprocess.run(words, env=given, cwd=ROOT, input=feed, capture_output=True, text=True, check=False)
+    return sidecar(
+        "wait-for", "file:///", "--", *command, input=feed, prefix=prefix, variables=NO_LAST_WORDS | variables
+    )
 
 
 def test_stdin_stdout_and_the_arguments_are_the_commands_own() -> None:
@@ -71,13 +71,13 @@ def test_what_was_ignored_when_it_was_started_stays_ignored_for_the_command(
     entry = [str(program)] if installed else ["-m", "sidecars", "wait-for"]
     words = ["env", "--default-signal", f"--ignore-signal={number.name[3:]}", sys.executable, *entry]
     words += ["file:///", "--", "grep", "SigIgn", "/proc/self/status"]
-    done = subprocess.run(words, env=ENVIRONMENT, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = run(*words, variables=NO_LAST_WORDS)
     assert int(done.stdout.split()[1], 16) & STANDARD_SIGNALS == 1 << (number - 1)
 
 
 def test_the_environment_is_the_one_that_was_given() -> None:
     """Python adds LC_CTYPE where no locale is named (PEP 538)."""
-    assert {"LC_CTYPE", "LC_ALL", "LANG"}.isdisjoint(ENVIRONMENT)
+    assert {"LC_CTYPE", "LC_ALL", "LANG"}.isdisjoint(environment())
     assert "LC_CTYPE" not in become("env").stdout
     assert "LC_CTYPE=C.utf8\n" in become("env", LC_CTYPE="C.utf8").stdout
 
@@ -86,9 +86,8 @@ def test_the_environment_is_the_one_that_was_given() -> None:
 def test_a_command_that_is_not_there_is_told_though_nobody_reads_the_log(command: str) -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    words = [sys.executable, "-m", "sidecars", "wait-for", "file:///", "--", command]
     with os.fdopen(writing, "w") as nobody:
-        done = subprocess.run(words, env=ENVIRONMENT, cwd=ROOT, stderr=nobody, stdout=nobody, check=False)
+        done = sidecar("wait-for", "file:///", "--", command, stderr=nobody, stdout=nobody, variables=NO_LAST_WORDS)
     assert done.returncode == 127
 
 
@@ -103,7 +102,7 @@ def test_it_is_not_run_before_all_is_ready_nor_without(wait_for: Start, tmp_path
     command = ("--", "touch", str(file))
     with Listener() as late:
         run = wait_for(late.place, *command, progress_seconds=0.1)
-        run.wait_until_blocked("refused")
+        run.until_blocked("refused")
         assert not file.exists()
         late.listen(closing)
         assert run.wait() == 0
@@ -145,17 +144,11 @@ def test_a_command_that_cannot_be_run_is_seen_before_the_wait(wait_for: Start, n
 def test_a_command_may_come_with_the_files_that_are_waited_for(wait_for: Start, tmp_path: Path) -> None:
     brought, ready = tmp_path / "program", tmp_path / "ready"
     run = wait_for(f"file://{ready}", "--", str(brought), progress_seconds=0.1)
-    run.wait_until_blocked()
+    run.until_blocked()
     brought.write_text("#!/bin/sh\nexit 7\n", encoding="utf-8")
     brought.chmod(0o755)
     ready.touch()
     assert run.wait() == 7
-
-
-def catches_sigterm(pid: int) -> bool:
-    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    caught = next(line.split()[1] for line in status.splitlines() if line.startswith("SigCgt"))
-    return bool(int(caught, 16) & 1 << (signal.SIGTERM - 1))
 
 
 def test_a_sigterm_at_any_moment_ends_it_before_or_after_it_has_become_the_command(
@@ -165,12 +158,9 @@ def test_a_sigterm_at_any_moment_ends_it_before_or_after_it_has_become_the_comma
     with listening(closing) as there:
         for _ in range(20):
             run = wait_for(there.place, "--", "sleep", "600")
-            wait_until(lambda pid=run.pid: catches_sigterm(pid), "the first handler")  # type: ignore[misc]
-            try:
-                assert run.process is not None
-                run.process.wait(rng.uniform(0, 0.5))  # a random moment is what is tested
-            except subprocess.TimeoutExpired:
-                pass
+            until(run.catches, "the first handler")
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                run.wait(rng.uniform(0, 0.5))  # a random moment is what is tested
             assert run.terminate() in {143, -15}
 
 
@@ -180,13 +170,13 @@ def test_as_process_1_it_becomes_the_command_and_that_hears_the_signals(
     """As process 1 a default action is to do nothing, so the command has a handler, as an app in a container has."""
     asleep = "trap 'exit 5' TERM; echo up; sleep 600 & wait"
     inside = ("unshare", "--pid", "--fork", "--kill-child")
-    if subprocess.run([*inside, "true"], check=False, capture_output=True).returncode:
+    if not can_run(*inside, "true"):
         without_server("PID namespace", "unshare --pid is not allowed here")
     with listening(closing) as there:
         run = wait_for(there.place, "--", "sh", "-c", asleep, prefix=inside)
-        run.wait_until(lambda: run.logged("wait.done"), "the end of the waiting")
+        run.until(lambda: run.logged("wait.done"), "the end of the waiting")
         children = Path(f"/proc/{run.pid}/task/{run.pid}/children")
         pid = int(children.read_text(encoding="ascii"))
-        wait_until(lambda: catches_sigterm(pid) and b"sh\0" in Path(f"/proc/{pid}/cmdline").read_bytes(), "the trap")
+        until(lambda: catches(pid) and b"sh\0" in Path(f"/proc/{pid}/cmdline").read_bytes(), "the trap")
         os.kill(pid, signal.SIGTERM)
         assert run.wait() == 5

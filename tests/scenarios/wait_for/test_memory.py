@@ -16,7 +16,7 @@ BUDGET_MIB = 25.0
 def test_waiting_for_ports_and_names_needs_no_http_stack(wait_for: Start, table: Callable[[str, str], None]) -> None:
     with Listener() as nobody:
         run = wait_for(nobody.place, f"tcp://localhost:{nobody.port}", "dns://nosuch.invalid", progress_seconds=0.2)
-        run.wait_until_blocked("for 3 of 3")
+        run.until_blocked("for 3 of 3")
         rollup = Path(f"/proc/{run.pid}/smaps_rollup").read_text(encoding="ascii")
         loaded = Path(f"/proc/{run.pid}/maps").read_text(encoding="ascii")
     resident_mib = int(re.findall(r"^Rss:\s+(\d+) kB", rollup, re.MULTILINE)[0]) / 1024

@@ -1,6 +1,5 @@
 """A real PostgreSQL: asked by its own pg_isready, and by us."""
 
-import subprocess
 from collections.abc import Iterator
 
 import pytest
@@ -9,7 +8,8 @@ import trustme
 from tests.conftest import GiveUp
 from tests.scenarios.wait_for.conftest import Start
 from tests.support.postgres_server import PostgresServer, binaries
-from tests.support.sidecar_process import wait_until
+from tests.support.processes import run
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -29,13 +29,14 @@ def url(server: PostgresServer) -> str:
 
 def is_ready(server: PostgresServer) -> int:
     """0 takes connections, 1 refuses them, 2 nobody there."""
-    command = [binaries() / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(server.port)]  # type: ignore[operator]
-    return subprocess.run(command, check=False).returncode
+    folder = binaries()
+    assert folder is not None
+    return run(folder / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(server.port)).returncode
 
 
 def test_it_is_ready_when_it_takes_connections(server: PostgresServer, wait_for: Start) -> None:
     run = wait_for(url(server), progress_seconds=0.1)
-    run.wait_until_blocked("connection refused")
+    run.until_blocked("connection refused")
     server.start()
     assert run.wait() == 0
     assert is_ready(server) == 0
@@ -50,9 +51,9 @@ def test_while_it_recovers_it_is_not_ready(server: PostgresServer, wait_for: Sta
     server.own(standby)
     server._settings["hot_standby"] = "off"
     server.start()
-    wait_until(lambda: is_ready(server) == 1, "the recovery")
+    until(lambda: is_ready(server) == 1, "the recovery")
     run = wait_for(url(server), progress_seconds=0.1)
-    run.wait_until_blocked("it takes no connections yet: ")
+    run.until_blocked("it takes no connections yet: ")
     standby.unlink()
     server.stop()
     server.start()

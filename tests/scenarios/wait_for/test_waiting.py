@@ -4,8 +4,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +13,8 @@ import pytest
 from tests.conftest import GiveUp
 from tests.scenarios.wait_for.conftest import Start
 from tests.support.listeners import Listener, answering, closing, listening, response, saying, silent
-from tests.support.wait_for import WaitForProcess
+from tests.support.processes import can_run, sidecar
+from tests.support.sidecars import WaitForProcess
 
 HARMLESS_SECONDS = 20.0
 """Far more than it takes, and far less than what would hold it up."""
@@ -32,11 +31,11 @@ def test_each_kind_is_ready_when_it_comes_and_not_before(tmp_path: Path, wait_fo
             f"socket://{path}": lambda: unix.listen(closing),
         }
         run = wait_for(*coming, progress_seconds=0.2)
-        run.wait_until_blocked("for 5 of 5")
+        run.until_blocked("for 5 of 5")
         for count, (target, come) in enumerate(coming.items(), 1):
             come()
             if count < len(coming):
-                run.wait_until(lambda target=target: target in run.ready_targets, target)  # type: ignore[misc]
+                run.until(lambda target=target: target in run.ready_targets, target)  # type: ignore[misc]
         assert run.wait() == 0
     assert run.ready_targets == list(coming)
     assert run.logged("wait.done")
@@ -50,10 +49,7 @@ IN_A_MOUNT_NAMESPACE = 'mount --bind "$0" "$1" && shift && exec "$@"'
 @pytest.fixture
 def instead(without_server: GiveUp) -> Callable[[Path, str], tuple[str, ...]]:
     """The prefix of a command that sees a file of ours in the place of another one."""
-    trial = subprocess.run(
-        ["unshare", "-m", "mount", "--bind", "/etc/hosts", "/etc/hosts"], check=False, capture_output=True
-    )
-    if trial.returncode:
+    if not can_run("unshare", "-m", "mount", "--bind", "/etc/hosts", "/etc/hosts"):
         without_server("mount namespace", "unshare and mount are not allowed here")
     return lambda ours, theirs: ("unshare", "-m", "sh", "-c", IN_A_MOUNT_NAMESPACE, str(ours), theirs)
 
@@ -64,7 +60,7 @@ def test_a_name_may_come_late(tmp_path: Path, wait_for: Start, instead: Callable
     with listening(closing) as there:
         targets = ("dns://late.invalid", f"tcp://late.invalid:{there.port}")
         run = wait_for(*targets, prefix=instead(hosts, "/etc/hosts"), progress_seconds=0.2)
-        run.wait_until_blocked("dns://late.invalid (the name")
+        run.until_blocked("dns://late.invalid (the name")
         hosts.write_text("127.0.0.1 localhost late.invalid\n", encoding="utf-8")
         assert run.wait() == 0
 
@@ -95,11 +91,11 @@ def test_a_name_server_that_hangs_holds_up_neither_the_others_nor_the_exit(
         targets = (*hung, f"tcp://localhost:{late.port}", f"file://{file}")
         prefix = instead(resolv, "/etc/resolv.conf")
         run = wait_for(*targets, prefix=prefix, progress_seconds=0.2, try_seconds=0.2, timeout_seconds=0)
-        run.wait_until_blocked("hung-39.invalid:1 (no answer within 0.2 s), tcp://localhost")
+        run.until_blocked("hung-39.invalid:1 (no answer within 0.2 s), tcp://localhost")
         late.listen(closing)
         file.touch()
         began = time.monotonic()
-        run.wait_until(lambda: len(run.ready_targets) == 2, "the ones that are there")
+        run.until(lambda: len(run.ready_targets) == 2, "the ones that are there")
         threads = len(os.listdir(f"/proc/{run.pid}/task"))
         assert threads <= len(hung) + 3, "hanging threads pile up"
         assert run.terminate() == 128 + signal.SIGTERM
@@ -110,7 +106,7 @@ def test_a_name_server_that_hangs_holds_up_neither_the_others_nor_the_exit(
 def test_a_black_hole_costs_nobody_else_any_time(wait_for: Start) -> None:
     with Listener() as hole, listening(closing) as there:
         run = wait_for(f"tcp://{hole.swallow().place}", there.place, try_seconds=HARMLESS_SECONDS * 2)
-        run.wait_until(lambda: run.ready_targets == [f"tcp://{there.place}"], "the other one")
+        run.until(lambda: run.ready_targets == [f"tcp://{there.place}"], "the other one")
         assert run.logged("wait.ready")[0]["waited_seconds"] < HARMLESS_SECONDS
 
 
@@ -131,7 +127,7 @@ def test_the_progress_names_what_blocks_and_why(wait_for: Start) -> None:
         targets = (nobody.place, f"http://{forbidden.place}/healthz", there.place)
         run = wait_for(*targets, progress_seconds=0.2)
         blocked = f"2 of 3: tcp://{nobody.place} (connection refused), http://{forbidden.place}/healthz (answered 403"
-        run.wait_until_blocked(blocked)
+        run.until_blocked(blocked)
         assert run.terminate() == 128 + signal.SIGTERM
         assert "expected 2xx" in run.left
 
@@ -139,7 +135,7 @@ def test_the_progress_names_what_blocks_and_why(wait_for: Start) -> None:
 def test_of_any_one_is_enough(wait_for: Start) -> None:
     with Listener() as nobody, Listener() as late:
         run = wait_for("--any", nobody.place, late.place, "tcp://a..b:1", progress_seconds=0.2)
-        run.wait_until_blocked("for one of 3")
+        run.until_blocked("for one of 3")
         late.listen(closing)
         assert run.wait() == 0
         assert run.ready_targets == [f"tcp://{late.place}"]
@@ -169,7 +165,7 @@ def test_something_else_than_a_file_of_ours_is_found_while_waiting(tmp_path: Pat
 def test_a_signal_ends_it_and_the_reason_stays(wait_for: Start, number: int, name: str) -> None:
     with Listener() as nobody:
         run = wait_for(nobody.place, progress_seconds=0.1)
-        run.wait_until_blocked("connection refused")
+        run.until_blocked("connection refused")
         assert run.signal(number).wait() == 128 + number
     assert run.left.startswith("cannot go on: interrupted after ")
     assert "(connection refused)" in run.left
@@ -248,7 +244,7 @@ def test_nothing_of_a_password_is_seen_of_a_target_that_is_none(wait_for: Start,
 def test_an_endless_search_does_not_hold_up_a_sigterm(wait_for: Start) -> None:
     with listening(answering(200, b"a" * 40 + b"!")) as server:
         run = wait_for(f"http://{server.place}/?body=^(a%2B)%2B$", progress_seconds=0.1)
-        run.wait_until_blocked("the pattern takes too long")
+        run.until_blocked("the pattern takes too long")
         assert run.terminate() == 128 + signal.SIGTERM
 
 
@@ -277,8 +273,7 @@ def test_a_termination_log_that_is_no_regular_file_is_refused_and_left_alone(
 def test_what_is_left_is_one_text_of_at_most_4_kib_in_place_of_an_older_one(tmp_path: Path) -> None:
     run = WaitForProcess(tmp_path, *(f"tcp://a..{'b' * 50}{number}:1" for number in range(100)))
     (tmp_path / "termination-log").write_text("old " * 5000, encoding="utf-8")
-    with run.running_while():
-        assert run.wait() == 3
+    assert run.start().wait() == 3
     assert len(run.left.encode()) <= 4096
     assert "old" not in run.left
 
@@ -286,8 +281,7 @@ def test_what_is_left_is_one_text_of_at_most_4_kib_in_place_of_an_older_one(tmp_
 def test_arguments_that_cannot_be_used_are_left_too(tmp_path: Path) -> None:
     """There they are read by who looks at a pod that does not start."""
     run = WaitForProcess(tmp_path, "tcp://db", "--try-seconds=soon")
-    with run.running_while():
-        assert run.wait() == 2
+    assert run.start().wait() == 2
     assert "cannot use targets" in run.left
     assert "cannot use try_seconds" in run.left
 
@@ -296,8 +290,7 @@ def test_check_says_what_would_be_waited_for_and_asks_nobody(tmp_path: Path) -> 
     with listening(closing) as server:
         place = server.place
         words = [f"http://u:hunter2@{place}/x?k=hunter2", "tcp://a..b:1", f"--ca-file={tmp_path}/no", "--", "nosuch"]
-        command = [sys.executable, "-m", "sidecars", "check", "wait-for", *words]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = sidecar("check", "wait-for", *words)
         assert server.accepted == 0
     assert done.returncode == 1
     for line in (

@@ -5,10 +5,11 @@ cannot tell where it runs.
 """
 
 import os
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+from tests.support.waiting import until
 
 Manifest = dict[str, Any]
 
@@ -113,14 +114,6 @@ def image(name: str) -> str:
     """The full name of one of our images."""
     prefix = os.environ.get("SIDECAR_IMAGE_PREFIX", "sidecars/")
     return f"{prefix}{name}:{os.environ.get('SIDECAR_IMAGE_TAG', 'dev')}"
-
-
-def until(condition: Callable[[], object], what: str, seconds: float) -> None:
-    """Look again and again until it is so; AssertionError when it never is."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {seconds:.0f} s in vain for: {what}"
-        time.sleep(0.1)
 
 
 CANNOT_RUN = {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "CreateContainerConfigError"}

@@ -9,7 +9,8 @@ from typing import Any
 
 from tests.support.books import assert_balanced
 from tests.support.podlab.building import PROGRAMS, PYTHON, container, mount, pod, programs
-from tests.support.podlab.lab import Lab, Manifest, PodSeen, Unable, until, until_seen
+from tests.support.podlab.lab import Lab, Manifest, PodSeen, Unable, until_seen
+from tests.support.waiting import until
 
 BACKEND = "elasticsearch"
 Table = Callable[[str, str], None]
