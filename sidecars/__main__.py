@@ -7,18 +7,17 @@ setting it comes first.
 
 import importlib
 import os
-import signal
 import sys
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from . import __version__
+from .runtime.life.signals import SIGNALS
+from .runtime.life.status import ExitStatus
 
 if TYPE_CHECKING:
     from sidecars.runtime import Sidecar
 
-IGNORED: set[int] = set()  # signals that were so when we were started, as by nohup: wait-for's command inherits them
 _VERBS = {
     "check": "read the settings, look around, report; start nothing",
     "schema": "print the JSON Schema of the settings file",
@@ -28,9 +27,7 @@ _HELP = ("-h", "--help")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line and return the exit status: 2 for a command that makes no sense, else see
-    runtime/life/run.py.
-    """
+    """Run the command line and return the exit status."""
     words = sys.argv[1:] if argv is None else argv
     open_missing()
     return command(words)
@@ -55,12 +52,10 @@ def open_missing() -> None:
 
 def command(words: list[str]) -> int:
     """Run what the words ask for and return the exit status."""
-    early: list[int] = []
     verb, rest = verb_of(words)
     if words and not verb and not words[0].startswith("-"):
-        catch_early(early)
-    # The entry points of our images block it: as process 1 we would lose what comes before there is a handler.
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        SIGNALS.listen()
+    SIGNALS.unblock()
     from sidecars.runtime import lazy_imports
     from sidecars.runtime.settings import environment  # after the signal handlers, and before any library
 
@@ -74,8 +69,8 @@ def command(words: list[str]) -> int:
         from sidecars.runtime.command.printing import show  # after the signal handlers
 
         shown = show(text)
-        return shown if words else 2
-    return started(verb, rest, early)
+        return shown if words else ExitStatus.BAD_SETTINGS
+    return started(verb, rest)
 
 
 def verb_of(words: list[str]) -> tuple[str, list[str]]:
@@ -105,14 +100,14 @@ def help_for(verb: str, rest: list[str]) -> str | None:
     return None
 
 
-def started(verb: str, words: list[str], early: list[int]) -> int:
+def started(verb: str, words: list[str]) -> int:
     """Run sidecars, or a verb on one, and return the exit status."""
     from sidecars.runtime.command.printing import say  # after the signal handlers
 
     names, rest = split(words)
     if wrong := complaint(verb, names or strays(rest)):
         say(wrong)
-        return 2
+        return ExitStatus.BAD_SETTINGS
     try:
         found = [find(name) for name in names]
     except ModuleNotFoundError as error:
@@ -121,17 +116,17 @@ def started(verb: str, words: list[str], early: list[int]) -> int:
         from sidecars.runtime.command import extras  # seldom needed
 
         say(extras.explain(names[0], error))
-        return 2
+        return ExitStatus.BAD_SETTINGS
     if strays(rest) and not (len(found) == 1 and found[0].words):
         say(complaint(verb, strays(rest)))
-        return 2
+        return ExitStatus.BAD_SETTINGS
     if verb in _VERBS:
         from sidecars.runtime.command import verbs  # only for them
 
         return verbs.run_verb(verb, found[0], rest)
     from sidecars.runtime import run  # after the signal handlers
 
-    return run(found, ["--help"] if verb else rest, early)
+    return run(found, ["--help"] if verb else rest)
 
 
 def split(words: list[str]) -> tuple[list[str], list[str]]:
@@ -144,20 +139,6 @@ def split(words: list[str]) -> tuple[list[str], list[str]]:
 def strays(rest: list[str]) -> list[str]:
     """Return the first word after the names, unless it is a flag."""
     return [word for word in rest[:1] if not word.startswith("-")]
-
-
-def catch_early(early: list[int]) -> None:
-    """Remember SIGTERM and SIGINT in `early` until the runtime takes them over."""
-
-    def remember(number: int, frame: FrameType | None) -> None:
-        del frame
-        early.append(number)
-
-    ours = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-    IGNORED.update(number for number in ours if signal.getsignal(number) is signal.SIG_IGN)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, remember)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # meant for the app, when both share a process namespace
 
 
 def known_names() -> list[str]:

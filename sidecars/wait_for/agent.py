@@ -5,6 +5,7 @@ import random
 
 from sidecars.runtime import Backoff, Context, Permanent, Sidecar, Transient
 from sidecars.runtime.clock import monotonic
+from sidecars.runtime.life.status import ExitStatus
 
 from .become import CannotBecome, become, look_for
 from .check import findings, refuse_start
@@ -16,7 +17,7 @@ from .probing.probes import Probe, probe_of
 from .settings import WaitForSettings
 from .termination import leave
 
-_STATUS = {End.READY: 0, End.TIMED_OUT: 1, End.HOPELESS: 3}
+_STATUS = {End.READY: ExitStatus.DONE, End.TIMED_OUT: ExitStatus.FAILED, End.HOPELESS: 3}
 
 
 class Waiting:
@@ -141,7 +142,7 @@ async def main(settings: WaitForSettings, ctx: Context) -> int:
     if end is not End.READY or not settings.command:
         return _STATUS[end]
     try:
-        return await become(settings.command, ctx)
+        become(settings.command)
     except CannotBecome as error:
         return _give_up(error, settings, ctx)
 

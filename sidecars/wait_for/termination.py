@@ -1,7 +1,7 @@
 """The reason of an end without success, where `kubectl describe pod` shows it."""
 
 from sidecars.runtime import Log
-from sidecars.runtime.life.termination import leave as leave_message
+from sidecars.runtime.life.status import leave as leave_message
 
 from .probing.words import words
 

@@ -13,7 +13,7 @@ import pytest
 
 from sidecars.runtime.command.flags import CommandLine
 from sidecars.runtime.life.run import termination_log
-from sidecars.runtime.life.termination import PATH
+from sidecars.runtime.life.status import TERMINATION_LOG
 from tests.support.processes import ROOT, environment
 from tests.support.toy_runs import TOY, ToyRun
 from tests.support.toys import TOYS
@@ -144,9 +144,9 @@ def test_bad_settings_found_late_exit_2_although_a_thread_hangs() -> None:
         ({}, "termination_log: /file\nqueue: x\n", "/file"),
         ({"termination_log": "/flag"}, "termination_log: /file\n", "/flag"),
         ({}, "termination_log: ''\n", ""),
-        ({}, "termination_log: [/file]\n", PATH),
-        ({}, "termination_log: [\n", PATH),
-        ({}, "queue: x\n", PATH),
+        ({}, "termination_log: [/file]\n", TERMINATION_LOG),
+        ({}, "termination_log: [\n", TERMINATION_LOG),
+        ({}, "queue: x\n", TERMINATION_LOG),
     ],
 )
 def test_the_termination_log_of_the_file_is_used_for_what_is_wrong_in_the_file(

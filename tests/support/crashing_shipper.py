@@ -11,7 +11,7 @@ from typing import Any
 
 from opentelemetry.trace import NoOpTracer
 
-from sidecars.__main__ import catch_early
+from sidecars.runtime.life.signals import SIGNALS
 
 
 class FaultyTracer(NoOpTracer):
@@ -34,8 +34,7 @@ class FaultyTracer(NoOpTracer):
 
 def main() -> int:
     """Run both until the stop."""
-    early: list[int] = []
-    catch_early(early)
+    SIGNALS.listen()
     from sidecars.log_shipper import agent
     from sidecars.log_shipper.settings import LogShipperSettings
     from sidecars.runtime import Context, run
@@ -46,7 +45,7 @@ def main() -> int:
         ctx.admin.trigger("crash", tracer.arm)
         await agent.main(settings, replace(ctx, tracer=tracer))
 
-    return run([replace(agent.SIDECAR, main=faulty), TOYS["idle"]], [], early)
+    return run([replace(agent.SIDECAR, main=faulty), TOYS["idle"]], [])
 
 
 if __name__ == "__main__":

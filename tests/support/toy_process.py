@@ -6,13 +6,12 @@ Signals are caught before anything heavy is imported, as sidecars/__main__.py do
 import itertools
 import sys
 
-from sidecars.__main__ import catch_early
+from sidecars.runtime.life.signals import SIGNALS
 
 
 def main(words: list[str]) -> int:
     """Run the toys named in front; `check`, `schema` or `reference` first runs that verb on one."""
-    early: list[int] = []
-    catch_early(early)
+    SIGNALS.listen()
     from sidecars.runtime import run
     from sidecars.runtime.settings import environment
 
@@ -20,7 +19,7 @@ def main(words: list[str]) -> int:
     from tests.support.toy_oneshots import ONESHOTS
 
     if words[0] in ONESHOTS and words[1:2] not in (["idle"], ["greedy"]):  # a test looks at what such a process imports
-        return run(ONESHOTS[words[0]], words[1:], early)
+        return run(ONESHOTS[words[0]], words[1:])
     from sidecars.runtime.command.verbs import run_verb
     from tests.support.toys import TOYS
 
@@ -28,7 +27,7 @@ def main(words: list[str]) -> int:
     if words[0] not in known:
         return run_verb(words[0], known[words[1]], words[2:])
     names = list(itertools.takewhile(known.__contains__, words))
-    return run([known[name] for name in names], words[len(names) :], early)
+    return run([known[name] for name in names], words[len(names) :])
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ import stat
 import sys
 from contextlib import suppress
 
+from sidecars.runtime.life.status import ExitStatus
+
 PATIENCE_SECONDS = 0.1  # how long a text may wait for a reader; once in vain, the next ones do not wait
 
 
@@ -45,9 +47,9 @@ def say(text: object) -> None:
     STDERR.write(f"{text}\n")
 
 
-def show(text: str) -> int:
-    """Print a text on stdout and return the exit status that this deserves: 0, also when the reader has seen enough
-    (`| head`), or 1 when the text could not be written (a disk is full).
+def show(text: str) -> ExitStatus:
+    """Print a text on stdout and return the exit status that this deserves: DONE, also when the reader has seen enough
+    (`| head`), or FAILED when the text could not be written (a disk is full).
     """
     encoding = sys.stdout.encoding or "utf-8"
     try:
@@ -58,8 +60,8 @@ def show(text: str) -> int:
     except OSError as error:
         drop_stdout()
         say(f"cannot print to stdout: {error.strerror}; send it elsewhere")
-        return 1
-    return 0
+        return ExitStatus.FAILED
+    return ExitStatus.DONE
 
 
 def settle_stdout() -> None:

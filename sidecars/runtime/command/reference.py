@@ -9,21 +9,24 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from sidecars.runtime.life.signals import STOPS
+from sidecars.runtime.life.status import ExitStatus
 from sidecars.runtime.settings.fields import Field, Kind, fields_of, show
 from sidecars.runtime.settings.load import Settings
 from sidecars.runtime.sidecar import Sidecar
 
+_INTERRUPTED = ", ".join(str(ExitStatus.interrupted(number)) for number in STOPS)
 _EXIT_STATUSES = (
-    ("0", "stopped by SIGTERM, SIGINT or POST /quit (always, also when the grace ran out), or done"),
-    ("1", "crashed; the last log line says why"),
-    ("2", "the settings cannot be used; stderr names every problem"),
-    ("143, 130", "a one-shot flag was interrupted by SIGTERM, SIGINT"),
+    (str(ExitStatus.DONE), "stopped by SIGTERM, SIGINT or POST /quit (always, also when the grace ran out), or done"),
+    (str(ExitStatus.FAILED), "crashed; the last log line says why"),
+    (str(ExitStatus.BAD_SETTINGS), "the settings cannot be used; stderr names every problem"),
+    (_INTERRUPTED, "a one-shot flag was interrupted by SIGTERM, SIGINT"),
 )
 _EXIT_STATUSES_OF_ONE_SHOTS = (
-    ("0", "done"),
-    ("1", "could not be done; stderr says why"),
-    ("2", "the settings cannot be used; stderr names every problem"),
-    ("143, 130", "interrupted by SIGTERM, SIGINT"),
+    (str(ExitStatus.DONE), "done"),
+    (str(ExitStatus.FAILED), "could not be done; stderr says why"),
+    _EXIT_STATUSES[2],
+    (_INTERRUPTED, "interrupted by SIGTERM, SIGINT"),
 )
 _WIDTH = 120
 _UNITS = {Kind.SIZE: "bytes, or 64KiB, 1MiB, 10MB", Kind.DURATION: "seconds, or 500ms, 5s, 2m"}

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 import msgspec
 
 from sidecars.runtime.errors import SettingsError
+from sidecars.runtime.life.status import ExitStatus
 from sidecars.runtime.settings.environment import settled_environment
 from sidecars.runtime.sidecar import Finding, Sidecar
 
@@ -23,7 +24,7 @@ def run_verb(verb: str, sidecar: Sidecar, flags: Sequence[str]) -> int:
 
 
 def check(sidecar: Sidecar, flags: Sequence[str]) -> int:
-    """Say whether the sidecar could start here: 0 yes, 1 a finding says no, 2 the settings cannot be used."""
+    """Say whether the sidecar could start here: DONE yes, FAILED a finding says no, or BAD_SETTINGS."""
     offline = any(flag in _OFFLINE for flag in flags)
     line = parse_arguments(sidecar, [flag for flag in flags if flag not in _OFFLINE])
     problems = list(line.problems)
@@ -33,14 +34,14 @@ def check(sidecar: Sidecar, flags: Sequence[str]) -> int:
         problems += error.problems
     if problems:
         say(SettingsError(problems))
-        return 2
+        return ExitStatus.BAD_SETTINGS
     findings = list(sidecar.check(settings)) if sidecar.check else []
     if sidecar.check_outside and not offline:
         findings += asyncio.run(_outside(sidecar.check_outside(settings)))
     show(f"ok: the settings of {sidecar.name} can be used")
     for finding in findings:
         show(f"{finding.level}: {finding.text}")
-    return 1 if any(finding.level == "error" for finding in findings) else 0
+    return ExitStatus.FAILED if any(finding.level == "error" for finding in findings) else ExitStatus.DONE
 
 
 async def _outside(findings: Awaitable[Iterable[Finding]]) -> list[Finding]:
@@ -61,7 +62,7 @@ def _reference(sidecar: Sidecar, flags: Sequence[str]) -> int:
 
 def _no_flags(verb: str) -> int:
     say(f"cannot {verb} with flags: it depends on the declarations only")
-    return 2
+    return ExitStatus.BAD_SETTINGS
 
 
 _VERBS: dict[str, Callable[[Sidecar, Sequence[str]], int]] = {

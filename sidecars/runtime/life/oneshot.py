@@ -9,16 +9,16 @@ from sidecars.runtime.command import extras
 from sidecars.runtime.command.printing import say
 from sidecars.runtime.errors import Permanent, SettingsError, Transient
 
-from .loop import CANCEL_SECONDS, CRASHED, signals_on_loop
+from .loop import CANCEL_SECONDS
 from .process import Process, Unit
-
-INTERRUPTED = 128  # plus the number of the signal, as a shell would say
+from .signals import SIGNALS
+from .status import ExitStatus
 
 
 async def one_shot(process: Process, name: str) -> int:
     """Run the main of the only unit, and return its exit status. A signal cancels it."""
     unit = process.units[0]
-    with signals_on_loop(lambda number: _hear(process, number), process.early):
+    with SIGNALS.on_loop(lambda number: process.stop.request(signal.Signals(number).name)):
         unit.task = asyncio.create_task(unit.run(), name=name)
         asked = asyncio.create_task(process.stop.wait(), name="stop")
         await asyncio.wait([unit.task, asked], return_when=asyncio.FIRST_COMPLETED)
@@ -31,18 +31,13 @@ async def one_shot(process: Process, name: str) -> int:
         if unit.task.done() and not unit.task.cancelled() and (error := unit.task.exception()):
             unit.ctx.log.error("crashed", action="sidecar.crashed", error=error)
         say(f"cannot finish {name}: interrupted by {process.stop.reason}")
-        return INTERRUPTED + process.signals[0]
-
-
-def _hear(process: Process, number: int) -> None:
-    process.signals.append(number)
-    process.stop.request(signal.Signals(number).name)
+        return ExitStatus.interrupted(SIGNALS.heard[0])
 
 
 def _status(unit: Unit, task: asyncio.Task[int]) -> int:
     """Return what main returned. A SettingsError goes on to `run`."""
     if task.cancelled():
-        return CRASHED
+        return ExitStatus.FAILED
     error = task.exception()
     if isinstance(error, SettingsError):
         raise error
@@ -52,4 +47,4 @@ def _status(unit: Unit, task: asyncio.Task[int]) -> int:
         say(error)
     elif error:
         unit.ctx.log.error("crashed", action="sidecar.crashed", error=error)
-    return CRASHED if error else task.result()
+    return ExitStatus.FAILED if error else task.result()

@@ -1,10 +1,10 @@
 """What a process consists of: each sidecar with its settings and context, and what they share. Built here, brought to
-life in life.py and oneshot.py.
+life in serving.py and oneshot.py.
 """
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from sidecars.runtime.clock import now
@@ -38,7 +38,7 @@ class Unit:
 
 @dataclass
 class Shared:
-    """What sidecars with an admin endpoint have in common. The first one's settings say where to listen (app.py refuses
+    """What sidecars with an admin endpoint have in common. The first one's settings say where to listen (run.py refuses
     others that say something else).
     """
 
@@ -57,8 +57,6 @@ class Process:
     stop: Stop
     log: Log
     shared: Shared | None
-    early: Sequence[int] = ()
-    signals: list[int] = field(default_factory=list)
 
 
 class Absent:
@@ -71,7 +69,7 @@ class Absent:
         raise TypeError(self._message)
 
 
-def build(chosen: Sequence[Sidecar], settings: Sequence[Basics], early: Sequence[int]) -> Process:
+def build(chosen: Sequence[Sidecar], settings: Sequence[Basics]) -> Process:
     """Make the context of each sidecar; nothing runs yet."""
     name = "+".join(sidecar.name for sidecar in chosen)
     log = Log(name, settings[0].log_level)
@@ -79,7 +77,7 @@ def build(chosen: Sequence[Sidecar], settings: Sequence[Basics], early: Sequence
     shared = _shared(name, pairs, log) if chosen[0].admin else None
     units = [Unit(sidecar, its, _context(sidecar, its, shared), sidecar.main) for sidecar, its in pairs]
     stop = Stop(max(unit.ctx.stop.grace_seconds for unit in units))
-    return Process(units, stop, log, shared, early)
+    return Process(units, stop, log, shared)
 
 
 def _shared(name: str, pairs: Sequence[tuple[Sidecar, Basics]], log: Log) -> Shared:

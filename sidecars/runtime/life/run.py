@@ -1,10 +1,4 @@
-"""The life of a sidecar process, from its settings to its exit status. `run` is the place to start reading.
-
-Exit status: 0 after SIGTERM, SIGINT or POST /quit, always, also when the grace ran out or the last steps failed (a
-non-zero status at the end of a pod can trip a Job's podFailurePolicy); 1 crash; 2 settings that cannot be used; else
-what `main` returned. What is run once (a flag's one-shot, a sidecar without admin endpoint) did not do its work when a
-signal cut it short: 128 + its number.
-"""
+"""The life of a sidecar process, from its settings to its exit status. `run` is the place to start reading."""
 
 import os
 from collections.abc import Coroutine, Iterable, Sequence
@@ -24,16 +18,13 @@ from sidecars.runtime.sidecar import Sidecar
 from .loop import run_loop
 from .oneshot import one_shot
 from .process import Process, build
-from .termination import PATH, leave
-
-BAD_SETTINGS = 2
+from .status import TERMINATION_LOG, ExitStatus, leave
 
 
-def run(sidecars: Sidecar | Sequence[Sidecar], argv: Sequence[str], early: Sequence[int] = ()) -> int:
-    """Run one sidecar, or several in one process, and return the exit status. The last thing a process does: signals
-    are ignored afterwards.
+def run(sidecars: Sidecar | Sequence[Sidecar], argv: Sequence[str]) -> int:
+    """Run one sidecar, or several in one process, and return the exit status: an ExitStatus, or what `main` returned.
 
-    `early` lists the signals that arrived before this call (`__main__` catches them from its first line on).
+    The last thing that a process does: signals are ignored afterwards.
     """
     chosen = [sidecars] if isinstance(sidecars, Sidecar) else list(sidecars)
     line = read_arguments(chosen, argv)
@@ -44,35 +35,35 @@ def run(sidecars: Sidecar | Sequence[Sidecar], argv: Sequence[str], early: Seque
             return show(reference.help_text(chosen[0]))
         settings = read_settings(chosen, line)
         configure()
-        process = build(chosen, settings, early)
+        process = build(chosen, settings)
         if names := environment.ignored():
             process.log.info(
                 "some variables are for the app, not for a sidecar: ignored", action="environment.ignored", names=names
             )
         return run_loop(
-            telling(life_of(process, line.oneshot), chosen, line),
+            report_late(life_of(process, line.oneshot), chosen, line),
             lambda what: process.log.error("left without waiting", action="sidecar.abandoned", busy=what),
         )
     except SettingsError as error:
-        return tell(error, chosen, line)
+        return report(error, chosen, line)
 
 
-async def telling(life: Coroutine[Any, Any, int], chosen: Sequence[Sidecar], line: CommandLine) -> int:
-    """Return the status of a life, also when a main found out late that its settings cannot be used: told here, because
-    the loop's end does not come back when something refuses to end.
+async def report_late(life: Coroutine[Any, Any, int], chosen: Sequence[Sidecar], line: CommandLine) -> int:
+    """Return the status of a life, also when a main found out late that its settings cannot be used. That is reported
+    here, because the end of the loop does not come back when something refuses to end.
     """
     try:
         return await life
     except SettingsError as error:
-        return tell(error, chosen, line)
+        return report(error, chosen, line)
 
 
-def tell(error: SettingsError, chosen: Sequence[Sidecar], line: CommandLine) -> int:
-    """Tell people what is wrong with the settings, and return the exit status."""
+def report(error: SettingsError, chosen: Sequence[Sidecar], line: CommandLine) -> int:
+    """Say what is wrong with the settings, on stderr and in the termination log, and return the exit status."""
     say(error)
     with suppress(OSError):  # it is on stderr
         leave(termination_log(chosen, line), str(error))
-    return BAD_SETTINGS
+    return ExitStatus.BAD_SETTINGS
 
 
 def termination_log(chosen: Sequence[Sidecar], line: CommandLine) -> str:
@@ -83,14 +74,14 @@ def termination_log(chosen: Sequence[Sidecar], line: CommandLine) -> str:
             return given
     file = str(line.flags.get("config") or variables.get(f"{prefix}CONFIG", ""))
     if not os.path.isfile(file):  # a pipe was read to its end before
-        return PATH
+        return TERMINATION_LOG
     from sidecars.runtime.settings.yaml import read_mapping  # only when there is a file
 
     try:
         found = read_mapping(file).get("termination_log")
     except SettingsError:
-        return PATH
-    return found if isinstance(found, str) else PATH
+        return TERMINATION_LOG
+    return found if isinstance(found, str) else TERMINATION_LOG
 
 
 def read_arguments(chosen: Sequence[Sidecar], argv: Sequence[str]) -> CommandLine:

@@ -10,8 +10,10 @@ from sidecars.runtime.observe.admin import AdminServer
 from sidecars.runtime.observe.health import State
 from sidecars.runtime.tasks import supervise
 
-from .loop import CANCEL_SECONDS, CRASHED, signals_on_loop
+from .loop import CANCEL_SECONDS
 from .process import Process, Shared, Unit
+from .signals import SIGNALS
+from .status import ExitStatus
 
 FLUSH_SECONDS = 2.0  # how long the last spans may take
 KEPT_SECONDS = 2.0 + CANCEL_SECONDS  # of the grace, for each that waits for its turn; the kubelet's floor is 2 s, too
@@ -19,7 +21,7 @@ KEPT_SECONDS = 2.0 + CANCEL_SECONDS  # of the grace, for each that waits for its
 
 async def live(process: Process, shared: Shared) -> int:
     """Live from the signal handlers to the last flush, and return the exit status."""
-    with signals_on_loop(lambda number: hear(process, number), process.early):
+    with SIGNALS.on_loop(lambda number: hear(process, number)):
         server = await start_admin(process, shared)
         start_mains(process)
         await watch_until_all_ended(process)
@@ -32,9 +34,8 @@ async def live(process: Process, shared: Shared) -> int:
 
 def hear(process: Process, number: int) -> None:
     """Take a signal: the first asks for the stop, a second SIGINT (somebody at a terminal) ends the waiting."""
-    process.signals.append(number)
     process.stop.request(signal.Signals(number).name)
-    if process.signals.count(signal.SIGINT) > 1:
+    if SIGNALS.heard.count(signal.SIGINT) > 1:
         for unit in process.units:
             if unit.task:
                 unit.task.cancel()
@@ -59,7 +60,8 @@ def start_mains(process: Process) -> None:
 
 async def restart_main(unit: Unit) -> int:
     """Run a main again whenever it crashed: the other sidecars of this process must not pay for it."""
-    status, ctx = 0, unit.ctx
+    status: int = ExitStatus.DONE
+    ctx = unit.ctx
 
     async def attempt() -> None:
         nonlocal status
@@ -76,7 +78,7 @@ async def restart_main(unit: Unit) -> int:
     if not ctx.stop.requested:
         ctx.log.warning("ended by itself; the others go on", action="sidecar.left", status=status)
         ctx.health.set("main", State.DEGRADED, f"ended with status {status}")
-        if status == 0:  # it did what it had to: nobody needs to wait for its start
+        if status == ExitStatus.DONE:  # it did what it had to: nobody needs to wait for its start
             ctx.health.mark_started()
     return status
 
@@ -127,17 +129,17 @@ async def stop_main(unit: Unit, reason: str) -> None:
 
 def outcome(process: Process) -> int:
     """Log the crashes and return the exit status. A SettingsError from a main that ran alone goes on to `run`."""
-    statuses = [0]
+    statuses: list[int] = [ExitStatus.DONE]
     for unit in process.units:
         task = unit.task
         if task is None or not task.done() or task.cancelled():
-            statuses.append(CRASHED)
+            statuses.append(ExitStatus.FAILED)
         elif error := task.exception():
             if isinstance(error, SettingsError) and not process.stop.requested:
                 raise error
             why = f": {extras.explain(unit.sidecar.name, error)}" if isinstance(error, ModuleNotFoundError) else ""
             unit.ctx.log.error(f"crashed{why}", action="sidecar.crashed", error=error)
-            statuses.append(CRASHED)
+            statuses.append(ExitStatus.FAILED)
         else:
             statuses.append(task.result())
-    return 0 if process.stop.requested else max(statuses)
+    return ExitStatus.DONE if process.stop.requested else max(statuses)

@@ -7,41 +7,30 @@ import pytest
 from tests.support.processes import run
 
 PROGRAM = """
-import asyncio, os, signal, sys
-from sidecars.runtime import Stop
-from sidecars.wait_for.become import become
+import os, signal, sys
+from sidecars.runtime.life.signals import SIGNALS
+from sidecars.wait_for.become import CannotBecome, become
 
-class Context:
-    stop = Stop()
-
-def tell(number):
-    os.kill(os.getpid(), number)
-
-async def main():
-    task = asyncio.current_task()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: loop.call_soon_threadsafe(task.cancel))
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    {before}
-    try:
-        return await become(("sh", "-c", "exit 7"), Context)
-    except asyncio.CancelledError:
-        return 99
-
-sys.exit(asyncio.run(main()))
+SIGNALS.listen()
+{before}
+try:
+    become(("sh", "-c", "exit 7"))
+except CannotBecome as error:
+    os.kill(os.getpid(), signal.SIGTERM)  # while it says why
+    sys.exit(error.status)
 """
+PENDING = "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM}); os.kill(os.getpid(), signal.SIGTERM)"
 
 MOMENTS = {
     "no signal": ("pass", 7),
-    "a signal just before": ("tell(signal.SIGTERM)", 99),
-    "a signal while it looks": ("loop.call_soon(tell, signal.SIGTERM)", 143),
-    "Ctrl-C while it looks": ("loop.call_soon(tell, signal.SIGINT)", 130),
+    "a signal just before": ("os.kill(os.getpid(), signal.SIGTERM)", 143),
+    "Ctrl-C just before": ("os.kill(os.getpid(), signal.SIGINT)", 130),
+    "a signal while it looks": (PENDING, 143),
 }
 
 
 @pytest.mark.parametrize(("before", "status"), MOMENTS.values(), ids=MOMENTS.keys())
 def test_no_signal_is_lost_on_the_way_to_the_command(before: str, status: int) -> None:
-    """What came before cancels, what comes during the last look is found pending; else the command runs."""
+    """The command is not run after a signal; a later one does not kill who says so."""
     program = PROGRAM.replace("{before}", before)
     assert run(sys.executable, "-c", program).returncode == status

@@ -6,7 +6,7 @@ import random
 import pytest
 
 from sidecars.runtime import Backoff
-from sidecars.runtime.life.termination import MESSAGE_BYTES, cut
+from sidecars.runtime.life.status import MESSAGE_BYTES, cut
 from sidecars.wait_for.core import postgres
 from sidecars.wait_for.core.conditions import unmet
 from sidecars.wait_for.core.parse import parse

@@ -13,13 +13,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from sidecars.__main__ import catch_early, find
+from sidecars.__main__ import find
+from sidecars.runtime.life.signals import SIGNALS
 
 
 def main(folder: str) -> int:
     """Run both until the stop."""
-    early: list[int] = []
-    catch_early(early)
+    SIGNALS.listen()
     from sidecars.runtime import Context, Sidecar, run
 
     def unsound(sidecar: Sidecar) -> Sidecar:
@@ -32,7 +32,7 @@ def main(folder: str) -> int:
 
         return replace(sidecar, main=main)
 
-    return run([unsound(find(name)) for name in ("log-shipper", "config-reloader")], [], early)
+    return run([unsound(find(name)) for name in ("log-shipper", "config-reloader")], [])
 
 
 async def crashing(sidecar: Any, settings: Any, ctx: Any) -> None:
