@@ -1,13 +1,12 @@
 """The state file: which content the app was last told, so that a restart tells nothing twice and misses nothing."""
 
 import asyncio
-import errno
 import os
-import stat
 
 import msgspec
 
 from sidecars.kit.atomic import clear_leftovers, write_file
+from sidecars.kit.files import open_regular
 from sidecars.runtime import Context, State
 from sidecars.runtime.clock import now, rfc3339
 
@@ -88,11 +87,5 @@ class StateFile:
 
 
 def _read(path: str) -> bytes:
-    """Not blocking: a FIFO in its place would hold up the start."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "it is not a regular file")
-        return os.read(descriptor, 1 << 16)
-    finally:
-        os.close(descriptor)
+    with open(open_regular(path), "rb") as file:
+        return file.read(1 << 16)

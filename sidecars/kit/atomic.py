@@ -10,7 +10,7 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
-from .files import other_kind
+from .files import other_kind, sync_folder, write_all
 
 
 def write_file(path: str | os.PathLike[str], data: bytes, mode: int = 0o600, *, durable: bool = True) -> None:
@@ -27,14 +27,14 @@ def write_file(path: str | os.PathLike[str], data: bytes, mode: int = 0o600, *, 
     target = Path(path)
     temporary = target.parent / f".{target.name}.{os.urandom(4).hex()}.tmp"
     try:
-        _write_new(temporary, data, mode, durable=durable)
+        write_new(temporary, data, mode, durable=durable)
         temporary.replace(target)
     except BaseException:
         with suppress(OSError):  # the first error is the one to tell
             temporary.unlink()
         raise
     if durable:
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
 
 
 def clear_leftovers(path: str | os.PathLike[str]) -> None:
@@ -50,24 +50,20 @@ def clear_leftovers(path: str | os.PathLike[str]) -> None:
                     os.unlink(target.parent / name)
 
 
-def _write_new(path: Path, data: bytes, mode: int, *, durable: bool) -> None:
+def write_new(
+    path: str | os.PathLike[str], data: bytes, mode: int, owner: tuple[int, int] = (-1, -1), *, durable: bool = True
+) -> None:
+    """Write a file that is not there yet, with exactly this mode and, unless -1, this user and group id. Raises OSError
+    (an owner takes CAP_CHOWN); a part of the file may be left then.
+    """
     # O_EXCL: nothing that is there is written to, nor a link followed.
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    descriptor = os.open(path, flags, 0o600)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        os.fchmod(descriptor, mode)
-        rest = memoryview(data)
-        while rest:  # a write may be short (signals, quotas)
-            rest = rest[os.write(descriptor, rest) :]
+        if owner != (-1, -1):
+            os.fchown(descriptor, *owner)
+        os.fchmod(descriptor, mode)  # whatever the umask; after the owner, whose change clears bits (chown(2))
+        write_all(descriptor, data)
         if durable:
             os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -6,7 +6,7 @@ The layout is the kubelet's (pkg/volume/util/atomic_writer.go), so what reads Co
     output/..data   -> ..2026_11_22_14_07_05.k3v9x2ab_HASH  the current generation
     output/..good   -> ..2026_11_22_13_58_41.a81bq0zz_HASH  ours: the last one that was found good, to go back to
 
-HASH is that of the watched content: whoever goes back to a generation tells the app which content it has again.
+HASH is that of the content that a generation was made of: whoever goes back to one knows which content it is again.
 """
 
 import os
@@ -16,15 +16,33 @@ import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sidecars.runtime.clock import now
 from sidecars.runtime.errors import Permanent
 
+from .atomic import write_new
+from .files import open_regular, sync_folder
+
 _DATA = "..data"
 _GOOD = "..good"
 _GENERATION = re.compile(r"\.\.\d{4}(_\d\d){5}\.\w+")
 _HASH = re.compile(r"_([0-9a-f]{64})$")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file of a generation that is not like the others. `uid`, `gid`: -1 leaves us as the owner."""
+
+    content: bytes
+    mode: int
+    uid: int = -1
+    gid: int = -1
+
+
+Files = Mapping[str, bytes | Entry]
+"""The files of a generation by their relative names."""
 
 
 def hash_of(path: str) -> str:
@@ -36,32 +54,33 @@ def hash_of(path: str) -> str:
 class Generations:
     """The generations in one output folder, which is made when it is missing.
 
-    Files get exactly `mode`; folders are open to read and enter for whom the files are open to read. One writer at a
-    time. Every method may raise OSError (disk full, read-only, no access); a process killed anywhere leaves a folder
-    whose readers see one whole generation, and which `recover` puts in order.
+    Files get exactly `mode`, or that of their `Entry`; folders are open to read and enter for whom the files are open
+    to read, and to enter for all when a file has an owner of its own. One writer at a time. Every method may raise
+    OSError (disk full, read-only, no access); a process killed anywhere leaves a folder whose readers see one whole
+    generation, and which `recover` puts in order.
     """
 
     def __init__(self, output: str, mode: int) -> None:
         self._output = os.path.abspath(output)
         self._mode = mode
-        # Nobody but us writes into a generation, whatever the mode of its files.
-        self._folder_mode = 0o700 | mode & 0o044 | (mode & 0o044) >> 2
         self._staged: set[str] = set()
         self._replaced: str | None = None
 
-    def stage(self, files: Mapping[str, bytes], digest: str = "") -> str:
+    def stage(self, files: Files, digest: str = "") -> str:
         """Write a new generation and return its folder (absolute), on the disk (fsync) but seen by nobody yet. `digest`
-        is the hash of the watched content that it was made of.
-
-        Names are relative, as `render` gives them. On OSError nothing of it is left, and nothing else was touched.
+        is the hash of the content that it was made of. On OSError nothing of it is left, and nothing else was touched.
         """
-        self._make_output()
+        entries = {name: self._entry(file) for name, file in files.items()}
+        folder_mode = _folder_mode(entries.values(), self._mode)
+        self._make_output(folder_mode)
         begun = datetime.fromtimestamp(now(), UTC).strftime("..%Y_%m_%d_%H_%M_%S.")
         path = tempfile.mkdtemp(prefix=begun, suffix=f"_{digest}" if digest else "", dir=self._output)
         try:
-            for name, content in files.items():
-                self._write(os.path.join(path, name), content)
-            self._finish_folders(path)
+            for name, entry in entries.items():
+                place = os.path.join(path, name)
+                os.makedirs(os.path.dirname(place), mode=0o700, exist_ok=True)
+                write_new(place, entry.content, entry.mode, (entry.uid, entry.gid))
+            _finish_folders(path, folder_mode)
         except BaseException:
             shutil.rmtree(path, ignore_errors=True)  # the first error is the one to tell
             raise
@@ -120,15 +139,15 @@ class Generations:
         if path not in {self.current(), self._target(_GOOD)}:
             _remove(path)
 
-    def same_as_current(self, files: Mapping[str, bytes]) -> bool:
-        """Whether the current generation has these files, byte for byte and with our mode: there is nothing to
-        publish. What cannot be read is not the same.
+    def same_as_current(self, files: Files) -> bool:
+        """Whether the current generation has these files, byte for byte and with their modes and owners: there is
+        nothing to publish. What cannot be read is not the same.
         """
         path = self.current()
         if path is None or {*_names(path)} != files.keys():
             return False
         try:
-            return all(self._holds(os.path.join(path, name), content) for name, content in files.items())
+            return all(_holds(os.path.join(path, name), self._entry(file)) for name, file in files.items())
         except OSError:
             return False
 
@@ -146,30 +165,13 @@ class Generations:
         self._refuse_foreign(current)
         self._link(current)
 
-    def _make_output(self) -> None:
+    def _entry(self, file: bytes | Entry) -> Entry:
+        return file if isinstance(file, Entry) else Entry(file, self._mode)
+
+    def _make_output(self, mode: int) -> None:
         with suppress(FileExistsError):  # should it be a file, the next call says so
             os.makedirs(self._output)
-            os.chmod(self._output, self._folder_mode)  # whatever the umask
-
-    def _write(self, path: str, content: bytes) -> None:
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            os.fchmod(descriptor, self._mode)  # whatever the umask
-            rest = memoryview(content)
-            while rest:  # a write may be short (signals, quotas)
-                rest = rest[os.write(descriptor, rest) :]
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-    def _finish_folders(self, path: str) -> None:
-        """Open the folders to the readers, when all files are in them: with an fsGroup the volume's folders hand on
-        their group by the setgid bit, which chmod(2) clears for a process outside that group.
-        """
-        for folder, _, _ in os.walk(path, topdown=False):
-            os.chmod(folder, self._folder_mode | os.stat(folder).st_mode & stat.S_ISGID)
-            _sync(folder)
+            os.chmod(self._output, mode)  # whatever the umask
 
     def _refuse_foreign(self, path: str | None) -> None:
         data = self._place(_DATA)
@@ -207,7 +209,7 @@ class Generations:
         self._unlink(f"{link}_tmp")
         os.symlink(os.path.basename(path), self._place(f"{link}_tmp"))
         os.rename(self._place(f"{link}_tmp"), self._place(link))
-        _sync(self._output)
+        sync_folder(self._output)
 
     def _target(self, link: str) -> str | None:
         try:
@@ -222,14 +224,6 @@ class Generations:
             return os.readlink(self._place(name)) == f"{_DATA}/{name}"
         except OSError:
             return False
-
-    def _holds(self, path: str, content: bytes) -> bool:
-        # The app may write here: a FIFO must not hold us, nor a link lead us away, nor a huge file fill the memory.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-        with open(descriptor, "rb") as file:
-            found = os.fstat(descriptor)
-            regular = stat.S_ISREG(found.st_mode) and stat.S_IMODE(found.st_mode) == self._mode
-            return regular and found.st_size == len(content) and file.read(len(content) + 1) == content
 
     def _remove_all_but(self, wanted: Iterable[str | None]) -> None:
         every = {self._place(name) for name in os.listdir(self._output) if _GENERATION.fullmatch(name)}
@@ -259,9 +253,32 @@ def _names(path: str) -> Iterator[str]:
         yield from (os.path.relpath(os.path.join(folder, file), path) for file in files)
 
 
-def _sync(folder: str) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _folder_mode(entries: Iterable[Entry], mode: int) -> int:
+    """Nobody but us writes into a generation, whatever the modes of its files."""
+    every = list(entries)
+    for entry in every:
+        mode |= entry.mode
+    entered = 0o011 if any((entry.uid, entry.gid) != (-1, -1) for entry in every) else 0
+    return 0o700 | mode & 0o044 | (mode & 0o044) >> 2 | entered
+
+
+def _finish_folders(path: str, mode: int) -> None:
+    """Open the folders to the readers, when all files are in them: with an fsGroup the volume's folders hand on their
+    group by the setgid bit, which chmod(2) clears for a process outside that group.
+    """
+    for folder, _, _ in os.walk(path, topdown=False):
+        os.chmod(folder, mode | os.stat(folder).st_mode & stat.S_ISGID)
+        sync_folder(folder)
+
+
+def _holds(path: str, entry: Entry) -> bool:
+    # The app may write here: a link must not lead us away, nor a huge file fill the memory.
+    with open(open_regular(path, os.O_NOFOLLOW), "rb") as file:
+        found = os.fstat(file.fileno())
+        alike = (
+            stat.S_IMODE(found.st_mode) == entry.mode
+            and entry.uid in {-1, found.st_uid}
+            and entry.gid in {-1, found.st_gid}
+            and found.st_size == len(entry.content)
+        )
+        return alike and file.read(len(entry.content) + 1) == entry.content

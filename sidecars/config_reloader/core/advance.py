@@ -3,11 +3,12 @@
 An app that answers "reloaded" may still run on its former configuration; a value of its own says what it runs on.
 """
 
+import json
 import math
 import re
 from collections.abc import Iterator, Mapping
 
-import msgspec
+from sidecars.kit.http_match import json_path, json_value
 
 from .steps import Confirm
 
@@ -17,7 +18,6 @@ Value = int | float | str
 _METRIC = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)[ \t]*(\{.*\})?", re.ASCII)
 _LABEL = re.compile(r'[ \t]*([a-zA-Z_][a-zA-Z0-9_]*)[ \t]*=[ \t]*"((?:[^"\\]|\\.)*)"[ \t]*,?[ \t]*', re.ASCII)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
-_KEY = re.compile(r'(?:^|\.)([^.\[\]"]+)|(?:^|\.)"([^"]+)"|\["([^"]+)"\]|\[([0-9]{1,9})\]', re.ASCII)
 
 
 def extract(step: Confirm, body: bytes) -> Value:
@@ -53,7 +53,7 @@ def faults(step: Confirm) -> Iterator[tuple[str, str, str]]:
     except ValueError as error:
         yield "metric", str(error), 'write a name, or name{label="value"}'
     try:
-        _keys(step.json or "version")
+        json_path(step.json)
     except ValueError as error:
         yield "json", str(error), 'write a path such as status.items[0].version or status["key.with.dots"]'
 
@@ -114,33 +114,14 @@ def _labels(text: str) -> tuple[dict[str, str], str]:
 
 def _json(path: str, body: bytes) -> Value:
     try:
-        value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, ValueError, RecursionError):
-        raise ValueError("the answer is not JSON") from None
-    for key in _keys(path):
-        try:
-            value = value[int(key) if isinstance(value, list) and str(key).isdigit() else key]  # items.0 is items[0]
-        except (KeyError, IndexError, TypeError):
-            raise ValueError(f"there is no {path} in the JSON") from None
+        value = json_value(body, json_path(path))
+    except LookupError:
+        raise ValueError(f"there is no {path} in the JSON") from None
     if value is None:
         raise ValueError(f"{path} is null")
     if isinstance(value, str | int | float) and not isinstance(value, bool):
         return value
-    return msgspec.json.encode(value, order="deterministic").decode()
-
-
-def _keys(path: str) -> list[str | int]:
-    """Keys and indices, outermost first."""
-    keys: list[str | int] = []
-    at = 0
-    while at < len(path):
-        match = _KEY.match(path, at)
-        if match is None:
-            raise ValueError("it is no path of keys")
-        bare, quoted, bracketed, index = match.groups()
-        keys.append(int(index) if index else bare or quoted or bracketed)
-        at = match.end()
-    return keys
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def _text(pattern: str, text: str) -> str:

@@ -1,8 +1,8 @@
 """What is wrong with a step beyond its types."""
 
-import re
 from collections.abc import Iterator, Sequence
 
+from sidecars.kit.http_match import pattern_fault
 from sidecars.kit.notify.core.options import Exec, Http, Signal
 from sidecars.kit.notify.core.request import problems as http_problems
 from sidecars.kit.notify.core.selection import number
@@ -74,11 +74,5 @@ def _confirm(step: Confirm, *, renders: bool) -> Iterator[Complaint]:
 
 
 def _pattern(path: str, text: str) -> Iterator[Complaint]:
-    try:
-        re.compile(text)
-    except re.error as error:
-        yield (
-            path,
-            f"it is no regular expression: {error}",
-            "mend the pattern, or escape its special characters with \\",
-        )
+    if fault := pattern_fault(text):
+        yield path, f"it is no regular expression: {fault}", "correct it, or put a \\ before signs meant literally"

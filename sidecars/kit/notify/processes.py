@@ -1,11 +1,11 @@
 """Reads /proc into values, once per look: all processes that share a namespace with us, who we are, and pidfiles."""
 
 import os
-import stat
 import time
 from dataclasses import dataclass
 
 from sidecars.declaration import declared_names
+from sidecars.kit.files import open_regular
 from sidecars.runtime.clock import now
 
 from .core.permissions import Credentials
@@ -89,11 +89,9 @@ def credentials(proc: str, pid: int) -> Credentials:
 
 def read_pidfile(path: str) -> PidFile | None:
     """Read a pidfile, or None when it holds no number (yet). Raises OSError when it cannot be read."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)  # it may be a FIFO
+    descriptor = open_regular(path)
     try:
         state = os.fstat(descriptor)
-        if not stat.S_ISREG(state.st_mode):
-            raise OSError("it is not a regular file")
         words = os.read(descriptor, _PIDFILE_BYTES).split()
     finally:
         os.close(descriptor)

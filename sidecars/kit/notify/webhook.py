@@ -1,4 +1,4 @@
-"""Tell or ask by one HTTP request. The only module of this sidecar with an HTTP client.
+"""Notify or ask by one HTTP request.
 
 One request is one connection: certificates and credentials are read for it, and nothing of it is left when the
 outcome is known, but for the rest of a body that does not end. `detail` of an outcome never holds a header or a body of
@@ -10,25 +10,23 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from io import BytesIO
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import aiohttp
-from aiohttp.client_proto import ResponseHandler
-from aiohttp.tracing import Trace
 
-from sidecars import __version__
-from sidecars.kit.http_match import parse
+from sidecars.kit import http
+from sidecars.kit.files import UnusableFile, read_secret, read_small
+from sidecars.kit.http_match import status_set
+from sidecars.kit.tls import TlsFiles, client_context
 from sidecars.runtime.clock import monotonic
 
-from . import credentials
+from .core import request
 from .core.change import Change
 from .core.options import Call, Http
 from .core.outcome import Outcome, Result, one_line
-from .core.request import shown
 
 _UNREAD_BYTES, _FETCHED_BYTES, _SENT_BYTES = 64 << 10, 4 << 20, 16 << 20
 _LISTENING_SECONDS = 2.0
@@ -42,7 +40,7 @@ _COULD_NOT_SAY = _NOT_THERE_YET | frozenset({*range(300, 400), 401, 403, 404, 40
 
 
 @dataclass(frozen=True, slots=True)
-class _Request:
+class _Sending:
     """What is sent, and how much of the answer matters."""
 
     step: Http
@@ -90,7 +88,7 @@ async def ask(step: Call, change: Change) -> Outcome:
 
 async def fetch(step: Http, change: Change, timeout_seconds: float) -> tuple[Outcome, bytes]:
     """GET. The body is complete when the outcome is OK, else empty; larger than 4 MiB is FAILED."""
-    answer = await _send(_Request(step, change, timeout_seconds, needs_body=True))
+    answer = await _send(_Sending(step, change, timeout_seconds, needs_body=True))
     if isinstance(answer, Outcome):
         return answer, b""
     outcome = _judged(step, answer.status)
@@ -119,131 +117,84 @@ async def _send_call(step: Call, change: Change, tasks: asyncio.TaskGroup | None
     try:
         body: BytesIO | str | None = change.fill(step.body) or None
         if step.body_file:
-            body = BytesIO(credentials.read("body_file", change.fill(step.body_file), _SENT_BYTES))
-    except credentials.Unusable as error:
+            body = BytesIO(read_small("body_file", change.fill(step.body_file), _SENT_BYTES))
+    except UnusableFile as error:
         return Outcome(Result.DENIED, str(error))
-    return await _send(_Request(step, change, step.timeout_seconds, step.method, body, tasks=tasks))
+    return await _send(_Sending(step, change, step.timeout_seconds, step.method, body, tasks=tasks))
 
 
-async def _send(request: _Request) -> _Answer | Outcome:
+async def _send(sending: _Sending) -> _Answer | Outcome:
     """The answer, or why there is none."""
     try:
-        return await _exchange(request)
-    except credentials.Unusable as error:
+        return await _exchange(sending)
+    except UnusableFile as error:
         return Outcome(Result.DENIED, str(error))
     except TimeoutError:
-        detail = f"{_where(request.step)} did not answer within {round(request.timeout_seconds, 2):g} s"
+        detail = f"{_where(sending.step)} did not answer within {round(sending.timeout_seconds, 2):g} s"
         return Outcome(Result.TIMEOUT, detail)
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        return _failure(request.step, error)
+        return _failure(sending.step, error)
 
 
-async def _exchange(request: _Request) -> _Answer:
-    step, change = request.step, request.change
-    deadline = monotonic() + request.timeout_seconds
-    headers = {"Accept-Encoding": "identity", "User-Agent": f"sidecars/{__version__}"}
-    headers |= {name: change.fill(value) for name, value in step.headers.items()}
-    if authorization := credentials.authorization(step):
-        headers["Authorization"] = authorization
+async def _exchange(sending: _Sending) -> _Answer:
+    deadline = monotonic() + sending.timeout_seconds
+    authorization = _authorization(sending.step)
+    secrets = request.secrets(sending.step, sending.change, authorization)
     async with AsyncExitStack() as open_ends:
-        session = await open_ends.enter_async_context(_session(step))
         async with asyncio.timeout_at(deadline):
-            response = await session.request(
-                request.method,
-                credentials.address(step.url, change),
-                headers=headers,
-                data=request.body,
-                allow_redirects=False,
-                server_hostname=step.server_name or None,
-            )
-        open_ends.callback(response.close)
-        answer = _Answer(response.status, bytearray(), credentials.secrets(step, change, authorization))
-        if request.needs_body:
-            await _read(response, answer.body, _FETCHED_BYTES, deadline)
+            response = await open_ends.enter_async_context(http.send(_request(sending, authorization)))
+        answer = _Answer(response.status, bytearray(), secrets)
+        if sending.needs_body:
+            async with asyncio.timeout_at(deadline):
+                await http.read_up_to(response, answer.body, _FETCHED_BYTES)
             return answer
         try:
-            await _read(response, answer.body, _UNREAD_BYTES, min(deadline, monotonic() + _BODY_SECONDS))
+            async with asyncio.timeout_at(min(deadline, monotonic() + _BODY_SECONDS)):
+                await http.read_up_to(response, answer.body, _UNREAD_BYTES)
         except TimeoutError:
-            if request.tasks:
-                request.tasks.create_task(_read_on(response, deadline, open_ends.pop_all()), name="body")
+            if sending.tasks:
+                sending.tasks.create_task(_read_on(response, deadline, open_ends.pop_all()), name="body")
         except (aiohttp.ClientError, OSError):
             pass  # its head has said all
         return answer
-
-
-async def _read(response: aiohttp.ClientResponse, body: bytearray, enough_bytes: int, deadline: float) -> None:
-    """Read the body; when it is longer than is enough, a little more than that of it."""
-    async with asyncio.timeout_at(deadline):
-        async for part in response.content.iter_any():
-            body += part
-            if len(body) > enough_bytes:
-                return
 
 
 async def _read_on(response: aiohttp.ClientResponse, deadline: float, open_ends: AsyncExitStack) -> None:
     """Read what nobody wants, for the sake of who sends it."""
     async with open_ends:
         with suppress(aiohttp.ClientError, OSError):  # TimeoutError is one
-            await _read(response, bytearray(), _UNREAD_BYTES, deadline)
+            async with asyncio.timeout_at(deadline):
+                await http.read_up_to(response, bytearray(), _UNREAD_BYTES)
 
 
-class _Tcp(aiohttp.TCPConnector):
-    """Remembers its connection: closing politely would wait, for good, for a peer that reads no more."""
-
-    opened: asyncio.Transport | None = None
-
-    async def _create_connection(
-        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
-    ) -> ResponseHandler:
-        protocol = await super()._create_connection(req, traces, timeout)
-        self.opened = protocol.transport
-        return protocol
-
-
-class _Unix(aiohttp.UnixConnector):
-    """With TLS: aiohttp's own has none, and sends what is meant for https in clear text (3.14, `UnixConnector`)."""
-
-    opened: asyncio.Transport | None = None
-    context: ssl.SSLContext | None = None
-
-    async def _create_connection(
-        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
-    ) -> ResponseHandler:
-        del traces, timeout
-        name = (req.server_hostname or req.url.raw_host or "").removesuffix(".") if self.context else None
-        self.opened, protocol = await self._loop.create_unix_connection(
-            self._factory, self.path, ssl=self.context, server_hostname=name
-        )
-        return protocol
-
-
-@asynccontextmanager
-async def _session(step: Http) -> AsyncIterator[aiohttp.ClientSession]:
-    """For one request on one connection, without cookies and proxies. Nothing of it is left open."""
-    context = credentials.context(step) if urlsplit(step.url).scheme == "https" else None
-    connector: _Tcp | _Unix
-    if step.unix_socket:
-        connector = _Unix(step.unix_socket)
-        connector.context = context
-    else:
-        connector = _Tcp(ssl=context or True, resolver=aiohttp.ThreadedResolver())
-    session = aiohttp.ClientSession(
-        connector=connector,
-        timeout=aiohttp.ClientTimeout(),  # none: the deadline is ours
-        cookie_jar=aiohttp.DummyCookieJar(),
-        auto_decompress=False,
+def _request(sending: _Sending, authorization: str) -> http.Request:
+    """Return what is sent; files are read now. Raises UnusableFile."""
+    step, change = sending.step, sending.change
+    headers = {name: change.fill(value) for name, value in step.headers.items()}
+    files = TlsFiles(step.ca_file, step.client_certificate_file, step.client_key_file)
+    return http.Request(
+        method=sending.method,
+        url=request.address(step.url, change),
+        headers=headers | ({"Authorization": authorization} if authorization else {}),
+        body=sending.body,
+        tls=client_context(files) if urlsplit(step.url).scheme == "https" else None,
+        server_name=step.server_name,
+        unix_socket=step.unix_socket,
     )
-    session._retry_connection = False  # one request is one: by default a PUT or GET that is cut goes out twice
-    try:
-        yield session
-    finally:
-        if connector.opened:
-            connector.opened.abort()
-        await session.close()
+
+
+def _authorization(step: Http) -> str:
+    """Return the value of the header Authorization, or "". Raises UnusableFile."""
+    if step.bearer_token_file:
+        return http.bearer("bearer_token_file", step.bearer_token_file)
+    if step.username:
+        return http.basic(step.username, read_secret("password_file", step.password_file) if step.password_file else "")
+    parts = urlsplit(step.url)  # as users of configmap-reload have it
+    return "" if parts.username is None else http.basic(unquote(parts.username), unquote(parts.password or ""))
 
 
 def _judged(step: Http, status: int) -> Outcome:
-    expected = parse(step.expect_status)
+    expected = status_set(step.expect_status)
     if status in expected:
         return Outcome(Result.OK, f"{_where(step)} answered {status}")
     hint = "; redirects are not followed" if 300 <= status < 400 else ""
@@ -260,7 +211,7 @@ def _said(answer: _Answer) -> str:
 
 
 def _where(step: Http) -> str:
-    return shown(step.url) + (f" (socket {step.unix_socket})" if step.unix_socket else "")
+    return request.shown(step.url) + (f" (socket {step.unix_socket})" if step.unix_socket else "")
 
 
 def _failure(step: Http, error: Exception) -> Outcome:

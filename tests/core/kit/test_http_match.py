@@ -2,7 +2,7 @@
 
 import pytest
 
-from sidecars.kit.http_match import parse
+from sidecars.kit.http_match import status_set
 
 SETS: list[tuple[tuple[str, ...], set[int], str]] = [
     (("200",), {200}, "200"),
@@ -35,7 +35,7 @@ FAULTS: list[tuple[tuple[str, ...], str]] = [
 
 @pytest.mark.parametrize(("texts", "statuses", "words"), SETS)
 def test_a_set_holds_the_statuses_that_were_written(texts: tuple[str, ...], statuses: set[int], words: str) -> None:
-    expected = parse(texts)
+    expected = status_set(texts)
     assert {status for status in range(1000) if status in expected} == statuses
     assert str(expected) == words
 
@@ -43,4 +43,4 @@ def test_a_set_holds_the_statuses_that_were_written(texts: tuple[str, ...], stat
 @pytest.mark.parametrize(("texts", "words"), FAULTS)
 def test_what_is_no_set_is_said(texts: tuple[str, ...], words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        parse(texts)
+        status_set(texts)

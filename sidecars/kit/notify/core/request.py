@@ -1,11 +1,15 @@
-"""Say of an HTTP request, without a file and without a network, whether it can work, and how its address is shown."""
+"""Say of an HTTP request, without a file and without a network, whether it can work, where it goes, and what of it may
+be shown.
+"""
 
+import base64
 import re
 from collections.abc import Iterator
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
-from sidecars.kit.http_match import parse
+from sidecars.kit.http_match import status_set
 
+from .change import Change
 from .options import Call, Http
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -27,6 +31,28 @@ def shown(url: str) -> str:
     return f"{parts.scheme}://{host}{port}{parts.path}"
 
 
+def address(url: str, change: Change) -> str:
+    """Return the address to ask for: placeholders filled, without the user (that becomes a header)."""
+    candidate = quote(change.candidate.encode(errors="surrogateescape"))
+    parts = urlsplit(Change(change.hash, candidate).fill(url))
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def secrets(step: Http, change: Change, authorization: str) -> frozenset[str]:
+    """Return what an answer may repeat and nobody is to read: the value of Authorization that was sent and what it was
+    made of, the values of headers, and those of the query.
+    """
+    found = {change.fill(value) for value in step.headers.values()} | {authorization}
+    scheme, _, value = authorization.partition(" ")
+    found.add(value)
+    if scheme == "Basic":
+        found.add(base64.b64decode(value).decode(errors="surrogateescape").partition(":")[2])
+    query = urlsplit(change.fill(step.url)).query
+    found |= {query, *(value for _, value in parse_qsl(query)), *(pair.partition("=")[2] for pair in query.split("&"))}
+    words = {word for text in tuple(found) for word in text.split()}  # `X-Token: Token abc` may come back as `abc`
+    return frozenset((found | words) - {"", "Basic", "Bearer", change.hash, change.candidate})
+
+
 def problems(step: Http, path: str = "") -> Iterator[tuple[str, str, str]]:
     """Yield (field below `path`, message, remedy) for what can never work; shows no value that may hold a secret."""
     prefix = f"{path}." if path else ""
@@ -40,7 +66,7 @@ def _problems(step: Http) -> Iterator[tuple[str, str, str]]:
     else:
         yield from _identity_problems(step)
     try:
-        parse(step.expect_status)
+        status_set(step.expect_status)
     except ValueError as error:
         yield "expect_status", str(error), "list statuses such as 200, 2xx or 200-204"
     for name, value in step.headers.items():
