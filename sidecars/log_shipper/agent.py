@@ -16,7 +16,7 @@ from .sending.delivery import Delivery, Transport
 from .sending.elastic import Elastic
 from .sending.outputs import NdjsonFile, Stdout
 from .settings import LogShipperSettings
-from .stopping import Progress, Stopping
+from .stopping import DeliveryProgress, Stopping
 from .tailing.checkpoint_file import StateFolder
 from .tailing.loop import Tailing
 
@@ -155,8 +155,8 @@ class Shipper:
         self._state.moved()
         self._tailing.settle(batch)
 
-    def _progress(self) -> Progress:
-        return Progress(self._tailing.undelivered(), self._delivery.diagnosis, self._dead_letters.kept)
+    def _progress(self) -> DeliveryProgress:
+        return DeliveryProgress(self._tailing.undelivered(), self._delivery.diagnosis, self._dead_letters.kept)
 
     def _status(self) -> dict[str, Any]:
         """For /status."""

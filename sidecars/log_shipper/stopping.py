@@ -23,7 +23,7 @@ Work = Mapping[StopStep, Callable[[], Awaitable[None]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class DeliveryProgress:
     """How far the delivery is: bytes by file that nobody took yet, why nothing goes through at present, and how many
     records were refused for good.
     """
@@ -52,7 +52,7 @@ class Progress:
 class Stopping:
     """Runs the steps of the stop, and says how far the delivery is."""
 
-    def __init__(self, settings: LogShipperSettings, ctx: Context, progress: Callable[[], Progress]) -> None:
+    def __init__(self, settings: LogShipperSettings, ctx: Context, progress: Callable[[], DeliveryProgress]) -> None:
         self._settings = settings
         self._ctx = ctx
         self._progress = progress
@@ -111,7 +111,7 @@ class Stopping:
             first = False
             await self._ctx.stop.pause(_EVERY_SECONDS)
 
-    def _is_usual(self, progress: Progress, *, first: bool) -> bool:
+    def _is_usual(self, progress: DeliveryProgress, *, first: bool) -> bool:
         """An app has just written its last lines when the stop comes, and beside an ordinary sidecar it goes on."""
         return not progress.diagnosis and (first or self._settings.lifecycle is Lifecycle.ORDINARY)
 

@@ -83,7 +83,7 @@ _OURS: FieldPlaces = {
 """The fields of our index template. A server that got one of them as an object once takes no value for it again."""
 
 
-class Aside:
+class MovedFields:
     """What does not fit where the line has it, by its path; ends in `labels`."""
 
     def __init__(self) -> None:
@@ -122,7 +122,7 @@ def fields_of(text: str, ours: FieldPlaces) -> Fields | None:
     joined = "\n".join(names)
     if len(joined) > _NAME_CHARACTERS and max(map(len, names)) > _NAME_CHARACTERS:
         return None
-    aside = Aside()
+    aside = MovedFields()
     if not (_is_plain(joined) if len(joined) <= _NAME_CHARACTERS else _is_plain.__wrapped__(joined)):
         value = _tidied(value, (), aside)
         for name in sorted(_INTERNAL & value.keys()):
@@ -194,7 +194,7 @@ def _spelt(name: str) -> tuple[Path, str]:
     return (tuple(parts[:-1]), parts[-1]) if len(parts) <= _LEVELS else ((), "_".join(parts))
 
 
-def _tidied(value: Fields, path: Path, aside: Aside) -> Fields:
+def _tidied(value: Fields, path: Path, aside: MovedFields) -> Fields:
     """`value`, which stands at `path`, with dots nested as servers read them: both spellings of a field become one. Of
     an object and a value at the same place the value moves aside; of two values both stay.
     """
@@ -219,7 +219,7 @@ def _tidied(value: Fields, path: Path, aside: Aside) -> Fields:
     return result
 
 
-def _made(target: Fields, parents: Path, path: Path, aside: Aside) -> Fields:
+def _made(target: Fields, parents: Path, path: Path, aside: MovedFields) -> Fields:
     """The last of `parents`, objects in each other within `target`, which stands at `path`; made where missing."""
     for depth, part in enumerate(parents, 1):
         below = target.get(part)
@@ -231,7 +231,7 @@ def _made(target: Fields, parents: Path, path: Path, aside: Aside) -> Fields:
     return target
 
 
-def _tidied_list(values: list[Any], path: Path, aside: Aside) -> list[Any]:
+def _tidied_list(values: list[Any], path: Path, aside: MovedFields) -> list[Any]:
     result: list[Any] = []
     for item in values:
         if isinstance(item, dict):
@@ -241,7 +241,7 @@ def _tidied_list(values: list[Any], path: Path, aside: Aside) -> list[Any]:
     return result
 
 
-def _join(target: Fields, path: Path, value: Any, aside: Aside) -> None:
+def _join(target: Fields, path: Path, value: Any, aside: MovedFields) -> None:
     """Join `value` with what the last name of `path` has in `target` already."""
     name = path[-1]
     present = target[name]
@@ -278,7 +278,7 @@ def _bounded(value: Any, level: int) -> Any:
     return {name: _bounded(item, level + 1) for name, item in value.items()}
 
 
-def _place_time(value: Fields, aside: Aside) -> None:
+def _place_time(value: Fields, aside: MovedFields) -> None:
     if "@timestamp" in value:
         said = value["@timestamp"]
         time = recognised(said)
@@ -289,7 +289,7 @@ def _place_time(value: Fields, aside: Aside) -> None:
             aside.put(("@timestamp",), said)
 
 
-def _place(value: Fields, ours: FieldPlaces, path: Path, aside: Aside) -> None:
+def _place(value: Fields, ours: FieldPlaces, path: Path, aside: MovedFields) -> None:
     """Move aside what is not of the kind that its place has in our documents."""
     for name, place in ours.items():
         item = value.get(name, _ABSENT)

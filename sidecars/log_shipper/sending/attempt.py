@@ -3,23 +3,17 @@
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
 
 import msgspec
 
 from sidecars.log_shipper.core.bulk import Answer, reason_of, whole_refusal
-from sidecars.log_shipper.core.choices import IdMode
-from sidecars.log_shipper.core.hedging import Hedge, Race, hedge
+from sidecars.log_shipper.core.hedging import Hedge, Latency, Race, hedge
+from sidecars.log_shipper.core.pool import Pool
+from sidecars.runtime import Stop
 from sidecars.runtime.clock import monotonic, seconds_until
 
-from .node import CONNECTION, Connection
-
-if TYPE_CHECKING:
-    from sidecars.log_shipper.core.pool import Pool
-
-    from .elastic import Elastic
-    from .node import Node
+from .node import CONNECTION, Addresses, Connection, Node
 
 NODE_FAILURES = (0, 502, 503, 504)
 """Another node may do better."""
@@ -28,15 +22,29 @@ _SECOND_CHANCE_SECONDS = 3.0
 
 
 @dataclass(slots=True, eq=False)
+class Cluster:
+    """What all attempts share. `own_ids`: a request may be sent twice; `hedged` is called when it is."""
+
+    own_ids: bool
+    request_timeout_seconds: float
+    stop: Stop
+    hedged: Callable[[Hedge], None]
+    addresses: Addresses
+    latency: Latency = field(default_factory=Latency)
+    silent: set[Node] = field(default_factory=set)
+    """Nodes that did not answer the last time."""
+
+
+@dataclass(slots=True, eq=False)
 class _Copy:
     """One copy of a request under way."""
 
-    node: "Node"
+    node: Node
     connection: Connection
     sent_at: float
     own: bool
     """Whether the node is only for this copy, so that its connection is a new one."""
-    task: "asyncio.Task[None] | None" = None
+    task: asyncio.Task[None] | None = None
 
 
 class RequestAttempt:
@@ -44,14 +52,11 @@ class RequestAttempt:
     connections, until one answers. Then the others are given up.
     """
 
-    def __init__(
-        self, elastic: "Elastic", pool: "Pool[Node]", ask: "Callable[[Node, float], Awaitable[Answer]]"
-    ) -> None:
-        self._elastic = elastic
+    def __init__(self, cluster: Cluster, pool: Pool[Node], ask: Callable[[Node, float], Awaitable[Answer]]) -> None:
+        self._cluster = cluster
         self._pool = pool
         self._nodes = pool.all()
         self._asks = ask
-        self._own_ids = elastic.settings.id_mode is IdMode.DERIVED
         self._race = Race()
         self._asked: set[Node] = set()
         self._copies: list[_Copy] = []
@@ -73,8 +78,8 @@ class RequestAttempt:
 
     async def _first_answer(self, tasks: asyncio.TaskGroup) -> Answer:
         while True:
-            why = hedge(own_ids=self._own_ids, stopping=self._elastic.stop.requested, routes=self._routes)
-            patience_seconds = self._elastic.latency.patience_seconds(self._elastic.stop.remaining())
+            why = hedge(own_ids=self._cluster.own_ids, stopping=self._cluster.stop.requested, routes=self._routes)
+            patience_seconds = self._cluster.latency.patience_seconds(self._cluster.stop.remaining())
             due = self._race.next_at(why, self._routes, patience_seconds)
             if due <= monotonic():
                 self._send_copy(tasks, why)
@@ -101,9 +106,9 @@ class RequestAttempt:
     def _send_copy(self, tasks: asyncio.TaskGroup, why: Hedge | None) -> None:
         """One more copy; where others are without an answer, it goes to another node or over a new connection."""
         if self._copies and why:
-            self._elastic.hedged(why)
+            self._cluster.hedged(why)
             self._failed.append("timeout")
-            self._elastic.addresses.silent(self._copies[-1].connection)
+            self._cluster.addresses.silent(self._copies[-1].connection)
         node = self._next_node()
         own = node in self._asked
         self._asked.add(node)
@@ -114,7 +119,7 @@ class RequestAttempt:
         self._copies.append(copy)
         self._race.sent(copy.sent_at)
 
-    def _next_node(self) -> "Node":
+    def _next_node(self) -> Node:
         """The node whose turn it is. One that was asked in this attempt already can be back in turn (a second after it
         failed, while the next one is waited for): then one that was not, and rather one that answered the last time.
         """
@@ -122,16 +127,16 @@ class RequestAttempt:
         if node not in self._asked:
             return node
         others = [each for each in self._nodes if each not in self._asked]
-        return min(others, key=self._elastic.failed.__contains__, default=node)
+        return min(others, key=self._cluster.silent.__contains__, default=node)
 
-    def _limit_seconds(self, node: "Node", why: Hedge | None) -> float:
+    def _limit_seconds(self, node: Node, why: Hedge | None) -> float:
         """How long the node may take. Where there are others it has less time, and little when it failed the last time
         and must not be hedged: a node that accepts and never answers must not hold up what the others could take.
         """
-        limit_seconds = self._elastic.settings.request_timeout_seconds
+        limit_seconds = self._cluster.request_timeout_seconds
         if len(self._nodes) == 1:
             return limit_seconds
-        chance_seconds = _CHANCE_SECONDS if why or node not in self._elastic.failed else _SECOND_CHANCE_SECONDS
+        chance_seconds = _CHANCE_SECONDS if why or node not in self._cluster.silent else _SECOND_CHANCE_SECONDS
         return min(limit_seconds, chance_seconds)
 
     async def _ask(self, copy: _Copy, limit_seconds: float) -> None:
@@ -154,13 +159,13 @@ class RequestAttempt:
             self._pool.failed(known, monotonic())
         else:
             self._pool.answered(known)
-        (self._elastic.failed.add if silent else self._elastic.failed.discard)(known)
+        (self._cluster.silent.add if silent else self._cluster.silent.discard)(known)
 
     def _won(self, winner: _Copy, patience_seconds: float) -> None:
         """Others that were silent for long, while this one was quick, are out of turn for a moment."""
         now = monotonic()
-        self._elastic.latency.answered(now - winner.sent_at)
-        self._elastic.addresses.answered(winner.connection)
+        self._cluster.latency.answered(now - winner.sent_at)
+        self._cluster.addresses.answered(winner.connection)
         for beaten in self._copies:
             if beaten.node.address != winner.node.address and now - beaten.sent_at >= patience_seconds:
                 self._note(beaten, failed=True, silent=True)
@@ -175,7 +180,7 @@ class RequestAttempt:
 
     async def _notice_stop(self) -> None:
         """From the stop on there is more reason to send a copy."""
-        await self._elastic.stop.wait()
+        await self._cluster.stop.wait()
         self._think_again()
 
     def _think_again(self) -> None:

@@ -19,14 +19,14 @@ import msgspec
 from sidecars import __version__
 from sidecars.log_shipper.core.batch import Payload
 from sidecars.log_shipper.core.bulk import FILTER_PATH, Answer
-from sidecars.log_shipper.core.choices import Compression
-from sidecars.log_shipper.core.hedging import Hedge, Latency
+from sidecars.log_shipper.core.choices import Compression, IdMode
+from sidecars.log_shipper.core.hedging import Hedge
 from sidecars.log_shipper.core.pool import Pool
 from sidecars.log_shipper.core.preflight import Question
 from sidecars.log_shipper.settings import LogShipperSettings
 from sidecars.runtime import Stop
 
-from .attempt import NODE_FAILURES, RequestAttempt
+from .attempt import NODE_FAILURES, Cluster, RequestAttempt
 from .credentials import WatchedFiles, authorization, tls_context
 from .node import Addresses, Node, NodeAddress, NoReply
 
@@ -41,19 +41,25 @@ _QUESTION_SECONDS = 5.0
 
 
 class Elastic:
-    """The nodes, and credentials and certificates that may change while running. `hedged` counts copies of requests
-    that went out beside one without an answer.
+    """The nodes, and credentials and certificates that may change while running. `hedged` is called for each copy of a
+    request that goes out beside one without an answer.
     """
 
     def __init__(
-        self, settings: LogShipperSettings, stop: Stop | None = None, hedged: Callable[[Hedge], None] | None = None
+        self,
+        settings: LogShipperSettings,
+        stop: Stop | None = None,
+        hedged: Callable[[Hedge], None] = lambda _: None,
+        addresses: Addresses | None = None,
     ) -> None:
-        self.settings = settings
-        self.stop = stop or Stop()
-        self.hedged = hedged or (lambda _: None)
-        self.latency = Latency()
-        self.addresses = Addresses()
-        self.failed: set[Node] = set()
+        self._settings = settings
+        self._cluster = Cluster(
+            settings.id_mode is IdMode.DERIVED,
+            settings.request_timeout_seconds,
+            stop or Stop(),
+            hedged,
+            addresses or Addresses(),
+        )
         self._target = f"/{settings.target}/_bulk?filter_path={FILTER_PATH}"
         self._secrets = WatchedFiles(settings.api_key_file, settings.password_file)
         self._certificates = WatchedFiles(settings.ca_file, settings.client_certificate_file, settings.client_key_file)
@@ -66,7 +72,7 @@ class Elastic:
         """Return the payload as gzip, if so configured: done before it waits, so what waits for a dead backend is
         small.
         """
-        if payload.packed or self.settings.compression is not Compression.GZIP:
+        if payload.packed or self._settings.compression is not Compression.GZIP:
             return payload
         return msgspec.structs.replace(payload, body=gzipped(payload.body), packed=True)
 
@@ -88,13 +94,13 @@ class Elastic:
         async def ask(node: Node, limit_seconds: float) -> Answer:
             return await self._ask(node, question, headers, limit_seconds)
 
-        return await RequestAttempt(self, pool, ask).run()
+        return await RequestAttempt(self._cluster, pool, ask).run()
 
     async def ask_all(self, question: Question) -> list[Answer]:
         """What each node answers to a question of `check`; asked once, at the same time. Raises OSError."""
         headers = self._headers(None)
         nodes = (await self._nodes()).all()
-        limit_seconds = min(_QUESTION_SECONDS, self.settings.request_timeout_seconds)
+        limit_seconds = min(_QUESTION_SECONDS, self._settings.request_timeout_seconds)
         return await asyncio.gather(*(self._ask(node, question, headers, limit_seconds) for node in nodes))
 
     async def ask_any(self, question: Question) -> Answer:
@@ -103,7 +109,7 @@ class Elastic:
         nodes = (await self._nodes()).all()
         answer = Answer(0)
         for node in nodes:
-            answer = await self._ask(node, question, headers, self.settings.request_timeout_seconds)
+            answer = await self._ask(node, question, headers, self._settings.request_timeout_seconds)
             if answer.status not in NODE_FAILURES:
                 break
         return answer
@@ -148,7 +154,7 @@ class Elastic:
         if payload is not None and payload.packed:
             headers["content-encoding"] = "gzip"
         if self._secrets.changed():
-            self._authorization = authorization(self.settings)
+            self._authorization = authorization(self._settings)
             self._secrets.taken()
         if self._authorization:
             headers["authorization"] = self._authorization
@@ -160,10 +166,10 @@ class Elastic:
         """
         try:
             if self._certificates.changed() or self._pool is None:
-                found = addresses_of(self.settings)
+                found = addresses_of(self._settings)
                 self._certificates.taken()
                 random.shuffle(found)  # sidecars that start together do not all begin with the same node
-                nodes = [Node(address, self.addresses, self.settings.requests) for address in found]
+                nodes = [Node(address, self._cluster.addresses, self._settings.requests) for address in found]
                 former, self._pool = self._pool, Pool(nodes)  # before any await: another request may come here
                 await _close(former)
         except OSError:

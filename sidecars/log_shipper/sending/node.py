@@ -7,7 +7,6 @@ GET of a POST.
 """
 
 import asyncio
-import math
 import socket
 import ssl
 from collections.abc import Callable, Mapping
@@ -24,24 +23,24 @@ from sidecars.runtime.clock import monotonic
 
 _CONNECT_SECONDS = 5.0
 """For a connection and its TLS handshake, with one address; then the next one is tried."""
-_LOOKUP_SECONDS = 10.0
-"""For so long a name is not looked up again."""
 _LOOKUP_PATIENCE_SECONDS = 1.0
 """After so long, or when there is no answer, addresses that were known before do."""
 _PORTS = {"http": 80, "https": 443}
 
 
 class Connection:
-    """The connection that one request goes over, as soon as there is one. `told` is called when more is known of it."""
+    """The connection that one request goes over, as soon as there is one. `changed` is called when more is known of it:
+    it is made, or its name was looked up.
+    """
 
-    def __init__(self, told: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, changed: Callable[[], None] = lambda: None) -> None:
         self._transport: asyncio.Transport | None = None
-        self.told = told
+        self.changed = changed
 
     def taken(self, transport: asyncio.Transport | None) -> None:
         """This is the connection."""
         self._transport = transport
-        self.told()
+        self.changed()
 
     @property
     def peer(self) -> str:
@@ -62,7 +61,9 @@ CONNECTION: ContextVar[Connection] = ContextVar("connection")
 class Addresses(AbstractResolver):
     """Looks names up, and knows which of their addresses were silent lately."""
 
-    def __init__(self) -> None:
+    def __init__(self, known_seconds: float = 10.0) -> None:
+        """`known_seconds`: for so long a name is not looked up again."""
+        self._known_seconds = known_seconds
         self._found: dict[str, tuple[float, list[ResolveResult]]] = {}
         self._silent_at: dict[str, float] = {}
         self._turn = 0
@@ -87,7 +88,7 @@ class Addresses(AbstractResolver):
         results = {result["host"]: result for result in await self._known(host, port, family)}
         self._turn += 1
         if connection := CONNECTION.get(None):
-            connection.told()
+            connection.changed()
         return [results[address] for address in ordered([*results], self._silent_at, self._turn - 1, monotonic())]
 
     async def close(self) -> None:
@@ -97,13 +98,9 @@ class Addresses(AbstractResolver):
         """Ask the name server. Raises OSError."""
         return await aiohttp.ThreadedResolver().resolve(host, port, family)
 
-    def forget_age(self) -> None:
-        """Look all names up again at the next connection."""
-        self._found = {host: (-math.inf, found) for host, (_, found) in self._found.items()}
-
     async def _known(self, host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
         at, known = self._found.get(host, (0.0, []))
-        if known and monotonic() - at < _LOOKUP_SECONDS:
+        if known and monotonic() - at < self._known_seconds:
             return known
         try:
             async with asyncio.timeout(_LOOKUP_PATIENCE_SECONDS if known else None):

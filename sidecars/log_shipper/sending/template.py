@@ -54,13 +54,13 @@ class _FailureStore(msgspec.Struct):
     enabled: bool = True
 
 
-class _DataStream(msgspec.Struct):
+class _StreamState(msgspec.Struct):
     lifecycle: _StreamLifecycle | None = None
     failure_store: _FailureStore | None = None
 
 
-class _DataStreams(msgspec.Struct):
-    data_streams: list[_DataStream]
+class _StreamStates(msgspec.Struct):
+    data_streams: list[_StreamState]
 
 
 class _SetupRefused(Exception):
@@ -162,7 +162,7 @@ class _TemplateSetup:
         answer = await self._ask("GET", path)
         if answer.status in (HTTPStatus.NOT_FOUND, *_UNKNOWN):
             return []
-        stream = next(iter(_decoded(answer, _DataStreams).data_streams), _DataStream())
+        stream = next(iter(_decoded(answer, _StreamStates).data_streams), _StreamState())
         said: list[str] = []
         keeps = stream.lifecycle.data_retention if stream.lifecycle else ""
         lifecycle = {"enabled": True, **({"data_retention": retention} if retention else {})}

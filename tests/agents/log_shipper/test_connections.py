@@ -42,7 +42,7 @@ class Book(Addresses):
     """`es.invalid` has two addresses, the dead one first; as long as there are answers to look-ups at all."""
 
     def __init__(self, *hosts: str) -> None:
-        super().__init__()
+        super().__init__(known_seconds=0)
         self.hosts = hosts
         self.lookups = 0
 
@@ -61,12 +61,11 @@ class Hosts:
         self.live = Listener(at=(LIVE, 0)).listen(answering)
         self.dead = Listener(at=(DEAD, self.live.port))
         self.hedges: list[Hedge] = []
+        self.book = Book(DEAD, LIVE)
 
     def elastic(self) -> Elastic:
         url = f"http://es.invalid:{self.live.port}"
-        elastic = Elastic(settings(elasticsearch_url=(url,)), Stop(), self.hedges.append)
-        elastic.addresses = Book(DEAD, LIVE)
-        return elastic
+        return Elastic(settings(elasticsearch_url=(url,)), Stop(), self.hedges.append, self.book)
 
 
 @pytest.fixture
@@ -112,8 +111,7 @@ async def test_an_address_that_is_silent_amid_the_handshake_costs_a_second(hosts
     live = Listener(at=(LIVE, 0)).listen(answering, context)
     with live, Listener(at=(DEAD, live.port)).listen(silent) as dead:
         given = settings(elasticsearch_url=(f"https://es.invalid:{live.port}",), ca_file=str(tmp_path / "ca.pem"))
-        elastic = Elastic(given, Stop())
-        elastic.addresses = Book(DEAD, LIVE)
+        elastic = Elastic(given, addresses=Book(DEAD, LIVE))
         seconds, status, failovers = await timed(elastic)
         assert (status, failovers) == (200, ("timeout",))
         assert seconds < 4, "not the 5 s that a connection may take"
@@ -127,8 +125,7 @@ async def test_the_dot_of_an_absolute_name_does_not_reach_verification(tmp_path:
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     with Listener(at=(LIVE, 0)).listen(answering, context) as live:
         url = f"https://es.invalid.:{live.port}"
-        elastic = Elastic(settings(elasticsearch_url=(url,), ca_file=str(tmp_path / "ca.pem")), Stop())
-        elastic.addresses = Book(LIVE)
+        elastic = Elastic(settings(elasticsearch_url=(url,), ca_file=str(tmp_path / "ca.pem")), addresses=Book(LIVE))
         _, status, _ = await timed(elastic)
         assert status == 200
         await elastic.close()
@@ -175,23 +172,18 @@ async def test_a_request_that_is_given_up_leaves_no_connection_though_nobody_rea
 async def test_addresses_that_were_known_do_when_the_name_server_is_away(hosts: Hosts) -> None:
     hosts.dead.listen(silent)
     elastic = hosts.elastic()
-    book = elastic.addresses
-    assert isinstance(book, Book)
-    book.hosts = (LIVE,)
+    hosts.book.hosts = (LIVE,)
     assert (await timed(elastic))[1] == 200
-    book.hosts = ()
-    book.forget_age()
+    hosts.book.hosts = ()
     await elastic.close()  # its connections are gone; the next request needs a new one
     assert (await timed(elastic))[1] == 200
-    assert book.lookups == 2
+    assert hosts.book.lookups == 2
     await elastic.close()
 
 
 async def test_a_name_that_never_was_known_is_a_failed_connection(hosts: Hosts) -> None:
     elastic = hosts.elastic()
-    book = elastic.addresses
-    assert isinstance(book, Book)
-    book.hosts = ()
+    hosts.book.hosts = ()
     answer = await elastic.send(PAYLOAD)
     assert (answer.status, answer.reason) == (0, "connection")
     await elastic.close()

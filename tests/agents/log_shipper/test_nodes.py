@@ -81,7 +81,8 @@ class Nodes(Elastic):
 
     def __init__(self, *ports: int, backoff_seconds: float = 0, **given: object) -> None:
         self.hedges: list[Hedge] = []
-        super().__init__(settings(**given), Stop(), self.hedges.append)
+        self.stop = Stop()
+        super().__init__(settings(**given), self.stop, self.hedges.append)
         self.script = Script()
         nodes: list[Node] = [Played(port, self.script) for port in random.sample(ports, len(ports))]
         self.pool = Pool(nodes, first_seconds=backoff_seconds)

@@ -7,7 +7,7 @@ import pytest
 
 from sidecars.log_shipper.core.diagnosis import of_failure
 from sidecars.log_shipper.core.grace import StopStep
-from sidecars.log_shipper.stopping import Progress, Stopping
+from sidecars.log_shipper.stopping import DeliveryProgress, Stopping
 from sidecars.runtime import Context
 from tests.support.context import context, passes, settings
 
@@ -37,7 +37,7 @@ async def stop_of(lifecycle: str, grace_seconds: float, **seconds: float) -> tup
     """The steps that were cut, how long all of it took, and the work."""
     ctx, work, began = context(grace_seconds), Work(**seconds), clock()
     ctx.stop.request("SIGTERM")
-    stopping = Stopping(settings(lifecycle=lifecycle), ctx, lambda: Progress({}, None, 0))
+    stopping = Stopping(settings(lifecycle=lifecycle), ctx, lambda: DeliveryProgress({}, None, 0))
     cut = await stopping.run({step: work[step] for step in StopStep})
     return cut, clock() - began, work
 
@@ -76,7 +76,7 @@ class Told:
     def __init__(self, caplog: pytest.LogCaptureFixture, **given: object) -> None:
         self._caplog = caplog
         self.ctx: Context = context(30)
-        self.progress = Progress({}, None, 0)
+        self.progress = DeliveryProgress({}, None, 0)
         self.stopping = Stopping(settings(**given), self.ctx, lambda: self.progress)
         self.ctx.stop.request("SIGTERM")
 
@@ -100,7 +100,7 @@ NO_ANSWER = of_failure("timeout", "http://es:9200: no answer")
 
 async def test_what_is_undelivered_is_said_at_once_and_every_few_seconds(caplog: pytest.LogCaptureFixture) -> None:
     told = Told(caplog)
-    told.progress = Progress(BEHIND, None, 0)
+    told.progress = DeliveryProgress(BEHIND, None, 0)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(told.run(20))
         await passes(0.01)
@@ -108,9 +108,9 @@ async def test_what_is_undelivered_is_said_at_once_and_every_few_seconds(caplog:
         assert line["action"] == "stop.undelivered_so_far"
         assert (line["level"], line["undelivered_bytes"], line["left_seconds"]) == ("info", 100, 30.0)
         assert line["files"] == {"/logs/a.log": 30, "/logs/b.log": 70}
-        told.progress = Progress(BEHIND, NO_ANSWER, 0)
+        told.progress = DeliveryProgress(BEHIND, NO_ANSWER, 0)
         await passes(10)
-        told.progress = Progress({}, None, 0)
+        told.progress = DeliveryProgress({}, None, 0)
     lines = told.lines()
     assert [line["left_seconds"] for line in lines] == [27.0, 24.0, 21.0]
     assert {line["level"] for line in lines} == {"warning"}
@@ -121,7 +121,7 @@ async def test_an_ordinary_sidecar_beside_an_app_that_writes_on_does_not_warn(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     told = Told(caplog, lifecycle="ordinary")
-    told.progress = Progress(BEHIND, None, 0)
+    told.progress = DeliveryProgress(BEHIND, None, 0)
     await told.run(10)
     assert {line["level"] for line in told.lines()} == {"info"}
 
@@ -130,7 +130,7 @@ async def test_the_last_word_names_what_is_left_why_and_which_steps_were_cut(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     told = Told(caplog)
-    told.progress = Progress({"/logs/a.log": 30}, NO_ANSWER, 2)
+    told.progress = DeliveryProgress({"/logs/a.log": 30}, NO_ANSWER, 2)
     told.stopping.conclude([StopStep.DRAIN])
     (line,) = told.lines()
     assert (line["action"], line["level"], line["undelivered_bytes"]) == ("stop.undelivered", "error", 30)
