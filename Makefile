@@ -30,7 +30,7 @@ images: $(VENV)/.stamp ## an image per sidecar, measured against the bars (BASE=
 	@images/build
 
 wheels: $(VENV)/.stamp ## what the images install, so that `docker build` needs no network
-	@images/wheels log-shipper config-reloader wait-for sidecar devstack
+	@images/wheels
 
 compose-demo: $(VENV)/.stamp ## a pod on this laptop (Docker Compose): the app, its sidecars, Elasticsearch; stays up
 	@scripts/engine

@@ -14,11 +14,15 @@ import ssl
 import subprocess
 import sys
 import sysconfig
+from typing import TYPE_CHECKING
 
 import debian
 import elf
 import sbom
-from tree import compile_all, copy, drop_dead_links, entries, finish, put_link, write
+from tree import compile_all, copy, drop_dead_links, entries, finish, put_link, read, write
+
+if TYPE_CHECKING:
+    from sidecars.declaration import Declaration
 
 PYTHON_ROOT = "/rootfs"  # what the first step made, as the Dockerfile names it
 STATUS = f"{PYTHON_ROOT}/var/lib/dpkg/status.d"
@@ -42,12 +46,9 @@ UNUSED = (
     # Its Python twin does the same; this one alone would bring the C++ library along (2.4 MB).
     "frozenlist/_frozenlist.*.so",
 )
-# Folders that a sidecar must be able to write where nothing is mounted over them. A named volume of Docker takes over
-# owner and mode from what the image has in its place, so these decide whether a volume can be written at all.
-WRITABLE = {
-    "log-shipper": ("/var/lib/sidecars/log-shipper",),
-    "devstack": ("/var/log/app", "/etc/app"),
-}
+# Folders that the apps of the devstack write. A named volume of Docker takes over owner and mode of what the image has
+# in its place, so these and the state folders of sidecars decide whether a volume can be written at all.
+DEVSTACK_WRITES = ("/var/log/app", "/etc/app")
 
 
 def python(root: str) -> None:
@@ -118,17 +119,19 @@ def packages(name: str, root: str) -> None:
     install(target)
     for path in (path for pattern in UNUSED for path in glob.glob(f"{target}/{pattern}", recursive=True)):
         shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
-    everyone = sidecars_in(target)
-    chosen = everyone if name == "sidecar" else [name] if name in everyone else []
-    prune(target, [other for other in [*everyone, "devstack"] if other not in {*chosen, name}])
+    everyone = declared_in(target)
+    chosen = {one: declared for one, declared in everyone.items() if name in {one, "sidecar"}}
+    others = [other.folder for one, other in everyone.items() if one not in chosen]
+    prune(target, others if name == "devstack" else [*others, "devstack"])
     for program in ("sidecar", *chosen):
         write(f"{root}/usr/bin/{program}", start_script("main" if program == "sidecar" else "named"), 0o755)
-    with open(f"{target}/sidecars/probe.py", encoding="utf-8") as probe:
-        write(f"{root}/usr/bin/sidecar-probe", f"#!{PROGRAM} -IS\n{probe.read()}", 0o755)
+    ports = " ".join(declared.probe for declared in chosen.values() if declared.serves)
+    write(f"{root}/usr/bin/sidecar-probe", probe_script(read(f"{target}/sidecars/probe.py"), ports), 0o755)
     for path in elf.libraries(drop_debug_sections(target)):
         if not os.path.exists(PYTHON_ROOT + os.path.realpath(path)):
             copy(path, root)
-    for folder in (folder for image in {name, *chosen} for folder in WRITABLE.get(image, ())):
+    states = [declared.state for declared in chosen.values() if declared.state]
+    for folder in (*states, *(DEVSTACK_WRITES if name == "devstack" else ())):
         os.makedirs(root + folder)
         os.chown(root + folder, USER, USER)
     write(f"{root}/usr/share/sbom/{name}.cdx.json", sbom.document(name, target, STATUS))
@@ -153,20 +156,33 @@ def install(target: str) -> None:
     shutil.rmtree(f"{target}/bin", ignore_errors=True)  # scripts for the interpreter of the build
 
 
-def sidecars_in(target: str) -> list[str]:
-    """Return the names of all sidecars in the wheel."""
-    return sorted(path.split("/")[-2].replace("_", "-") for path in glob.glob(f"{target}/sidecars/*/agent.py"))
+def declared_in(target: str) -> dict[str, "Declaration"]:
+    """Return the declarations of all sidecars in the wheel."""
+    sys.path.insert(0, target)
+    from sidecars.declaration import declarations  # installed only now
+
+    return declarations()
 
 
-def prune(target: str, names: list[str]) -> None:
-    """Remove the code of what this image is not for, also from the wheel's list of its files."""
-    folders = "|".join(name.replace("-", "_") for name in names)
-    for name in names:
-        shutil.rmtree(f"{target}/sidecars/{name.replace('-', '_')}")
+def prune(target: str, folders: list[str]) -> None:
+    """Remove the code of what this image is not for, also from the wheel's list of its files. Declarations stay: a
+    sidecar has to know its fellows in a pod.
+    """
+    declared = {path: read(path) for path in glob.glob(f"{target}/sidecars/*/sidecar.toml")}
+    for folder in folders:
+        shutil.rmtree(f"{target}/sidecars/{folder}")
+    for path, text in declared.items():
+        write(path, text)
     (record,) = glob.glob(f"{target}/sidecars-*.dist-info/RECORD")
-    with open(record, encoding="utf-8") as file:
-        kept = [line for line in file if not re.match(rf"(sidecars/({folders})/|\.\./)", line)]
-    write(record, "".join(kept))
+    gone = re.compile(rf"sidecars/({'|'.join(folders)})/(?!sidecar\.toml,)|\.\./")
+    write(record, "".join(line for line in read(record).splitlines(keepends=True) if not gone.match(line)))
+
+
+def probe_script(source: str, ports: str) -> str:
+    """Return the program sidecar-probe, which knows the ports that the sidecars of its image declare."""
+    head, last, tail = source.partition('\n\nif __name__ == "__main__":\n')
+    known = f'\n\nposix.environ.setdefault(b"SIDECAR_PROBE", {ports.encode()!r})' if ports else ""
+    return f"#!{PROGRAM} -IS\n{head}{known}{last}{tail}"
 
 
 def start_script(function: str) -> str:
@@ -178,6 +194,8 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["python", root]:
             python(root)
+        case ["packages", "", _]:
+            raise SystemExit("cannot make an image: say of which sidecar, as in --build-arg SIDECAR=log-shipper")
         case ["packages", name, root]:
             packages(name, root)
         case ["nothing", name, root]:

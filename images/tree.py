@@ -25,6 +25,12 @@ def copy(path: str, root: str) -> None:
         shutil.copy2(place, root + place)
 
 
+def read(path: str) -> str:
+    """Return the text of a file."""
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
 def write(path: str, text: str, mode: int = 0o644) -> None:
     """Write a file, and the folders above it."""
     os.makedirs(os.path.dirname(path), exist_ok=True)

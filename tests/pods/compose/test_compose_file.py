@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from sidecars.config_reloader.core.steps import Step
+from sidecars.declaration import declarations
 from sidecars.kit.notify.core.process import Process
 from sidecars.kit.notify.core.selection import Match, select
 from tests.conftest import GiveUp
@@ -21,6 +22,7 @@ from tests.pods.compose.conftest import OURS, succeeds
 ROOT = Path(__file__).resolve().parents[3]
 IN_THE_POD = ("pause", "log-shipper", "config-reloader", "wait-for", "app")
 JOINED = IN_THE_POD[1:]
+DECLARED = declarations()
 
 
 def load(path: str) -> dict[str, Any]:
@@ -54,10 +56,13 @@ def test_all_live_in_the_namespaces_of_pause(name: str) -> None:
 @pytest.mark.parametrize("name", IN_THE_POD)
 def test_each_image_of_ours_can_be_built_and_named_otherwise(name: str) -> None:
     service = SERVICES[name]
-    target = service["build"]["target"]
-    assert service["image"] == f"${{SIDECAR_IMAGE_PREFIX:-sidecars/}}{target}:${{SIDECAR_IMAGE_TAG:-dev}}"
-    assert target in TARGETS
-    assert (service["build"]["context"], service["build"]["dockerfile"]) == (".", "images/Dockerfile")
+    build = service["build"]
+    made = build["args"].get("SIDECAR", build["target"])
+    assert service["image"] == f"${{SIDECAR_IMAGE_PREFIX:-sidecars/}}{made}:${{SIDECAR_IMAGE_TAG:-dev}}"
+    assert build["args"]["BASE"] is None, "it comes from the environment"
+    assert build["target"] in TARGETS
+    assert (build["target"] == "sidecar") == (made in DECLARED)
+    assert (build["context"], build["dockerfile"]) == (".", "images/Dockerfile")
 
 
 @pytest.mark.parametrize(
@@ -78,12 +83,19 @@ def test_an_image_of_ours_is_never_pulled(files: list[str], of_ours: int, withou
     assert (len(policies), set(policies.values())) == (of_ours, {"never"}), policies
 
 
-@pytest.mark.parametrize("name", ["log-shipper", "config-reloader", "app"])
-def test_what_lives_long_is_probed_restarted_and_given_time_to_end(name: str) -> None:
+@pytest.mark.parametrize("name", ["app", *(name for name in IN_THE_POD if name in DECLARED)])
+def test_what_stays_is_probed_restarted_published_and_given_time_to_end_and_nothing_else_is(name: str) -> None:
     service = SERVICES[name]
+    declared = DECLARED.get(name)
+    if declared and not declared.serves:
+        assert (service["restart"], "healthcheck" in service) == ("on-failure", False), "an init container"
+        return
     assert service["restart"] == "always"
     assert service["healthcheck"]["test"][:2] == ["CMD", "sidecar-probe"]
     assert "stop_grace_period" in service
+    if declared:
+        port = f"127.0.0.1:${{{declared.prefix}PORT-{declared.port}}}:{declared.port}"
+        assert port in SERVICES["pause"]["ports"]
 
 
 def test_every_port_is_for_this_machine_only() -> None:

@@ -72,11 +72,9 @@ class Lab:
             path.chmod(0o755)  # the user in the image is nobody here
         (config / "app.yaml").write_text("begun", encoding="ascii")
         awaited = f"{self.word}-awaited-{number}"
-        given = {
-            key: text.format(backend=self.backend(), awaited=f"{awaited}:9200") for key, text in row.settings.items()
-        }
+        given = row.variables(logs="/logs", config="/config", backend=self.backend(), server=f"{awaited}:9200")
         variables = [f"--env={key}={text}" for key, text in given.items()]
-        mounts = [f"--volume={logs}:/logs:ro", f"--volume={config}:/config:ro", "--tmpfs=/tmp", *row.mounts]
+        mounts = [f"--volume={logs}:/logs:ro", f"--volume={config}:/config:ro", "--tmpfs=/tmp", *row.volumes]
         network = () if any("--network" in option for option in options) else (f"--network={self.network}",)
         container = self.create(row.name, *row.words, options=(*variables, *mounts, *network, *options), port=row.port)
         return container, Folders(logs, config, lambda: self._arrive(awaited))

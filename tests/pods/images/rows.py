@@ -1,12 +1,13 @@
 """The images of sidecars, each as a row: how one is started, how it shows that it has started, and its main job.
 
-The next sidecar joins by its row.
+How it is started is declared in its folder. The next sidecar joins by its declaration, and by its main job in WORKS.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sidecars.declaration import Bars, Declaration, declarations
 from tests.pods.images.engine import Container
 
 LINES = 3000
@@ -15,21 +16,46 @@ LINE = "2026-01-01T00:00:00.000Z INFO request {:06d} served in 12 ms " + "x" * 9
 
 @dataclass(frozen=True)
 class Row:
-    """One image. In `words` and `settings`, {backend} is the address of a server and {awaited} that of one that comes
-    later.
-
-    `port`: of its admin endpoint; 0: it has none. `started`: whether it has started; `works`: let it do its main job,
-    and see it done. `ends_with`: its documented status after SIGTERM.
+    """One image, and the sidecars that are started of it. `words`: of the command line. `works`: let it do its main
+    job, and see it done.
     """
 
     name: str
-    settings: Mapping[str, str]
-    port: int
-    started: Callable[[Container], bool]
+    runs: tuple[Declaration, ...]
     works: Callable[["Folders", Container], None]
     words: tuple[str, ...] = ()
-    mounts: tuple[str, ...] = ()
-    ends_with: int = 0
+
+    @property
+    def port(self) -> int:
+        """Of its admin endpoint; 0: it has none."""
+        return self.runs[0].port
+
+    @property
+    def bars(self) -> Bars:
+        """What it must not exceed."""
+        return self.runs[0].bars
+
+    @property
+    def ends_with(self) -> int:
+        """Its documented status after SIGTERM."""
+        return self.runs[0].ends_with
+
+    @property
+    def volumes(self) -> tuple[str, ...]:
+        """Options for its state. A volume takes owner and mode from the folder in the image (a tmpfs its mode)."""
+        return tuple(f"--volume={declared.state}" for declared in self.runs if declared.state)
+
+    def variables(self, **places: str) -> dict[str, str]:
+        """The least that it works with, see sidecars/declaration.py."""
+        return {
+            key: text
+            for declared in self.runs
+            for key, text in declared.variables(**places, state=declared.state).items()
+        }
+
+    def started(self, container: Container) -> bool:
+        """Its start-up probe passes; without one: it has said what it does."""
+        return container.get("/startupz")[0] == 200 if self.port else bool(container.log)
 
 
 @dataclass(frozen=True)
@@ -41,16 +67,6 @@ class Folders:
     logs: Path
     config: Path
     arrive: Callable[[], None] = field(default=lambda: None)
-
-
-def answers(container: Container) -> bool:
-    """Its start-up probe passes."""
-    return container.get("/startupz")[0] == 200
-
-
-def waits(container: Container) -> bool:
-    """It has said what it waits for."""
-    return '"wait.blocked"' in container.log
 
 
 def ships(folders: Folders, container: Container) -> None:
@@ -84,32 +100,15 @@ def ends(folders: Folders, container: Container) -> None:
     assert container.wait() == 0, container.log
 
 
-SHIPPER = {
-    "LOG_SHIPPER_PATHS": "/logs/*.log",
-    "LOG_SHIPPER_ELASTICSEARCH_URL": "{backend}",
-    "LOG_SHIPPER_STATE_DIR": "/var/lib/sidecars/log-shipper",
-}
-RELOADER = {
-    "CONFIG_RELOADER_WATCH": "/config",
-    "CONFIG_RELOADER_STEPS": '[{{webhook: {{url: "{backend}/told", expect_status: [200, "4xx"]}}}}]',
-    "CONFIG_RELOADER_STATE_FILE": "/tmp/state.json",
-}
-# A volume of the engine takes owner and mode from the folder in the image. (A tmpfs takes the mode alone.)
-STATE = ("--volume=/var/lib/sidecars/log-shipper",)
+def starts(folders: Folders, container: Container) -> None:
+    """Nothing more than that: for a sidecar whose job nobody has described here."""
 
+
+WORKS = {"log-shipper": ships, "config-reloader": reloads, "wait-for": ends}
+TOGETHER = ("log-shipper", "config-reloader")
+DECLARED = declarations()
 ROWS = (
-    Row("log-shipper", SHIPPER, 9101, answers, ships, mounts=STATE),
-    Row("config-reloader", RELOADER, 9102, answers, reloads),
-    Row(
-        "wait-for",
-        {"WAIT_FOR_PROGRESS_SECONDS": "0.1", "WAIT_FOR_TARGETS": "tcp://{awaited}"},
-        0,
-        waits,
-        ends,
-        ends_with=143,  # 128 + SIGTERM: what ran once and was cut short must not look as if it had succeeded
-    ),
-    Row(
-        "sidecar", {**SHIPPER, **RELOADER}, 9101, answers, both, words=("log-shipper", "config-reloader"), mounts=STATE
-    ),
+    *(Row(name, (declared,), WORKS.get(name, starts)) for name, declared in DECLARED.items()),
+    Row("sidecar", tuple(DECLARED[name] for name in TOGETHER), both, words=TOGETHER),
 )
 SERVING = tuple(row for row in ROWS if row.port)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.pods.images.engine import docker, image
-from tests.pods.images.rows import ROWS
+from tests.pods.images.rows import DECLARED, ROWS
 from tests.pods.images.test_contents import files
 from tests.support.processes import ROOT
 
@@ -73,7 +73,7 @@ def test_it_lists_the_wheels_and_the_packages_that_are_there(name: str) -> None:
     assert {"libc6", "ca-certificates"} <= records or not records  # none where the base is not Debian's
 
 
-@pytest.mark.parametrize("name", [row.name for row in ROWS if row.name != "sidecar"])
+@pytest.mark.parametrize("name", DECLARED)
 def test_the_versions_are_the_locked_ones(name: str) -> None:
     lock = (ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8")
     pins = {key.replace("-", "_"): text for key, text in re.findall(r"^([a-z0-9._-]+)==([^\s;]+)", lock, re.MULTILINE)}

@@ -14,13 +14,13 @@ from pathlib import PurePosixPath
 import pytest
 
 from tests.pods.images.engine import LABEL, docker, image, run
-from tests.pods.images.rows import ROWS, Row
+from tests.pods.images.rows import DECLARED, ROWS, Row
 from tests.support.processes import ROOT
 
 pytestmark = pytest.mark.usefixtures("lab")
 PROGRAMS = {"env", "python3", "python3.13", "sidecar", "sidecar-probe"}
 TOOLS = re.compile(r"(ba|da|k|z|c)?sh|busybox|toybox|perl.*|apt.*|dpkg.*|pip[0-9.]*|rpm|apk|curl|wget|gcc.*|ld")
-VARIABLES = {"PATH", "LANG", "MALLOC_ARENA_MAX", "SIDECAR_PROBE"}
+VARIABLES = {"PATH", "LANG", "MALLOC_ARENA_MAX", "SIDECAR_NAME"}
 LABELS = ("title", "description", "version", "revision", "created", "source", "licenses", "base.name")
 
 
@@ -53,16 +53,17 @@ each = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 @each
 def test_it_starts_the_sidecar_itself_as_a_numbered_user(row: Row) -> None:
     found = config(row.name)
-    named = () if row.name == "sidecar" else (row.name,)
     held_back = ["/usr/bin/env", "--block-signal=TERM"]
-    assert found["Entrypoint"] == [*held_back, "/usr/bin/python3", "-I", "-m", "sidecars", *named]
+    assert found["Entrypoint"] == [*held_back, "-S", "/usr/bin/python3 -I /usr/bin/${SIDECAR_NAME}"]
+    assert f"SIDECAR_NAME={row.name}" in found["Env"]  # type: ignore[operator]
     assert found["User"] == "65532:65532"  # runAsNonRoot cannot look a name up
     assert found["StopSignal"] == "SIGTERM"
     assert not found.get("Cmd")
     assert not found.get("Healthcheck")
     assert not found.get("Volumes")
     ports = found.get("ExposedPorts") or {}
-    assert set(ports) == ({f"{row.port}/tcp"} if row.port else set())  # type: ignore[call-overload]
+    declared = {f"{row.port}/tcp"} if row.port and not row.words else set()
+    assert set(ports) == declared  # type: ignore[call-overload]
 
 
 @each
@@ -73,6 +74,7 @@ def test_its_labels_say_where_it_comes_from(row: Row) -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"].get("version")
     assert labels["org.opencontainers.image.version"] == (version or packages(row.name)["sidecars"])
     assert labels["org.opencontainers.image.title"] == row.name
+    assert row.words or labels["org.opencontainers.image.description"] == row.runs[0].summary
 
 
 @each
@@ -94,7 +96,7 @@ def test_there_is_no_shell_no_package_manager_and_no_other_program(row: Row) -> 
         for path in files(row.name)
         if PurePosixPath(path).parent.name in {"bin", "sbin"} and not files(row.name)[path][0].isdir()
     }
-    ours = {"log-shipper", "config-reloader", "wait-for"} if row.name == "sidecar" else {row.name}
+    ours = DECLARED.keys() if row.name == "sidecar" else {row.name}
     assert programs - {"bin", "sbin"} == PROGRAMS | ours
 
 
@@ -141,13 +143,15 @@ def locked(name: str) -> set[str]:
 
 @each
 def test_scanners_find_what_it_is_made_of_and_it_holds_the_extras_of_its_own_sidecar_only(row: Row) -> None:
-    names = [one.name for one in ROWS if one.name != "sidecar"] if row.name == "sidecar" else [row.name]
+    names = [*DECLARED] if row.name == "sidecar" else [row.name]
     allowed = {package for name in names for package in locked(name)}
     assert {"sidecars", "aiohttp", "msgspec"} <= packages(row.name).keys() <= {"sidecars", *allowed}
     assert {"/var/lib/dpkg/status.d/libc6", "/etc/os-release"} <= files(row.name).keys()
     folders = {path.split("/")[-2] for path in files(row.name) if re.fullmatch(r".*/sidecars/[a-z_]+/agent\.py", path)}
     assert folders == {name.replace("-", "_") for name in names}
     assert not [path for path in files(row.name) if "/sidecars/devstack" in path]
+    declared = {path.split("/")[-2] for path in files(row.name) if path.endswith("/sidecar.toml")}
+    assert declared == {one.folder for one in DECLARED.values()}, "it would not know its fellows in a pod"
 
 
 @each

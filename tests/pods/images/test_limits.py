@@ -12,7 +12,7 @@ import pytest
 
 from tests.pods.images.conftest import Figure, Lab
 from tests.pods.images.engine import Container
-from tests.pods.images.rows import LINES, ROWS, Folders, Row
+from tests.pods.images.rows import LINES, ROWS, Folders, Row, both, ships
 
 LIMITS = ("--memory=100m", "--memory-swap=100m", "--cpus=0.1")
 TITLE = "images: with 100m CPU and 100Mi memory"
@@ -60,7 +60,7 @@ def test_it_starts_and_does_its_work(row: Row, limited: dict[str, Limited], tabl
     state = container.state()
     assert not state["OOMKilled"]
     assert state["Running"] == bool(row.port)
-    lines = f" ({LINES} lines)" if "LOG_SHIPPER_PATHS" in row.settings else ""
+    lines = f" ({LINES} lines)" if row.works in {ships, both} else ""
     table(
         TITLE,
         f"{row.name:16} started after {one.start_seconds:.1f} s, worked {work_seconds:.1f} s{lines}, "

@@ -63,7 +63,7 @@ def test_words_that_make_no_sense_are_status_2_and_get_the_usage(started: Contai
 
 
 def test_it_follows_the_variable_that_moves_the_port(row: Row, lab: Lab) -> None:
-    variable = "CONFIG_RELOADER_ADMIN_PORT" if row.name == "config-reloader" else "LOG_SHIPPER_ADMIN_PORT"
+    variable = f"{row.runs[0].prefix}ADMIN_PORT"
     container, _ = lab.sidecar(row, f"--env={variable}=9555", "--network=none")
     try:
         container.until(lambda: container.execute("sidecar-probe").returncode == 0, "the probe to pass")

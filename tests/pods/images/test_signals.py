@@ -41,7 +41,7 @@ class End(NamedTuple):
 
 def hears(pid: int) -> bool:
     """Whether SIGTERM is held back, or has a handler. At first the process is the engine's, which has one too."""
-    if b"sidecars" not in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+    if not Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"/usr/bin/python3\0"):
         return False
     lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
     masks = [int(line.split()[1], 16) for line in lines if line.startswith(("SigBlk", "SigCgt"))]
