@@ -5,6 +5,7 @@ SHELL := /bin/bash
 VENV := .venv
 RUN := $(VENV)/bin/python
 export PYTHON
+SIDECARS := $(subst _,-,$(patsubst sidecars/%/sidecar.toml,%,$(wildcard sidecars/*/sidecar.toml)))
 JOBS ?= 3 # test processes: most tests wait for something, so more than there are cores
 
 help: ## list the targets
@@ -63,7 +64,7 @@ LOCK := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --g
 lock: $(VENV)/.stamp ## pin the newest versions, with hashes, for every platform and Python
 	$(LOCK) requirements/manifests.in -o requirements/manifests.txt
 	$(LOCK) --all-extras pyproject.toml requirements/dev.in -o requirements/dev.txt
-	for name in log-shipper config-reloader wait-for; do \
+	for name in $(SIDECARS); do \
 	  $(LOCK) --extra $$name --constraint requirements/dev.txt pyproject.toml -o requirements/$$name.txt || exit 1; done
 
 clean: ## remove everything that was made here

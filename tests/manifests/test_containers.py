@@ -7,8 +7,8 @@ import pytest
 
 from sidecars import __version__
 from sidecars.__main__ import find
+from sidecars.declaration import names as sidecar_names
 from sidecars.runtime.settings.fields import fields_of
-from tests.rules.agents import sidecar_names
 
 from .rendered import Container, Object, containers, pods
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from sidecars.__main__ import find
-from tests.rules.agents import sidecar_names
+from sidecars.declaration import names as sidecar_names
 
 from .rendered import (
     COMPONENTS,

@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from sidecars.__main__ import find
+from sidecars.declaration import names as sidecar_names
 from sidecars.runtime.life.run import read_arguments
 from sidecars.runtime.settings.load import load
-from tests.rules.agents import sidecar_names
 
 from .rendered import K8S, ROOT, SNIPPETS, Container, Object, kustomize, name_of, template
 from .test_schemas import NATIVE, judge

@@ -1,4 +1,4 @@
-"""Each sidecar as it ships: which there are, what each may weigh, and how to start one to look at it from outside.
+"""Each sidecar as it ships: how to start one with the settings that it declares, to look at it from outside.
 
 A sidecar runs in a virtual environment of its own locked requirements and nothing else, as in its image: some libraries
 import whatever they find installed, so the development environment would weigh that too.
@@ -14,61 +14,22 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+
+from sidecars.declaration import declarations
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 60.0
 
 
-@dataclass(frozen=True)
-class Footprint:
-    """What one sidecar may weigh, and the settings it is weighed with ({folder} and {elasticsearch} are filled in).
-    `words`: more of its command line.
-    """
-
-    idle_mib: float
-    settings: dict[str, str] = field(default_factory=dict)
-    words: tuple[str, ...] = ()
-    serves: bool = True
-    """Whether it has an admin endpoint."""
-
-
-# One row per sidecar (test_every_sidecar_has_a_row). The frame is the classic sidecar request of 50Mi.
-FOOTPRINTS: dict[str, Footprint] = {
-    "log-shipper": Footprint(
-        idle_mib=45,
-        settings={
-            "LOG_SHIPPER_PATHS": "{folder}/*.log",
-            "LOG_SHIPPER_STATE_DIR": "{folder}/state",
-            "LOG_SHIPPER_ELASTICSEARCH_URL": "{elasticsearch}",
-            "LOG_SHIPPER_ADMIN_HOST": "127.0.0.1",
-            "LOG_SHIPPER_ADMIN_PORT": "0",
-        },
-    ),
-    "config-reloader": Footprint(
-        idle_mib=45,
-        settings={
-            "CONFIG_RELOADER_WATCH": "{folder}/app.log",
-            "CONFIG_RELOADER_QUIET_SECONDS": "0",
-            "CONFIG_RELOADER_STEPS": '[{{webhook: {{url: "{elasticsearch}/told", expect_status: [200, "4xx"]}}}}]',
-            "CONFIG_RELOADER_ADMIN_HOST": "127.0.0.1",
-            "CONFIG_RELOADER_ADMIN_PORT": "0",
-        },
-    ),
-    # Waiting for ports and names; http targets load an HTTP client on top.
-    "wait-for": Footprint(idle_mib=25, words=("tcp://127.0.0.1:1", "dns://nowhere.invalid"), serves=False),
-}
-SERVING = sorted(name for name, footprint in FOOTPRINTS.items() if footprint.serves)
+DECLARED = declarations()
+SERVING = [name for name, declared in DECLARED.items() if declared.serves]
+ENDING = [name for name in DECLARED if name not in SERVING]
 TOGETHER = "log-shipper config-reloader"
 """Two in one process, as they are named on the command line; stands wherever one name does."""
 TOGETHER_FACTOR = 1.4
 """What both in one process may weigh, in multiples of the heavier one alone."""
-
-
-def sidecar_names() -> list[str]:
-    """Every sidecar of the project by the name people type."""
-    return sorted(path.parent.name.replace("_", "-") for path in (ROOT / "sidecars").glob("*/agent.py"))
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
@@ -102,7 +63,7 @@ def shipping_environment(name: str) -> Path:
 
 @dataclass(frozen=True)
 class Running:
-    """A sidecar that runs: its process, its folder (where `app.log` is read) and its admin address."""
+    """A sidecar that runs: its process, its folder (with `app.log` and `config/app.yaml`) and its admin address."""
 
     process: subprocess.Popen[bytes]
     folder: Path
@@ -168,20 +129,23 @@ def admin_port(log: Path, process: subprocess.Popen[bytes]) -> int:
 
 
 @contextmanager
-def started(name: str, folder: Path, elasticsearch: str) -> Iterator[subprocess.Popen[bytes]]:
+def started(name: str, folder: Path, elasticsearch: str, *words: str) -> Iterator[subprocess.Popen[bytes]]:
     """Start a sidecar (or several: TOGETHER) in its own environment, and stop it at the end. Its stderr is in the
     folder.
     """
     python = shipping_environment(name)
-    footprints = [FOOTPRINTS[one] for one in name.split()]
-    given = {key: text for footprint in footprints for key, text in footprint.settings.items()}
-    words = [word for footprint in footprints for word in footprint.words]
-    settings = {key: text.format(folder=folder, elasticsearch=elasticsearch) for key, text in given.items()}
-    environment = {"PATH": os.environ["PATH"], "PYTHONSAFEPATH": "1", "PYTHONPATH": str(ROOT), **settings}
-    (folder / "app.log").touch()
+    declared = [DECLARED[one] for one in name.split()]
+    (folder / "config").mkdir()
+    for file in (folder / "app.log", folder / "config" / "app.yaml"):
+        file.touch()
+    places = {"logs": f"{folder}", "config": f"{folder}/config", "state": f"{folder}/state"}
+    settings = {"PATH": os.environ["PATH"], "PYTHONSAFEPATH": "1", "PYTHONPATH": str(ROOT)}
+    for one in declared:
+        settings |= one.variables(**places, backend=elasticsearch, server="127.0.0.1:1")
+        settings |= {f"{one.prefix}ADMIN_HOST": "127.0.0.1", f"{one.prefix}ADMIN_PORT": "0"} if one.serves else {}
     command = [str(python), "-m", "sidecars", *name.split(), *words]
     with (folder / "stderr").open("wb") as errors:
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=errors)
+        process = subprocess.Popen(command, cwd=folder, env=settings, stdout=subprocess.DEVNULL, stderr=errors)
     try:
         yield process
     finally:

@@ -13,7 +13,7 @@ import yaml
 
 from scripts import docs
 from sidecars.__main__ import find
-from sidecars.declaration import declarations
+from sidecars.declaration import declarations, names
 from sidecars.runtime.settings.load import load
 from tests.rules import agents
 from tests.rules.conftest import Fleet
@@ -52,10 +52,10 @@ def metrics_in(text: str, name: str) -> set[str]:
 
 
 def test_there_are_sidecars_to_look_at() -> None:
-    assert "log-shipper" in agents.sidecar_names()
+    assert "log-shipper" in names()
 
 
-@pytest.mark.parametrize("name", agents.sidecar_names())
+@pytest.mark.parametrize("name", names())
 def test_every_setting_says_what_it_is(name: str) -> None:
     hints = get_type_hints(settings_of(name), include_extras=True)
     silent = [
@@ -86,7 +86,7 @@ def test_the_reference_has_the_metrics_that_a_scrape_has(name: str, fleet: Fleet
     assert documented_metrics(name) == set(scraped)
 
 
-@pytest.mark.parametrize("name", agents.sidecar_names())
+@pytest.mark.parametrize("name", names())
 def test_alerts_and_pages_name_no_metric_that_is_not_there(name: str) -> None:
     known = documented_metrics(name) | {f"sidecar_{name.replace('-', '_')}_{what}_total" for what in RUNTIME_METRICS}
     invented = {alert.expr: metrics_in(alert.expr, name) - known for alert in declarations()[name].alerts}
@@ -94,7 +94,7 @@ def test_alerts_and_pages_name_no_metric_that_is_not_there(name: str) -> None:
     assert not {where: what for where, what in invented.items() if what}
 
 
-@pytest.mark.parametrize("name", agents.sidecar_names())
+@pytest.mark.parametrize("name", names())
 def test_pages_name_no_variable_that_is_no_setting(name: str) -> None:
     prefix = f"{name.replace('-', '_').upper()}_"
     known = {prefix + field.name.upper() for field in msgspec.structs.fields(settings_of(name))} | {f"{prefix}CONFIG"}

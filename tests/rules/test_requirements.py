@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from sidecars.declaration import declarations
+
 ROOT = Path(__file__).resolve().parents[2]
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
-SIDECARS = sorted(agent.parent.name.replace("_", "-") for agent in (ROOT / "sidecars").glob("*/agent.py"))
+DECLARED = declarations()
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 TOOLS = {"manifests.txt"}
 """Locks of programs that judge the project and never run with it: they pin older versions of what it uses, so each has
 an environment of its own.
@@ -33,11 +36,25 @@ def pins(lock: Path) -> dict[str, str]:
     return dict(pin.split("==") for pin in found)
 
 
+def normal(requirement: str) -> str:
+    """The name of a package without version and spelling."""
+    return re.split(r"[\[<>=! ]", requirement)[0].lower().replace("_", "-")
+
+
 def wanted(*extras: str) -> set[str]:
     """Names that pyproject.toml asks for: the base dependencies and those of the extras."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    lines = project["dependencies"] + [line for extra in extras for line in project["optional-dependencies"][extra]]
-    return {re.split(r"[\[<>=! ]", line)[0].lower().replace("_", "-") for line in lines}
+    lines = PROJECT["dependencies"] + [line for extra in extras for line in PROJECT["optional-dependencies"][extra]]
+    return {normal(line) for line in lines}
+
+
+@pytest.mark.parametrize("name", DECLARED)
+def test_a_sidecar_is_installed_as_it_declares(name: str) -> None:
+    libraries = sorted(map(normal, DECLARED[name].libraries))
+    extra = PROJECT["optional-dependencies"].get(name)
+    assert extra is not None, f"below [project.optional-dependencies] of pyproject.toml add {name}, with {libraries}"
+    assert sorted(map(normal, extra)) == libraries, f"the extra in pyproject.toml, and what {name} declares"
+    assert PROJECT["scripts"].get(name) == "sidecars.__main__:named", f"add {name} below [project.scripts]"
+    assert ROOT / "requirements" / f"{name}.txt" in LOCKS, "run `make lock`"
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
@@ -63,8 +80,8 @@ def test_an_address_is_seen(line: str) -> None:
 
 
 def test_the_locks_hold_what_the_project_asks_for() -> None:
-    assert wanted(*SIDECARS, "otel", "dev") <= pins(ROOT / "requirements" / "dev.txt").keys()
-    for name in SIDECARS:
+    assert wanted(*DECLARED, "otel", "dev") <= pins(ROOT / "requirements" / "dev.txt").keys()
+    for name in DECLARED:
         assert wanted(name) <= pins(ROOT / "requirements" / f"{name}.txt").keys()
 
 
@@ -74,8 +91,9 @@ def test_an_image_runs_the_versions_that_were_tested() -> None:
         assert lock.name in TOOLS or pins(lock).items() <= tested.items(), lock.name
 
 
-@pytest.mark.parametrize("name", SIDECARS)
+@pytest.mark.parametrize("name", DECLARED)
 def test_an_image_gets_nothing_that_only_tests_or_other_sidecars_need(name: str) -> None:
-    extra = {"requests", "httpx", "pytest", "cryptography", "setuptools", "opentelemetry-sdk", "hvac", "elasticsearch"}
-    others = {"isal"} if name != "log-shipper" else {"jinja2"}
-    assert not (extra | others) & pins(ROOT / "requirements" / f"{name}.txt").keys()
+    tests = {"requests", "httpx", "pytest", "cryptography", "setuptools", "opentelemetry-sdk", "elasticsearch"}
+    others = {normal(library) for one in DECLARED.values() for library in one.libraries}
+    unneeded = (tests | others) - set(map(normal, DECLARED[name].libraries))
+    assert not unneeded & pins(ROOT / "requirements" / f"{name}.txt").keys()
