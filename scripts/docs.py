@@ -76,7 +76,7 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def _flags(sidecar: Sidecar) -> str:
-    rows = [(f"`--{flag.name}`", flag.help) for flag in sidecar.flags]
+    rows = [(f"`--{oneshot.name}`", oneshot.help) for oneshot in sidecar.oneshots]
     rows += [(f"`--{alias}`", f"another name of `{name}`") for alias, name in sidecar.aliases.items()]
     return table(("flag", "meaning"), rows) if rows else ""
 

@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from sidecars.runtime import Context, Flag, Permanent, Sidecar, Transient
+from sidecars.runtime import Context, OneShot, Permanent, Sidecar, Transient
 from sidecars.runtime.clock import monotonic, seconds_until
 
 from .check import findings, refuse_start, step_text
@@ -238,8 +238,9 @@ SIDECAR = Sidecar(
     settings=ConfigReloaderSettings,
     main=main,
     summary="notify the app of a new configuration, after validating it, and confirm that it took effect",
-    flags=(Flag("once", "render and validate once, tell nobody, and exit: 0 good, 1 not (for an init container)"),),
-    oneshots={"once": once},
+    oneshots=(
+        OneShot("once", "render and validate once, tell nobody, and exit: 0 good, 1 not (for an init container)", once),
+    ),
     refuse_start=refuse_start,
     metrics=ReloaderMetrics,
     check=findings,

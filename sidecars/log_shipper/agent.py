@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from sidecars.runtime import Context, Flag, Sidecar
+from sidecars.runtime import Context, OneShot, Sidecar
 from sidecars.runtime.clock import monotonic
 
 from .check import elasticsearch_findings, findings, refuse_start
@@ -199,14 +199,14 @@ SIDECAR = Sidecar(
     settings=LogShipperSettings,
     main=main,
     summary="ship the lines of log files to Elasticsearch, nothing lost, nothing doubled",
-    flags=(
-        Flag(
+    oneshots=(
+        OneShot(
             "setup",
             "create or update the index template of the data stream in Elasticsearch, say what changed, and exit",
+            setup,
             unneeded=("paths",),
         ),
     ),
-    oneshots={"setup": setup},
     refuse_start=refuse_start,
     metrics=every_metric,
     check=findings,

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from .observe.metrics import Metrics
     from .settings.fields import Secret
     from .settings.load import Basics, Settings
-    from .sidecar import Context, Finding, Flag, Sidecar
+    from .sidecar import Context, Finding, OneShot, Sidecar
     from .stop import Stop
-    from .tasks import guard, supervise
+    from .tasks import supervise
 
 __all__ = [
     "Admin",
@@ -27,10 +27,10 @@ __all__ = [
     "Basics",
     "Context",
     "Finding",
-    "Flag",
     "Health",
     "Log",
     "Metrics",
+    "OneShot",
     "Permanent",
     "Problem",
     "Secret",
@@ -40,7 +40,6 @@ __all__ = [
     "State",
     "Stop",
     "Transient",
-    "guard",
     "run",
     "supervise",
 ]
@@ -55,9 +54,9 @@ _HOMES = {
     "observe.logs": ("Log",),
     "observe.metrics": ("Metrics",),
     "settings.load": ("Basics", "Settings"),
-    "sidecar": ("Context", "Finding", "Flag", "Sidecar"),
+    "sidecar": ("Context", "Finding", "OneShot", "Sidecar"),
     "stop": ("Stop",),
-    "tasks": ("guard", "supervise"),
+    "tasks": ("supervise",),
 }
 
 if not TYPE_CHECKING:  # or mypy would take every name for one of ours

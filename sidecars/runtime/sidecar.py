@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from .errors import Problem
-from .observe.health import TimedHealth
+from .observe.health import Health
 from .observe.logs import Log
 from .settings.fields import Kind, fields_of
 from .settings.load import Basics, Settings, load
@@ -24,7 +24,7 @@ class Context:
 
     name: str
     stop: Stop
-    health: TimedHealth
+    health: Health
     metrics: "Metrics"
     log: Log
     tracer: "Tracer"
@@ -35,13 +35,14 @@ Main = Callable[[Any, Context], Awaitable[int | None]]
 
 
 @dataclass(frozen=True)
-class Flag:
-    """A flag that runs a one-shot instead of the sidecar; `name` without dashes, as in `Sidecar.oneshots`. `unneeded`
-    names settings that the one-shot can do without.
+class OneShot:
+    """What a flag runs instead of the sidecar, without the admin server; what `main` returns is the exit status. `name`
+    is the flag without dashes; `unneeded` names settings that the one-shot can do without.
     """
 
     name: str
     help: str
+    main: Main
     unneeded: tuple[str, ...] = ()
 
 
@@ -57,9 +58,7 @@ class Finding:
 class Sidecar:
     """One sidecar: `main(settings, context)` runs until the stop is requested, or until it is done.
 
-    `main` returns None or an exit status. `oneshots` maps each flag's name to the coroutine function that runs in its
-    place, without the admin server; its return value is the exit status. With `admin=False` main itself is run as a
-    one-shot, alone in its process.
+    `main` returns None or an exit status. With `admin=False` main itself is run as a one-shot, alone in its process.
 
     `refuse_start(settings)` looks at this machine and returns what forbids a start, as problems of settings: neither
     the sidecar nor `sidecar check NAME` goes on then. `check(settings)` adds findings to `sidecar check NAME`, and so
@@ -77,8 +76,7 @@ class Sidecar:
     main: Main
     summary: str
     admin: bool = True
-    flags: tuple[Flag, ...] = ()
-    oneshots: Mapping[str, Main] = field(default_factory=dict)
+    oneshots: tuple[OneShot, ...] = ()
     refuse_start: Callable[[Any], Iterable[Problem]] | None = None
     metrics: "Callable[[Metrics], object] | None" = None
     check: Callable[[Any], Iterable[Finding]] | None = None
@@ -91,7 +89,6 @@ class Sidecar:
         """Raise ValueError when the parts do not fit together."""
         kinds = {setting.name: setting.kind for setting in fields_of(self.settings)}
         wrong = {
-            "its flags and its one-shots differ in name": {flag.name for flag in self.flags} != set(self.oneshots),
             "settings are Settings with an admin endpoint, else Basics": self.admin
             != issubclass(self.settings, Settings),
             "its words or its rest are no list setting": any(
@@ -108,13 +105,17 @@ class Sidecar:
         """Return the settings (`settings.load`), for a start here and now. Raise SettingsError with every problem, also
         those that only this machine shows; what the one-shot does not need may be missing.
         """
-        unneeded = next((flag.unneeded for flag in self.flags if flag.name == oneshot), ())
+        unneeded = self.oneshot(oneshot).unneeded if oneshot else ()
 
         def check(made: Basics) -> Iterable[Problem]:
             found = [*made.problems(), *(self.refuse_start(made) if self.refuse_start else ())]
             return (problem for problem in found if problem.setting not in unneeded)
 
         return load(self.settings, self.prefix, environ, flags or {}, check)
+
+    def oneshot(self, name: str) -> OneShot:
+        """Return the one-shot of a flag."""
+        return next(oneshot for oneshot in self.oneshots if oneshot.name == name)
 
     @property
     def prefix(self) -> str:

@@ -1,15 +1,13 @@
-"""Tasks with an owner: one that is restarted when it crashes, and one whose death must end the sidecar."""
+"""A task that is started again when it crashes."""
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable
 
 from .backoff import Backoff
 from .clock import monotonic
 from .sidecar import Context
 
-T = TypeVar("T")
 BASE_SECONDS = 1.0
 CAP_SECONDS = 60.0
 
@@ -50,17 +48,3 @@ def _is_cancelled() -> bool:
     """Whether somebody cancelled this task: a future that was cancelled raises the same in whoever waits for it."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-async def guard(name: str, work: Coroutine[Any, Any, T]) -> T:
-    """Run `work` as the named task of a TaskGroup: `group.create_task(guard("tail", tail()))`.
-
-    An error ends the group, as the group's rules say, and carries the task's name in its traceback.
-    """
-    if task := asyncio.current_task():
-        task.set_name(name)
-    try:
-        return await work
-    except Exception as error:
-        error.add_note(f"in the task {name!r}")
-        raise

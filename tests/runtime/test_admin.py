@@ -15,7 +15,6 @@ from sidecars.runtime.clock import monotonic
 from sidecars.runtime.life.loop import THREADS_SECONDS
 from sidecars.runtime.observe import admin
 from sidecars.runtime.observe.admin import Admin, AdminServer, is_loopback
-from sidecars.runtime.observe.health import TimedHealth
 from sidecars.runtime.observe.metrics import new_registry
 from tests.support.names import LOCALHOST
 from tests.support.processes import ROOT
@@ -149,7 +148,7 @@ async def test_a_trigger_at_work_holds_up_the_exit_for_leave_seconds_and_no_long
         working.set()
         await asyncio.Event().wait()
 
-    toy = Admin("toy", TimedHealth(Health(), monotonic))
+    toy = Admin("toy", Health(monotonic))
     toy.trigger("work", work)
     server = AdminServer([toy], new_registry(["toy"]), Stop())
     _, writer = await asyncio.open_connection("127.0.0.1", await server.start("127.0.0.1", 0))
@@ -177,7 +176,7 @@ async def test_a_trigger_at_work_holds_up_the_exit_for_leave_seconds_and_no_long
     ],
 )
 async def test_everywhere_is_ipv6_and_ipv4_and_everything_else_is_what_it_says(host: str, addresses: set[str]) -> None:
-    server = AdminServer([Admin("toy", TimedHealth(Health(), monotonic))], new_registry(["toy"]), Stop())
+    server = AdminServer([Admin("toy", Health(monotonic))], new_registry(["toy"]), Stop())
     port = await server.start(host, 0)
     reached = set()
     for address in ("127.0.0.1", "::1"):
@@ -221,7 +220,7 @@ def test_a_kernel_without_ipv6_is_served_on_ipv4(host: str) -> None:
 
 async def test_a_port_that_is_taken_on_one_family_is_refused() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        server = AdminServer([Admin("toy", TimedHealth(Health(), monotonic))], new_registry(["toy"]), Stop())
+        server = AdminServer([Admin("toy", Health(monotonic))], new_registry(["toy"]), Stop())
         with pytest.raises(
             SettingsError, match=r"cannot use admin_port=.*: cannot listen there: Address already in use"
         ):

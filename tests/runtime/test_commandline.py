@@ -107,7 +107,6 @@ async def nothing(settings: Basics, ctx: Context) -> None:
         {"words": "item"},
         {"rest": "admin_port"},
         {"aliases": {"old": "item"}},
-        {"oneshots": {"x": nothing}},
     ],
 )
 def test_a_sidecar_whose_parts_do_not_fit_is_refused_when_declared(given: dict[str, Any]) -> None:

@@ -1,5 +1,7 @@
 """The pure parts: back-off and health."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -56,14 +58,15 @@ def test_ready_is_started_and_nothing_failing(started: bool, states: list[State]
     if started:
         health.mark_started()
     for number, state in enumerate(states):
-        health.set(f"condition-{number}", state, "", now=1)
+        health.set(f"condition-{number}", state)
     assert health.ready is ready
 
 
 def test_since_is_the_first_moment_of_the_present_state() -> None:
-    health = Health()
-    assert health.set("remote", State.OK, "fine", now=1)
-    assert not health.set("remote", State.OK, "still fine", now=2)
+    seconds = itertools.count(1)
+    health = Health(lambda: next(seconds))
+    assert health.set("remote", State.OK, "fine")
+    assert not health.set("remote", State.OK, "still fine")
     assert (health.conditions[0].since, health.conditions[0].reason) == (1, "still fine")
-    assert health.set("remote", State.FAILING, "gone", now=3)
-    assert health.conditions[0].since == 3
+    assert health.set("remote", State.FAILING, "gone")
+    assert health.conditions[0].since == 2

@@ -50,9 +50,9 @@ def test_a_field_cannot_take_the_place_of_a_fixed_one(capfd: pytest.CaptureFixtu
 
 
 def test_the_level_of_one_sidecar_is_its_own(capfd: pytest.CaptureFixture[str]) -> None:
-    quiet, loud = Log("quiet", "error"), Log("loud", "debug")
+    quiet, loud = Log("quiet", "error"), Log("loud", "info")
     quiet.warning("no", action="x")
-    loud.debug("yes", action="x")
+    loud.info("yes", action="x")
     assert [line["sidecar"] for line in lines(capfd)] == ["loud"]
 
 

@@ -5,10 +5,9 @@ import math
 
 import pytest
 
-from sidecars.runtime import Backoff, Context, Health, Log, Metrics, Stop, guard, supervise
+from sidecars.runtime import Backoff, Context, Health, Log, Metrics, Stop, supervise
 from sidecars.runtime.clock import seconds_until
 from sidecars.runtime.observe.admin import Admin
-from sidecars.runtime.observe.health import TimedHealth
 from sidecars.runtime.observe.logs import configure
 from sidecars.runtime.observe.tracing import Tracing
 
@@ -20,7 +19,7 @@ def clock() -> float:
 
 
 def context() -> Context:
-    health = TimedHealth(Health(), clock)
+    health = Health(clock)
     log = Log("toy")
     tracer = Tracing("toy", {}, log).tracer("toy")
     return Context("toy", Stop(30), health, Metrics("toy"), log, tracer, Admin("toy", health))
@@ -104,19 +103,3 @@ async def test_a_cancelled_supervisor_is_cancelled() -> None:
     asyncio.get_running_loop().call_later(1, task.cancel)
     with pytest.raises(asyncio.CancelledError):
         await task
-
-
-async def test_the_death_of_a_guarded_task_ends_its_group_and_names_the_task() -> None:
-    async def die() -> None:
-        await Stop().sleep(1)
-        raise RuntimeError("cannot go on")
-
-    async def together() -> None:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(guard("tail", die()))
-            group.create_task(guard("ship", asyncio.Event().wait()))
-
-    with pytest.raises(ExceptionGroup) as caught:
-        await together()
-    (error,) = caught.value.exceptions
-    assert error.__notes__ == ["in the task 'tail'"]

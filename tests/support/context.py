@@ -4,9 +4,8 @@ import msgspec
 
 from sidecars.log_shipper.settings import LogShipperSettings
 from sidecars.runtime import Context, Health, Log, Metrics, Stop
-from sidecars.runtime.clock import now
 from sidecars.runtime.observe.admin import Admin
-from sidecars.runtime.observe.health import Condition, TimedHealth
+from sidecars.runtime.observe.health import Condition
 from sidecars.runtime.observe.tracing import Tracing
 
 NAME = "log-shipper"
@@ -14,7 +13,7 @@ NAME = "log-shipper"
 
 def context(grace_seconds: float = 30.0, name: str = NAME) -> Context:
     """A context with real Stop, Health, Metrics and Log, without an admin server."""
-    health, log = TimedHealth(Health(), now), Log(name)
+    health, log = Health(), Log(name)
     tracer = Tracing(name, {}, log).tracer(name)
     return Context(name, Stop(grace_seconds), health, Metrics(name), log, tracer, Admin(name, health))
 

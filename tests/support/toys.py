@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from sidecars.runtime import Context, Finding, Flag, Problem, Secret, Settings, SettingsError, Sidecar, State
+from sidecars.runtime import Context, Finding, OneShot, Problem, Secret, Settings, SettingsError, Sidecar, State
 
 
 class ToySettings(Settings, frozen=True):
@@ -154,8 +154,7 @@ TOYS = {
         settings=ToySettings,
         main=main,
         summary=(main.__doc__ or "").strip(),
-        flags=(Flag("setup", "prepare the remote side"),),
-        oneshots={"setup": setup},
+        oneshots=(OneShot("setup", "prepare the remote side", setup),),
         refuse_start=refuse_start,
         check=look,
         check_outside=ask,

@@ -41,6 +41,7 @@ class _Reader:
             **{name.replace("_", "-"): name for name in (*settings, "config")},
         }
         self._settings = settings
+        self._flags = [oneshot.name for oneshot in sidecar.oneshots]
         self._oneshots: list[str] = []
         self._texts: dict[str, tuple[str, ...]] = {}
         self.strays: list[str] = []
@@ -68,8 +69,8 @@ class _Reader:
         name = typed.removeprefix("-").removeprefix("-")
         if name in self._names:
             self._setting(name, text if equals else self._value(self._settings.get(self._names[name])))
-        elif name not in _HELP and name not in self._sidecar.oneshots:
-            known = [f"--{flag}" for flag in (*self._names, *self._sidecar.oneshots, "help")]
+        elif name not in _HELP and name not in self._flags:
+            known = [f"--{flag}" for flag in (*self._names, *self._flags, "help")]
             self.line.problems.append(unknown(typed, "flag", known, "the command line"))
             if not equals:
                 self._value(None)  # most likely its value, perhaps a secret: no word of the sidecar's

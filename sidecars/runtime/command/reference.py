@@ -65,8 +65,8 @@ def help_text(sidecar: Sidecar) -> str:
         for field in group:
             lines += _setting_lines(field, sidecar)
     lines += ["", "Other flags:", *_flag_line("--config FILE", f"YAML file with settings (or {sidecar.prefix}CONFIG)")]
-    for flag in sidecar.flags:
-        lines += _flag_line(f"--{flag.name}", flag.help)
+    for oneshot in sidecar.oneshots:
+        lines += _flag_line(f"--{oneshot.name}", oneshot.help)
     lines += _flag_line("--help, -h", "this text")
     if not _own_exit_statuses(sidecar):
         lines += ["", "Exit status:"]

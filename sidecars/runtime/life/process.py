@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from sidecars.runtime.clock import now
-from sidecars.runtime.observe.health import Health, TimedHealth
+from sidecars.runtime.observe.health import Health
 from sidecars.runtime.observe.logs import Log
 from sidecars.runtime.settings.environment import settled_environment
 from sidecars.runtime.settings.load import Basics, Settings
@@ -92,7 +91,7 @@ def _shared(name: str, pairs: Sequence[tuple[Sidecar, Basics]], log: Log) -> Sha
 
 
 def _context(sidecar: Sidecar, settings: Basics, shared: Shared | None) -> Context:
-    name, health, log = sidecar.name, TimedHealth(Health(), now), Log(sidecar.name, settings.log_level)
+    name, health, log = sidecar.name, Health(), Log(sidecar.name, settings.log_level)
     if shared is None or not isinstance(settings, Settings):
         absent: Any = (Absent(what, name) for what in ("metrics", "tracer", "admin"))
         metrics, tracer, admin = absent

@@ -142,7 +142,7 @@ def life_of(process: Process, oneshot: str | None) -> Coroutine[Any, Any, int]:
     """Return what is to be run: a flag's one-shot, a main that is one, or mains with all that is around them."""
     unit = process.units[0]
     if oneshot:
-        unit.main = unit.sidecar.oneshots[oneshot]
+        unit.main = unit.sidecar.oneshot(oneshot).main
         return one_shot(process, f"--{oneshot}")
     if process.shared is None:
         return one_shot(process, unit.sidecar.name)

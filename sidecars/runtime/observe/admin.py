@@ -23,7 +23,7 @@ from sidecars.runtime.clock import monotonic, now, rfc3339
 from sidecars.runtime.errors import Permanent, Problem, SettingsError, Transient
 from sidecars.runtime.stop import Stop
 
-from .health import Condition, State, TimedHealth
+from .health import Condition, Health, State
 from .logs import encode_json
 from .metrics import expose
 
@@ -38,7 +38,7 @@ Trigger = Callable[[], Awaitable[Mapping[str, object] | None]]
 class Admin:
     """What one sidecar shows and takes on the admin endpoint."""
 
-    def __init__(self, name: str, health: TimedHealth) -> None:
+    def __init__(self, name: str, health: Health) -> None:
         self.name = name
         self.health = health
         self.provider: Callable[[], Mapping[str, Any]] = dict

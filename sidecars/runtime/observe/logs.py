@@ -107,10 +107,6 @@ class Log:
         self._logger.setLevel(_LEVELS[level])
         self._last: dict[str, tuple[float, int]] = {}  # action -> when last written, how many held back since
 
-    def debug(self, message: str, *, action: str, **fields: object) -> None:
-        """Log a detail for whoever searches a fault."""
-        self._write(logging.DEBUG, message, action, fields)
-
     def info(self, message: str, *, action: str, **fields: object) -> None:
         """Log something that happened as it should."""
         self._write(logging.INFO, message, action, fields)

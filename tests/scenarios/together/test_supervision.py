@@ -12,7 +12,6 @@ from sidecars.runtime.errors import Transient
 from sidecars.runtime.life.process import Process, Unit
 from sidecars.runtime.life.serving import KEPT_SECONDS, restart_main, stop_in_turn
 from sidecars.runtime.observe.admin import Admin
-from sidecars.runtime.observe.health import TimedHealth
 from sidecars.runtime.observe.tracing import Tracing
 from tests.support.toys import TOYS
 
@@ -26,7 +25,7 @@ def unit(name: str, work: Work, grace_seconds: float = 30.0) -> Unit:
     async def main(_: Settings, ctx: Context) -> int | None:
         return await work(ctx)
 
-    log, health = Log(name), TimedHealth(Health(), monotonic)
+    log, health = Log(name), Health(monotonic)
     tracer = Tracing(name, {}, log).tracer(name)
     ctx = Context(name, Stop(grace_seconds), health, Metrics(name), log, tracer, Admin(name, health))
     sidecar = replace(TOYS["idle"], name=name)
