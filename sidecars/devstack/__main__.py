@@ -1,24 +1,24 @@
-"""`python -m sidecars.devstack NAME ...`: runs `main(arguments)` of the module NAME of this package."""
+"""`python -m sidecars.devstack NAME ...`: run `main(arguments)` of the program NAME, a folder of this package."""
 
 import importlib
 import sys
 
-_PARTS = {
-    "elasticsearch": ("elasticsearch.command", "an Elasticsearch with scripted faults"),
-    "demo": ("demo.command", "the demonstration: an app, its rotated log, a shipper that is killed, and what arrived"),
-    "shop": ("shop.command", "the app of compose.yaml: answers by its configuration, and logs each request"),
-    "compose": ("tour.compose", "up: compose.yaml, a pod on your laptop, and what to try with it; down: ends it"),
-    "tour": ("tour.command", "drives the pod of compose.yaml through its life, and checks each step"),
+_PROGRAMS = {
+    "elasticsearch": "an Elasticsearch with scripted faults",
+    "demo": "the demonstration: an app, its rotated log, a shipper that is killed, and what arrived",
+    "shop": "the app of compose.yaml: answers by its configuration, and logs each request",
+    "compose": "up: compose.yaml, a pod on your laptop, and what to try with it; down: ends it",
+    "tour": "drives the pod of compose.yaml through its life, and checks each step",
 }
 
 
 def main(arguments: list[str]) -> int:
-    """Runs one part; returns the exit status, 2 for an unknown name."""
-    if not arguments or arguments[0] not in _PARTS:
-        lines = [f"  {name:<15}{about}" for name, (_, about) in _PARTS.items()]
+    """Run one of them; return the exit status, 2 for an unknown name."""
+    if not arguments or arguments[0] not in _PROGRAMS:
+        lines = [f"  {name:<15}{about}" for name, about in _PROGRAMS.items()]
         print("usage: python -m sidecars.devstack NAME [-h] ...", *lines, sep="\n")
         return 0 if arguments and arguments[0] in ("-h", "--help") else 2
-    module = importlib.import_module(f"sidecars.devstack.{_PARTS[arguments[0]][0]}")
+    module = importlib.import_module(f"sidecars.devstack.{arguments[0]}.__main__")
     status: int = module.main(arguments[1:])
     return status
 

@@ -12,11 +12,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sidecars.devstack.demo.stage import Event, Shipped, Stage, State
+from sidecars.devstack.demo.stage import ActorState, Event, Shipped, Stage
 from sidecars.devstack.demo.verdict import judge, table
-from sidecars.devstack.demo.view import Ink, PlainView, frame
+from sidecars.devstack.demo.view import PlainView, frame
 from sidecars.devstack.elasticsearch.faults import Faults
 from sidecars.devstack.elasticsearch.serving import Served
+from sidecars.devstack.terminal import Ink
 from tests.services.elasticsearch_server import Server
 from tests.support.processes import Done, run
 from tests.support.rest import call, creates
@@ -185,7 +186,7 @@ def test_no_line_of_the_live_view_is_wider_than_80_columns() -> None:
     stage.shipped = Shipped(indexed=8_999_999, duplicates=999_999)
     stage.written = stage.found = 9_999_999
     stage.rotations, stage.shipper_lives, stage.shipper_pid = 3, 2, 4_194_304
-    for state in State:
+    for state in ActorState:
         stage.app = stage.shipper = stage.backend = state
         stage.sample()
         stage.events.append(Event(90.0, "the shipper has drained and ended, 120.0 s after SIGTERM"))

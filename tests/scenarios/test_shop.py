@@ -13,8 +13,7 @@ from typing import Any
 
 import pytest
 
-from sidecars.devstack.shop.log import Journal
-from sidecars.devstack.shop.menu import UnusableMenuError, parse
+from sidecars.devstack.shop.__main__ import Journal, UnusableMenuError, parse
 from tests.support.processes import Process, run
 from tests.support.waiting import until
 

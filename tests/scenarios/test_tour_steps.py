@@ -7,14 +7,10 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from sidecars.devstack.tour import command as tour
-from sidecars.devstack.tour.board import Board, StepError, TourError
-from sidecars.devstack.tour.config import ConfigFolder
-from sidecars.devstack.tour.docker import Pod
-from sidecars.devstack.tour.events import Events
-from sidecars.devstack.tour.guests import Guests
-from sidecars.devstack.tour.scene import Scene
-from sidecars.devstack.tour.search import Search
+from sidecars.devstack.compose.pod import Events, Pod, TourError
+from sidecars.devstack.tour import __main__ as tour
+from sidecars.devstack.tour.scene import ConfigFolder, Guests, Scene, Search
+from sidecars.devstack.tour.view import Board, StepError
 
 NOBODY = "http://127.0.0.1:1"
 

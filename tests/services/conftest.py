@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from sidecars.devstack.elasticsearch.faults import Faults
-from sidecars.devstack.elasticsearch.server import Options
+from sidecars.devstack.elasticsearch.server import ServerOptions
 from sidecars.devstack.elasticsearch.serving import serving
 from tests.support.rest import call
 
@@ -41,7 +41,7 @@ def limited(request: pytest.FixtureRequest) -> Iterator[Limited]:
         yield Limited(server.url, lambda: None)
         server.discard()
         return
-    with serving(Options(max_content_length_bytes=1 << 20)) as stand_in:
+    with serving(ServerOptions(max_content_length_bytes=1 << 20)) as stand_in:
         yield Limited(stand_in.url, lambda: stand_in.set_faults(Faults(request_status=429, request_times=1)))
 
 

@@ -17,9 +17,9 @@ from urllib.parse import urlsplit
 import pytest
 import trustme
 
-from sidecars.devstack.elasticsearch.access import Access
+from sidecars.devstack.elasticsearch.errors import Access
 from sidecars.devstack.elasticsearch.faults import Faults, ItemRule
-from sidecars.devstack.elasticsearch.server import Options
+from sidecars.devstack.elasticsearch.server import ServerOptions
 from sidecars.devstack.elasticsearch.serving import Served
 from tests.support.elastic import StartStandIn
 from tests.support.rest import Reply, call, count, creates
@@ -59,7 +59,7 @@ def test_item_429_odds_refuse_about_that_share_of_the_items(stand_in: Served) ->
 
 def test_the_same_seed_strikes_the_same_items(start_stand_in: StartStandIn) -> None:
     def outcome(seed: int) -> list[int]:
-        server = start_stand_in(Options(faults=Faults(item_429_odds=0.5, seed=seed)))
+        server = start_stand_in(ServerOptions(faults=Faults(item_429_odds=0.5, seed=seed)))
         return statuses(bulk(server, documents(100)))
 
     assert outcome(7) == outcome(7)
@@ -267,7 +267,7 @@ def encoded(text: str) -> str:
 
 def test_credentials_are_asked_for(start_stand_in: StartStandIn) -> None:
     access = Access(users=(("shipper", "secret"),), api_keys=("id:key",))
-    url = start_stand_in(Options(access=access)).url
+    url = start_stand_in(ServerOptions(access=access)).url
     for good in (f"Basic {encoded('shipper:secret')}", f"ApiKey {encoded('id:key')}"):
         assert authorized(url, good).status == 200
     for bad in (None, f"Basic {encoded('shipper:wrong')}", f"ApiKey {encoded('id:wrong')}"):
@@ -282,7 +282,7 @@ def test_it_serves_tls_with_the_context_it_is_given(start_stand_in: StartStandIn
     serving_tls, trusting = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
     authority.issue_cert("127.0.0.1").configure_cert(serving_tls)
     authority.configure_trust(trusting)
-    url = start_stand_in(Options(tls=serving_tls)).url
+    url = start_stand_in(ServerOptions(tls=serving_tls)).url
     assert url.startswith("https://")
     with urllib.request.urlopen(url, context=trusting, timeout=DEADLINE_SECONDS) as reply:
         assert reply.headers["X-Elastic-Product"] == "Elasticsearch"

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import pytest
 
-from sidecars.devstack.elasticsearch.server import Options
+from sidecars.devstack.elasticsearch.server import ServerOptions
 from sidecars.devstack.elasticsearch.serving import Served, serving
 from tests.services import elasticsearch_server as real
 from tests.services.elasticsearch_server import Server
@@ -19,7 +19,7 @@ from tests.services.maven import Unavailable
 
 GiveUp = Callable[[str, str], NoReturn]
 StartElasticsearch = Callable[[Mapping[str, str]], Server]
-StartStandIn = Callable[[Options], Served]
+StartStandIn = Callable[[ServerOptions], Served]
 
 
 @pytest.fixture(scope="session")
@@ -59,4 +59,4 @@ def start_stand_in() -> Iterator[StartStandIn]:
 @pytest.fixture
 def stand_in(start_stand_in: StartStandIn) -> Served:
     """A stand-in with nothing wrong."""
-    return start_stand_in(Options())
+    return start_stand_in(ServerOptions())

@@ -10,13 +10,11 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
 
-from sidecars.devstack.elasticsearch.problem import JsonObject
+from sidecars.devstack.elasticsearch.errors import JsonObject
 
-from .backend import Address, Backend
-from .child import Child, child
-from .relay import Relay
-from .shipper import Shipper, environment_for
-from .stage import DemoError, Stage, State
+from .backend import Address, Backend, Relay
+from .shipper import Child, Shipper, child, environment_for
+from .stage import ActorState, DemoError, Stage
 from .verdict import Verdict, count_numbers, judge
 from .view import View
 
@@ -101,7 +99,7 @@ class Play:
         await self._at(0.42)
         await self._bring_backend_back()
         await self._at(0.64)
-        await self._until(lambda: self._stage.shipper is State.SHIPPING, "the shipper to ship again")
+        await self._until(lambda: self._stage.shipper is ActorState.SHIPPING, "the shipper to ship again")
         await self._kill_shipper()
         await self._at(0.70)
         await self._rotate(app, "app.log is rotated while nobody reads it")
@@ -114,14 +112,14 @@ class Play:
     async def _open_shop(self) -> Child:
         arguments = ["sidecars.devstack.demo.app", self._log, "--lines-per-second", str(self._script.lines_per_second)]
         app = await self._props.enter_async_context(child("the app", arguments, self._hear_app))
-        await self._until(lambda: self._stage.app is State.WRITING or app.ended, "the app to write")
+        await self._until(lambda: self._stage.app is ActorState.WRITING or app.ended, "the app to write")
         await app.check()
         self._stage.tell("an app writes numbered lines into app.log; the shipper follows")
         return app
 
     def _hear_app(self, line: str) -> None:
         if line.isdecimal():
-            self._stage.app = State.WRITING
+            self._stage.app = ActorState.WRITING
             self._stage.written = int(line)
 
     async def _rotate(self, app: Child, text: str) -> None:
@@ -137,12 +135,12 @@ class Play:
 
     def _take_backend_away(self) -> None:
         self._relay.down()
-        self._stage.backend = State.AWAY
+        self._stage.backend = ActorState.AWAY
         self._stage.tell("the backend is away: connections break, new ones are refused")
 
     async def _bring_backend_back(self) -> None:
         await self._relay.up()
-        self._stage.backend = State.ANSWERING
+        self._stage.backend = ActorState.ANSWERING
         self._stage.tell("the backend is back; the shipper will notice at its next attempt")
 
     async def _kill_shipper(self) -> None:
@@ -158,7 +156,7 @@ class Play:
         await app.check()
         app.send(signal.SIGTERM)
         status = await app.wait(_PATIENCE_SECONDS)
-        self._stage.app = State.ENDED
+        self._stage.app = ActorState.ENDED
         if status:
             raise DemoError(f"cannot go on: the app ended with status {status}")
         self._stage.tell("the app ends; SIGTERM to the shipper, which has to deliver the rest")

@@ -12,7 +12,7 @@ class DemoError(Exception):
     """The demo cannot be shown; the text begins "cannot", and says what to do."""
 
 
-class State(StrEnum):
+class ActorState(StrEnum):
     """What the app, the shipper or the backend is doing."""
 
     ABSENT = "not started"
@@ -69,9 +69,9 @@ class Stage:
     planned_seconds: float
     planned_lines: int
     backend_name: str
-    app: State = State.ABSENT
-    shipper: State = State.ABSENT
-    backend: State = State.ANSWERING
+    app: ActorState = ActorState.ABSENT
+    shipper: ActorState = ActorState.ABSENT
+    backend: ActorState = ActorState.ANSWERING
     written: int = 0
     found: int = 0
     rotations: int = 0

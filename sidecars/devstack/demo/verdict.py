@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from sidecars.devstack.elasticsearch.problem import JsonObject
-
-from .view import Ink
+from sidecars.devstack.elasticsearch.errors import JsonObject
+from sidecars.devstack.terminal import Ink
 
 _NUMBER = re.compile(r"order (\d+): ")
 _NAMED = 5

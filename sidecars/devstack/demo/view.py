@@ -6,7 +6,9 @@ A frame is 80 columns wide. A view only reads the `Stage`; it holds no knowledge
 import os
 from typing import Protocol, TextIO
 
-from .stage import Event, Stage, State
+from sidecars.devstack.terminal import Ink, Redrawn, can_redraw, ink_for
+
+from .stage import ActorState, Event, Stage
 
 _BAR_COLUMNS = 44
 _CURVE_COLUMNS = 56
@@ -17,15 +19,15 @@ _FRAME_LINES_BESIDE_EVENTS = 14
 
 _BOLD, _DIM, _RED, _GREEN, _YELLOW, _CYAN = "1", "2", "31", "32", "33", "36"
 _COLORS = {
-    State.ABSENT: _DIM,
-    State.STARTING: _YELLOW,
-    State.RETRYING: _YELLOW,
-    State.DRAINING: _YELLOW,
-    State.KILLED: _RED,
-    State.AWAY: _RED,
-    State.ENDED: _DIM,
+    ActorState.ABSENT: _DIM,
+    ActorState.STARTING: _YELLOW,
+    ActorState.RETRYING: _YELLOW,
+    ActorState.DRAINING: _YELLOW,
+    ActorState.KILLED: _RED,
+    ActorState.AWAY: _RED,
+    ActorState.ENDED: _DIM,
 }  # every other state is as it should be
-_MOVING = (State.WRITING, State.SHIPPING, State.DRAINING)
+_MOVING = (ActorState.WRITING, ActorState.SHIPPING, ActorState.DRAINING)
 
 
 class View(Protocol):
@@ -41,26 +43,6 @@ class View(Protocol):
 def view_for(stage: Stage, out: TextIO) -> View:
     """The live view where `out` is a terminal that can move its cursor, else the plain one."""
     return LiveView(stage, out, ink_for(out)) if can_redraw(out) else PlainView(stage, out)
-
-
-def can_redraw(out: TextIO) -> bool:
-    """Whether `out` is a terminal that can move its cursor."""
-    return out.isatty() and os.environ.get("TERM", "dumb") != "dumb"
-
-
-class Ink:
-    """Colours, or none of them."""
-
-    def __init__(self, *, colored: bool) -> None:
-        self._colored = colored
-
-    def __call__(self, code: str, text: str) -> str:
-        return f"\x1b[{code}m{text}\x1b[0m" if self._colored and text else text
-
-
-def ink_for(out: TextIO) -> Ink:
-    """Colours on a terminal, unless NO_COLOR says otherwise (https://no-color.org)."""
-    return Ink(colored=out.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR"))
 
 
 class PlainView:
@@ -92,29 +74,6 @@ class PlainView:
     def close(self) -> None:
         """Prints what is new."""
         self.draw()
-
-
-class Redrawn:
-    """Lines that are drawn over the last ones; the cursor is hidden and lines do not wrap meanwhile."""
-
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
-        self._drawn_lines = 0
-        out.write("\x1b[?25l\x1b[?7l\n")
-
-    def put(self, lines: list[str], *, staying: list[str] | None = None) -> None:
-        """Draws `lines` over the last ones; what is `staying` goes above them, wraps, and is never drawn over."""
-        up = f"\x1b[{self._drawn_lines}A" if self._drawn_lines else ""
-        kept = "".join(f"{line}\x1b[K\n" for line in staying or [])
-        above = f"\x1b[J\x1b[?7h{kept}\x1b[?7l" if kept else ""
-        self._out.write(up + above + "".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[J")
-        self._out.flush()
-        self._drawn_lines = len(lines)
-
-    def close(self) -> None:
-        """What is drawn stays."""
-        self._out.write("\x1b[?25h\x1b[?7h\n")
-        self._out.flush()
 
 
 class LiveView:
@@ -175,7 +134,7 @@ def _rate(lines_per_second: float) -> str:
     return f"{round(lines_per_second):,} lines/s" if lines_per_second >= 1 else ""
 
 
-def _actor(ink: Ink, name: str, state: State, rate: str, about: str) -> str:
+def _actor(ink: Ink, name: str, state: ActorState, rate: str, about: str) -> str:
     shown_rate = rate if state in _MOVING else ""
     shown = about if len(about) <= _ABOUT_COLUMNS else about[: _ABOUT_COLUMNS - 1] + "…"
     doing = ink(_COLORS.get(state, _GREEN), f"● {state}".ljust(16))
@@ -184,7 +143,7 @@ def _actor(ink: Ink, name: str, state: State, rate: str, about: str) -> str:
 
 def _bar(stage: Stage, label: str, ink: Ink, value: tuple[int, str]) -> str:
     count, color = value
-    most = max(stage.written, 1) if stage.app is State.ENDED else max(stage.planned_lines, stage.written)
+    most = max(stage.written, 1) if stage.app is ActorState.ENDED else max(stage.planned_lines, stage.written)
     filled = min(_BAR_COLUMNS, round(count / most * _BAR_COLUMNS))
     return f"  {label}  {ink(color, '█' * filled)}{ink(_DIM, '░' * (_BAR_COLUMNS - filled))} {count:>9,}"
 

@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 
 from . import filter_path
+from .errors import JsonObject, RestError, bad_request
 from .faults import Dice
-from .problem import JsonObject, Problem, bad_request
 from .store import Index, Store
 
 _ACTIONS = ("create", "delete", "index", "update")
@@ -52,7 +52,7 @@ class BulkRequest(msgspec.Struct, frozen=True):
 def parse(request: BulkRequest) -> list[tuple[Action, bytes]]:
     """Splits the body into (action, source) pairs; `source` is empty for a delete.
 
-    Raises: Problem 400 for the whole request, as the real server does for anything wrong with an action line.
+    Raises: RestError 400 for the whole request, as the real server does for anything wrong with an action line.
     """
     if not request.body:
         raise bad_request("request body is required", "parse_exception")
@@ -112,7 +112,7 @@ class BulkRun:
         self._writable: dict[tuple[str, bool], Index] = {}
 
     def execute(self, request: BulkRequest) -> BulkResult:
-        """Stores what can be stored. Raises: Problem when the request as a whole is refused."""
+        """Stores what can be stored. Raises: RestError when the request as a whole is refused."""
         pairs = parse(request)
         keep, drop = filter_path.parse(request.filter_path or "")
         statuses: Counter[int] = Counter()
@@ -124,7 +124,7 @@ class BulkRun:
             targets[action.target] += 1
             try:
                 status, result = self._perform(action, source)
-            except Problem as problem:
+            except RestError as problem:
                 errors = True
                 status = problem.status
                 items.append({action.name: self._failure(action, len(items), problem)})
@@ -136,7 +136,7 @@ class BulkRun:
         filtered = _filtered(reply, keep, drop) if keep or drop else reply
         return BulkResult(_encode(filtered), statuses, targets)
 
-    def _failure(self, action: Action, position: int, problem: Problem) -> JsonObject:
+    def _failure(self, action: Action, position: int, problem: RestError) -> JsonObject:
         index = self._writable.get((action.target, action.name == "create"))
         name = index.name if index is not None else action.target
         document_id = action.id if action.id is not None else f"auto-refused-{position}"
@@ -158,7 +158,7 @@ class BulkRun:
         elif create and document_id in documents:
             version = documents.version(document_id)
             reason = f"[{document_id}]: version conflict, document already exists (current version [{version}])"
-            raise Problem(409, "version_conflict_engine_exception", reason, {"index": index.name, "shard": "0"})
+            raise RestError(409, "version_conflict_engine_exception", reason, {"index": index.name, "shard": "0"})
         _check(index, document_id, source)
         if self._dice is not None and self._dice.strikes("swallow_odds"):  # the lie that a count at the end must notice
             return 201, _success(index.name, document_id, (0, 1), (201, "created"))
@@ -195,7 +195,7 @@ def _check(index: Index, document_id: str, source: bytes) -> None:
     if index.data_stream is not None and document.get("@timestamp") is None:
         missing = "data stream timestamp field [@timestamp] is missing"
         cause = {"caused_by": {"type": "illegal_argument_exception", "reason": missing}}
-        raise Problem(400, "document_parsing_exception", f"[1:1] failed to parse: {missing}", cause)
+        raise RestError(400, "document_parsing_exception", f"[1:1] failed to parse: {missing}", cause)
     names = index.mapping.admit(document, document_id)
     if source.count(b'":') - source.count(b'\\":') != names or len(source) > _DIGITS:
         _check_closely(source)

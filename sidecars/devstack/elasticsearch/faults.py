@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from .problem import Problem
+from .errors import RestError
 
 
 class ItemRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -87,7 +87,7 @@ class Dice:
         return bool(self._rules) or self.faults.item_429_odds > 0 or self.faults.swallow_odds > 0
 
     def refuse_item(self, source: bytes) -> None:
-        """Raises the Problem this bulk item shall end with, if any."""
+        """Raises the RestError this bulk item shall end with, if any."""
         for place, (needle, rule) in enumerate(self._rules):
             left = self._rules_left[place]
             if left == 0 or needle not in source:
@@ -95,15 +95,15 @@ class Dice:
             if left is not None:
                 self._rules_left[place] = left - 1
             self.struck["item_rule"] += 1
-            raise Problem(rule.status, rule.type, rule.reason)
+            raise RestError(rule.status, rule.type, rule.reason)
         if self.strikes("item_429_odds"):
             raise overloaded()
 
 
-def overloaded() -> Problem:
+def overloaded() -> RestError:
     """The 429 of a full write queue or of indexing pressure."""
     reason = "rejected execution of coordinating operation [coordinating_and_primary_bytes=0, replica_bytes=0]"
-    return Problem(429, "es_rejected_execution_exception", reason)
+    return RestError(429, "es_rejected_execution_exception", reason)
 
 
 _WHOLE_REQUEST = {
@@ -118,9 +118,9 @@ _WHOLE_REQUEST = {
 }
 
 
-def whole_request(status: int) -> Problem:
+def whole_request(status: int) -> RestError:
     """The problem a whole request ends with for a status."""
     if status == 429:
         return overloaded()
     kind, reason = _WHOLE_REQUEST.get(status, ("exception", f"status {status} by a fault of the stand-in"))
-    return Problem(status, kind, reason)
+    return RestError(status, kind, reason)

@@ -8,8 +8,8 @@ with the real error type (`document_parsing_exception`), unless the index is tol
 from dataclasses import dataclass
 from typing import Any, Self
 
-from .field_types import detected_date, is_immense, takes
-from .problem import JsonObject, Problem
+from .errors import JsonObject, RestError
+from .fields import detected_date, is_immense, takes
 
 _OBJECT = "object"
 _ANYTHING = frozenset({"flattened", "nested_any", "disabled"})
@@ -86,7 +86,7 @@ class FieldMapping:
     def admit(self, document: JsonObject, document_id: str) -> int:
         """Checks a document and learns its new fields; of one that is refused, none. How many names it looked at.
 
-        Raises: Problem 400 `document_parsing_exception` or `strict_dynamic_mapping_exception`.
+        Raises: RestError 400 `document_parsing_exception` or `strict_dynamic_mapping_exception`.
         """
         self._names = 0
         self._learned.clear()
@@ -95,7 +95,7 @@ class FieldMapping:
                 self._admit_object(self._root, document, document_id)
             else:
                 self._admit_flat("", document, document_id)
-        except Problem:
+        except RestError:
             for parent, name in reversed(self._learned):
                 del parent.children[name]
                 self._count -= "." not in name or not self._rules.subobjects
@@ -197,7 +197,7 @@ class FieldMapping:
         elif node.kind == _OBJECT:
             reason = "as object, but found a concrete value"
             reason = f"[1:1] object mapping for [{node.path}] tried to parse field [{node.path}] {reason}"
-            raise Problem(400, "document_parsing_exception", reason)
+            raise RestError(400, "document_parsing_exception", reason)
         else:
             self._admit_leaf(node, value, document_id)
 
@@ -236,7 +236,7 @@ class FieldMapping:
         """Whether a new field is mapped (True) or ignored."""
         if self._rules.dynamic == "strict":
             reason = f"mapping set to strict, dynamic introduction of [{name}] within [_doc] is not allowed"
-            raise Problem(400, "strict_dynamic_mapping_exception", reason)
+            raise RestError(400, "strict_dynamic_mapping_exception", reason)
         if self._rules.dynamic == "false":
             return False
         if self._count < self._rules.most_fields:
@@ -270,7 +270,9 @@ def _check_name(name: str, path: str, *, flat: bool = False) -> None:
         raise _parse_failure("field name cannot be an empty string")
     if not name.strip():
         shown = f"{path}.{name}" if path else name
-        raise Problem(400, "document_parsing_exception", f"[1:1] Field name cannot contain only whitespace: [{shown}]")
+        raise RestError(
+            400, "document_parsing_exception", f"[1:1] Field name cannot contain only whitespace: [{shown}]"
+        )
     if flat or "." not in name:
         return
     if not name.strip("."):
@@ -279,23 +281,25 @@ def _check_name(name: str, path: str, *, flat: bool = False) -> None:
         raise _parse_failure(f"field name cannot contain only whitespace: ['{name}']")
 
 
-def _parse_failure(reason: str) -> Problem:
+def _parse_failure(reason: str) -> RestError:
     cause = {"caused_by": {"type": "illegal_argument_exception", "reason": reason}}
-    return Problem(400, "document_parsing_exception", f"[1:1] failed to parse: {reason}", cause)
+    return RestError(400, "document_parsing_exception", f"[1:1] failed to parse: {reason}", cause)
 
 
-def _metadata(name: str, document_id: str, value: Any) -> Problem:
+def _metadata(name: str, document_id: str, value: Any) -> RestError:
     where = f"[1:1] failed to parse field [{name}] of type [{name}] in document with id '{document_id}'"
     what = f"Field [{name}] is a metadata field and cannot be added inside a document."
     cause = {"caused_by": {"type": "document_parsing_exception", "reason": f"[1:1] {what}"}}
-    return Problem(400, "document_parsing_exception", f"{where}. Preview of field's value: '{str(value)[:100]}'", cause)
+    return RestError(
+        400, "document_parsing_exception", f"{where}. Preview of field's value: '{str(value)[:100]}'", cause
+    )
 
 
-def _unfit(node: Node, document_id: str, value: Any) -> Problem:
+def _unfit(node: Node, document_id: str, value: Any) -> RestError:
     where = f"[1:1] failed to parse field [{node.path}] of type [{node.kind}] in document with id '{document_id}'"
     shown = str(value)[:100]  # the real server, too, repeats what the document said: a reason may hold secrets
     cause = {"caused_by": {"type": "illegal_argument_exception", "reason": f'For input string: "{shown}"'}}
-    return Problem(400, "document_parsing_exception", f"{where}. Preview of field's value: '{shown}'", cause)
+    return RestError(400, "document_parsing_exception", f"{where}. Preview of field's value: '{shown}'", cause)
 
 
 def _truth(value: Any) -> bool:

@@ -7,7 +7,7 @@ Elasticsearch's interface.
 
 from typing import Any
 
-from .problem import JsonObject, Problem, bad_request
+from .errors import JsonObject, RestError, bad_request
 
 _BLOCKS = {
     "read_only": (403, "FORBIDDEN/5/index read-only (api)"),
@@ -41,16 +41,16 @@ class Obstacles:
         self._settings |= flat(settings)
 
     def check(self, name: str) -> None:
-        """Raise the Problem that a document for this index meets, if any."""
+        """Raise the RestError that a document for this index meets, if any."""
         for key in _PIPELINES:
             pipeline = self._settings.get(key) or "_none"
             if pipeline != "_none":  # the stand-in has no pipelines
                 raise bad_request(f"pipeline with id [{pipeline}] does not exist")
         if self.closed:
-            raise Problem(400, "index_closed_exception", "closed", {"index_uuid": "devstack", "index": name})
+            raise RestError(400, "index_closed_exception", "closed", {"index_uuid": "devstack", "index": name})
         for block, (status, what) in _BLOCKS.items():
             if str(self._settings.get(f"blocks.{block}")).lower() == "true":
-                raise Problem(status, "cluster_block_exception", f"index [{name}] blocked by: [{what}];")
+                raise RestError(status, "cluster_block_exception", f"index [{name}] blocked by: [{what}];")
 
 
 class Cluster:
@@ -65,16 +65,16 @@ class Cluster:
             self._settings |= flat(body.get(kind) or {})
 
     def check_creation(self, name: str, indices: int, *, by_write: bool) -> None:
-        """Raise the Problem that one more index meets, if any."""
+        """Raise the RestError that one more index meets, if any."""
         automatic = self._settings.get("action.auto_create_index")
         if by_write and automatic is not None and str(automatic).lower() == "false":
             reason = f"no such index [{name}] and [action.auto_create_index] is [false]"
-            raise Problem(404, "index_not_found_exception", reason, {"index_uuid": "_na_", "index": name})
+            raise RestError(404, "index_not_found_exception", reason, {"index_uuid": "_na_", "index": name})
         limit = self._settings.get("cluster.max_shards_per_node")
         if limit is not None and 2 * indices + 2 > int(limit):
             what = f"this cluster currently has [{2 * indices}]/[{limit}] maximum normal shards open"
             reason = f"Validation Failed: 1: this action would add [2] shards, but {what};"
-            raise Problem(400, "validation_exception", reason)
+            raise RestError(400, "validation_exception", reason)
 
 
 class Aliases:
@@ -96,7 +96,7 @@ class Aliases:
         return list(self._led.get(alias, ()))
 
     def write_index(self, alias: str) -> str:
-        """Where documents for the alias go. Raises: Problem when that is not clear."""
+        """Where documents for the alias go. Raises: RestError when that is not clear."""
         led = self._led[alias]
         chosen = [index for index, is_write in led.items() if is_write]
         if not chosen and len(led) == 1:

@@ -9,16 +9,16 @@ from collections.abc import Callable
 from fnmatch import fnmatchcase
 from typing import Any
 
+from .errors import JsonObject, bad_request
 from .fields import sortable, values_of, words
 from .mapping import FieldMapping
-from .problem import JsonObject, bad_request
 
 Predicate = Callable[[JsonObject], bool]
 _TEXT = "text"
 
 
 def compile_query(query: JsonObject, mapping: FieldMapping) -> Predicate:
-    """The predicate of a query. Raises: Problem 400 for a query that the stand-in does not know."""
+    """The predicate of a query. Raises: RestError 400 for a query that the stand-in does not know."""
     if len(query) != 1:
         raise bad_request("query malformed, must start with exactly one field", "parsing_exception")
     ((name, body),) = query.items()

@@ -7,7 +7,7 @@ import msgspec
 from aiohttp import web
 
 from . import filter_path
-from .problem import JsonObject, bad_request
+from .errors import JsonObject, bad_request
 from .search import Searcher
 from .store import Store
 from .templates import listed, stored_lifecycle
@@ -19,7 +19,7 @@ _ACKNOWLEDGED: JsonObject = {"acknowledged": True}
 
 
 class Rest:
-    """Handlers over one store; each turns a request into a JSON value or raises a Problem."""
+    """Handlers over one store; each turns a request into a JSON value or raises a RestError."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from .documents import Document
+from .errors import JsonObject, bad_request
 from .fields import sortable, values_of
-from .problem import JsonObject, bad_request
 from .query import Predicate, compile_query
 from .store import Index, Store
 
@@ -69,7 +69,7 @@ class Searcher:
         return len(await self._found(target, query, []))
 
     async def search(self, target: str, body: JsonObject) -> JsonObject:
-        """The reply of `_search`. Raises: Problem 400 for a window over 10,000 or an unknown query."""
+        """The reply of `_search`. Raises: RestError 400 for a window over 10,000 or an unknown query."""
         size, start = int(body.get("size", 10)), int(body.get("from", 0))
         if size + start > _WINDOW:
             bound = f"from + size must be less than or equal to: [{_WINDOW}] but was [{size + start}]"

@@ -3,8 +3,8 @@
 It speaks the part of the REST interface that a log shipper and its witness use, with the real server's shapes (the
 contract tests hold both to the same answers), and plays `Faults`, set from code or with `PUT /_faults`.
 
-    async with Elasticsearch.start(Options(faults=Faults(item_429_odds=0.3))) as server: ...   # on this loop
-    with serving(Options()) as server: ...                                                      # in a thread of its own
+    async with Elasticsearch.start(ServerOptions(faults=Faults(item_429_odds=0.3))) as server: ...  # on this loop
+    with serving(ServerOptions()) as server: ...                                                # in a thread of its own
     python -m sidecars.devstack elasticsearch --port 9200                                       # a process
 """
 
@@ -14,19 +14,116 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 from aiohttp import web
 
-from .access import Access
 from .bulk import BulkRequest, BulkResult, BulkRun
+from .errors import Access, JsonObject, RestError
 from .faults import Dice, Faults, whole_request
-from .listener import Listener
-from .problem import JsonObject, Problem
-from .replies import bulk_reply, cut, json_reply, refusal
 from .rest import Rest
 from .store import Store
+
+
+class Listener:
+    """Listens for an aiohttp server; remembers the port it was given first."""
+
+    def __init__(self, runner: web.AppRunner, host: str, port: int, tls: ssl.SSLContext | None) -> None:
+        self.port = port
+        self._runner = runner
+        self._host = host
+        self._tls = tls
+        self._socket: asyncio.Server | None = None
+        self._return: asyncio.TimerHandle | None = None
+        self._opening: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Listens, if it does not yet. Raises: OSError when the port is taken."""
+        if self._return is not None:
+            self._return.cancel()
+            self._return = None
+        if self._socket is not None:
+            return
+        server = self._runner.server
+        if server is None:
+            raise RuntimeError("cannot listen: set the runner up first")
+        loop = asyncio.get_running_loop()
+        self._socket = await loop.create_server(
+            server, self._host, self.port, ssl=self._tls, reuse_address=True, backlog=1024
+        )
+        self.port = self._socket.sockets[0].getsockname()[1]
+
+    def close(self) -> None:
+        """Refuses new connections and breaks the open ones."""
+        if self._return is not None:
+            self._return.cancel()
+            self._return = None
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        for connection in self._runner.server.connections if self._runner.server else ():
+            if connection.transport is not None:
+                connection.transport.abort()
+
+    def down(self, seconds: float) -> None:
+        """Closes now and listens again after `seconds`."""
+        self.close()
+        loop = asyncio.get_running_loop()
+        self._return = loop.call_later(seconds, self._reopen)
+
+    def _reopen(self) -> None:
+        self._return = None
+        self._opening = asyncio.get_running_loop().create_task(self.open())
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def bulk_reply(request: web.Request, result: BulkResult, dice: Dice) -> web.StreamResponse:
+    """The reply to a bulk request that was carried out, spoilt by whichever fault strikes."""
+    if dice.strikes("cut_after_store_odds"):
+        return cut(request)
+    if dice.strikes("cut_reply_odds"):
+        return cut(request, result.reply)
+    reply = result.reply
+    if dice.strikes("garbage_reply_odds"):
+        reply = b"<html>not the reply you are looking for</html>"
+    elif dice.strikes("empty_reply_odds"):
+        reply = b""
+    elif dice.strikes("wrong_item_count_odds"):
+        items = msgspec.json.decode(reply)
+        reply = _encode(items | {"items": items.get("items", [])[:-1]})
+    return web.Response(body=reply, content_type="application/json")
+
+
+def cut(request: web.Request, reply: bytes = b"") -> web.Response:
+    """Breaks the connection; with a reply given, after the first half of it."""
+    transport = request.transport
+    if transport is not None and reply:
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(reply)}\r\n\r\n"
+        transport.write(head.encode() + reply[: len(reply) // 2])
+        transport.close()
+    elif transport is not None:
+        transport.abort()
+    return web.Response()
+
+
+def refusal(problem: RestError) -> web.Response:
+    if problem.status == 413:
+        response = web.Response(status=413)
+        response.force_close()
+        return response
+    response = json_reply(problem.body(), problem.status)
+    if problem.status == 401:
+        response.headers.extend({"WWW-Authenticate": 'Basic realm="security", charset="UTF-8"'})
+        response.headers.add("WWW-Authenticate", "ApiKey")
+    return response
+
+
+def json_reply(value: Any, status: int = 200) -> web.Response:
+    return web.Response(body=_encode(value), status=status, content_type="application/json")
+
 
 _HEADERS = {"X-Elastic-Product": "Elasticsearch"}
 _OUTCOMES = {200: "indexed", 201: "indexed", 408: "retry", 409: "duplicate", 429: "retry"}
@@ -43,7 +140,7 @@ _UNLIMITED_BYTES = 1 << 31
 
 
 @dataclass(frozen=True)
-class Options:
+class ServerOptions:
     """How a stand-in is set up. Port 0: any free one. With `access` empty everybody may do everything."""
 
     host: str = "127.0.0.1"
@@ -57,7 +154,7 @@ class Options:
 class Elasticsearch:
     """The running stand-in. Use it on its own loop only, except for `url`; from elsewhere through `serving`."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: ServerOptions) -> None:
         self.store = Store()
         self.requests: Counter[str] = Counter()
         self.items: Counter[str] = Counter()
@@ -72,9 +169,9 @@ class Elasticsearch:
 
     @classmethod
     @asynccontextmanager
-    async def start(cls, options: Options | None = None) -> AsyncIterator[Self]:
+    async def start(cls, options: ServerOptions | None = None) -> AsyncIterator[Self]:
         """Listens until the block ends. Raises: OSError when the port is taken."""
-        server = cls(options or Options())
+        server = cls(options or ServerOptions())
         await server.open()
         try:
             yield server
@@ -161,7 +258,7 @@ class Elasticsearch:
             if request.path not in _OWN_PATHS:
                 await self._admit(request)
             response = await handler(request)
-        except Problem as problem:
+        except RestError as problem:
             response = refusal(problem)
         except web.RequestPayloadError:  # a gzip body that is none, or `never_answer` at its end: hang up
             response = cut(request)
@@ -197,10 +294,10 @@ class Elasticsearch:
         size = request.content_length or 0
         size = max(size, len(await request.read())) if size <= limit else size  # unpacked, as the real server counts
         if size > limit:
-            raise Problem(413, "too_large", f"the body is larger than {limit} bytes")
+            raise RestError(413, "too_large", f"the body is larger than {limit} bytes")
         if size and request.content_type not in _CONTENT_TYPES:
             kind = f"Content-Type header [{request.content_type}] is not supported"
-            raise Problem(406, "media_type_header_exception", kind)
+            raise RestError(406, "media_type_header_exception", kind)
 
     async def _bulk(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
@@ -234,7 +331,7 @@ class Elasticsearch:
         try:
             faults = msgspec.json.decode(await request.read(), type=Faults)
         except msgspec.DecodeError as error:
-            raise Problem(400, "illegal_argument_exception", f"cannot set the faults: {error}") from None
+            raise RestError(400, "illegal_argument_exception", f"cannot set the faults: {error}") from None
         reply = json_reply({"acknowledged": True})
         reply.headers.update(_HEADERS)
         reply.force_close()

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from .documents import Document
+from .errors import JsonObject
 from .faults import Faults
-from .problem import JsonObject
-from .server import Elasticsearch, Options
+from .server import Elasticsearch, ServerOptions
 
 Result = TypeVar("Result")
 _CALL_SECONDS = 60.0
@@ -53,13 +53,13 @@ class Served:
 
 
 @contextmanager
-def serving(options: Options | None = None) -> Iterator[Served]:
+def serving(options: ServerOptions | None = None) -> Iterator[Served]:
     """A stand-in that runs until the block ends. Raises: OSError when the port is taken."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="elasticsearch-stand-in", daemon=True)
     thread.start()
     try:
-        server = asyncio.run_coroutine_threadsafe(_opened(options or Options()), loop).result(_CALL_SECONDS)
+        server = asyncio.run_coroutine_threadsafe(_opened(options or ServerOptions()), loop).result(_CALL_SECONDS)
         try:
             yield Served(server, loop)
         finally:
@@ -70,7 +70,7 @@ def serving(options: Options | None = None) -> Iterator[Served]:
         loop.close()
 
 
-async def _opened(options: Options) -> Elasticsearch:
+async def _opened(options: ServerOptions) -> Elasticsearch:
     server = Elasticsearch(options)
     await server.open()
     return server

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 
 from .documents import Document, Documents
+from .errors import JsonObject, RestError, bad_request, no_such_index
 from .mapping import FieldMapping
 from .obstacles import Aliases, Cluster, Obstacles
-from .problem import JsonObject, Problem, bad_request, no_such_index
 from .templates import Templates, merge, stored_settings
 
 _FORBIDDEN = frozenset('\\/*?"<>| ,#')
@@ -73,8 +73,8 @@ class Store:
     def for_writing(self, name: str, *, create: bool, require_data_stream: bool = False) -> Index:
         """The index a document for `name` goes to, made when it is missing.
 
-        Raises: Problem 400 for a bad name or an `index` into a data stream; 404 when a data stream is required; and for
-        whatever stands in the way of that index.
+        Raises: RestError 400 for a bad name or an `index` into a data stream; 404 when a data stream is required; and
+        for whatever stands in the way of that index.
         """
         if self.aliases.indices(name):
             name = self.aliases.write_index(name)
@@ -95,7 +95,7 @@ class Store:
                     "the index creation request requires a data stream, but no matching index template with data stream"
                 )
                 reason = f"no such index [{name}] and {flag} template was found for it"
-                raise Problem(404, "index_not_found_exception", reason)
+                raise RestError(404, "index_not_found_exception", reason)
             self.cluster.check_creation(name, len(self.indices), by_write=True)
             if not makes_stream:
                 return self.create_index(name, {})
@@ -134,7 +134,7 @@ class Store:
     def matching(self, target: str) -> list[Index]:
         """The indices that a comma-separated list of names and patterns stands for.
 
-        Raises: Problem 404 for a plain name that does not exist.
+        Raises: RestError 404 for a plain name that does not exist.
         """
         found: dict[str, Index] = {}
         for name in target.split(","):
@@ -155,7 +155,7 @@ class Store:
             yield from map(index.documents.at, index.documents.live())
 
     def existing(self, name: str) -> Index:
-        """The index or the data stream's write index of this name; raises Problem 404."""
+        """The index or the data stream's write index of this name; raises RestError 404."""
         if (stream := self.data_streams.get(name)) is not None:
             return stream.index
         if (index := self.indices.get(name)) is None:
@@ -163,7 +163,7 @@ class Store:
         return index
 
     def streams(self, target: str) -> list[DataStream]:
-        """The data streams by names and patterns; raises Problem 404 for a plain name that does not exist."""
+        """The data streams by names and patterns; raises RestError 404 for a plain name that does not exist."""
         found: list[DataStream] = []
         for name in target.split(","):
             if "*" not in name and name not in self.data_streams:

@@ -8,7 +8,7 @@ import time
 from fnmatch import fnmatchcase
 from typing import Any
 
-from .problem import JsonObject, Problem, bad_request
+from .errors import JsonObject, RestError, bad_request
 
 _FIELDS = frozenset(
     {"index_patterns", "template", "composed_of", "priority", "version", "_meta", "data_stream", "allow_auto_create"}
@@ -25,7 +25,7 @@ class Templates:
         self.components: dict[str, JsonObject] = {}
 
     def put_index(self, name: str, body: JsonObject) -> None:
-        """Stores an index template. Raises: Problem 400 for what the real server refuses."""
+        """Stores an index template. Raises: RestError 400 for what the real server refuses."""
         self._check(name, body)
         stored: JsonObject = {"index_patterns": _listed(body["index_patterns"])}
         if "template" in body:
@@ -47,7 +47,7 @@ class Templates:
         """Forgets index templates by name or pattern; `used` tells which data stream was made from which template."""
         gone = [key for key in self.index if fnmatchcase(key, name)]
         if not gone and "*" not in name:
-            raise Problem(404, "index_template_missing_exception", f"index_template [{name}] missing")
+            raise RestError(404, "index_template_missing_exception", f"index_template [{name}] missing")
         streams = [stream for stream, template in used.items() if template in gone]
         if streams:
             who = f"[{', '.join(gone)}] as they are in use by a data streams [{', '.join(streams)}]"
@@ -58,7 +58,7 @@ class Templates:
     def delete_component(self, name: str) -> None:
         """Forgets a component template; refused while an index template is composed of it."""
         if name not in self.components:
-            raise Problem(404, "resource_not_found_exception", f"{name}")
+            raise RestError(404, "resource_not_found_exception", f"{name}")
         users = [key for key, template in self.index.items() if name in template["composed_of"]]
         if users:
             who = f"[{name}] cannot be removed as they are still in use by index templates [{', '.join(users)}]"
@@ -109,9 +109,9 @@ class Templates:
 
 
 def listed(table: dict[str, JsonObject], name: str, what: str) -> list[tuple[str, JsonObject]]:
-    """The templates by name or pattern; raises Problem 404 for a plain name that is not there."""
+    """The templates by name or pattern; raises RestError 404 for a plain name that is not there."""
     if "*" not in name and name not in table:
-        raise Problem(404, "resource_not_found_exception", f"{what} matching [{name}] not found")
+        raise RestError(404, "resource_not_found_exception", f"{what} matching [{name}] not found")
     return [(key, value) for key, value in table.items() if fnmatchcase(key, name)]
 
 

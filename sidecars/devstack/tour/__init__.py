@@ -1,1 +1,1 @@
-"""The pod of compose.yaml, brought up for a person, and the scripted tour of it."""
+"""The scripted tour of the pod of compose.yaml."""

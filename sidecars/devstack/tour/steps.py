@@ -4,9 +4,10 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from .board import StepError
-from .events import Happening
+from sidecars.devstack.compose.pod import Happening
+
 from .scene import Scene
+from .view import StepError
 
 _KILLED = 137
 _NAMED = 5

@@ -1,13 +1,97 @@
-"""The tour on a terminal: lines that stay, and below them, where the terminal can redraw, what is going on just now."""
+"""What the tour has shown so far and shows right now, and how a terminal shows it: lines that stay, and below them,
+where the terminal can redraw, what is going on just now. The steps write the board, the views read it.
+"""
 
+import textwrap
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol, TextIO
 
-from sidecars.devstack.demo.view import Ink, Redrawn, can_redraw, ink_for
+from sidecars.devstack.terminal import Ink, Redrawn, can_redraw, ink_for
 
-from .board import Board, Kind, Line
+_COLUMNS = 80
+
+
+class StepError(Exception):
+    """Something is not as it has to be."""
+
+    def __init__(self, expected: str, seen: str) -> None:
+        super().__init__(f"expected {expected}, and saw {seen}")
+        self.expected = expected
+        self.seen = seen
+
+
+class LineKind(StrEnum):
+    """How a line is meant."""
+
+    TITLE = "title"
+    STEP = "step"
+    FACT = "fact"
+    GOOD = "good"
+    BAD = "bad"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line that stays on the screen."""
+
+    kind: LineKind
+    text: str
+
+
+@dataclass
+class Board:
+    """All lines so far, and the state of this moment."""
+
+    lines: list[Line] = field(default_factory=list)
+    services: dict[str, str] = field(default_factory=dict)
+    answered: int = 0
+    turned_away: int = 0
+    found: int = 0
+    step: str = ""
+    steps: int = 0
+    step_began: float = 0.0
+
+    def title(self, text: str) -> None:
+        """Above and below the steps."""
+        self.lines.append(Line(LineKind.TITLE, text))
+
+    def begin(self, step: str) -> None:
+        """The next step."""
+        self.steps += 1
+        self.step = step
+        self.step_began = time.monotonic()
+        self.lines.append(Line(LineKind.STEP, f"{self.steps:>2}  {step}"))
+
+    def fact(self, text: str) -> None:
+        """What happened in this step."""
+        lines = textwrap.wrap(text, _COLUMNS, initial_indent=" " * 6, subsequent_indent=" " * 8, break_on_hyphens=False)
+        self.lines += [Line(LineKind.FACT, line) for line in lines]
+
+    def quote(self, lines: Iterable[str]) -> None:
+        """What somebody else said, as it is."""
+        self.lines += [Line(LineKind.FACT, f"      {line}") for line in lines]
+
+    def end(self, error: StepError | None = None) -> None:
+        """The step is over."""
+        if error is None:
+            self.lines.append(Line(LineKind.GOOD, f"    ok, {self.seconds:.1f} s"))
+        else:
+            self.lines.append(Line(LineKind.BAD, f"    NOT GOOD after {self.seconds:.1f} s"))
+            self.lines.append(Line(LineKind.BAD, f"      expected: {error.expected}"))
+            self.lines.append(Line(LineKind.BAD, f"      seen:     {error.seen}"))
+        self.step = ""
+
+    @property
+    def seconds(self) -> float:
+        """Since the step began."""
+        return time.monotonic() - self.step_began
+
 
 _BOLD, _DIM, _RED, _GREEN, _YELLOW, _CYAN = "1", "2", "31", "32", "33", "36"
-_COLORS = {Kind.TITLE: _BOLD, Kind.STEP: _BOLD, Kind.FACT: _DIM, Kind.GOOD: _GREEN, Kind.BAD: _RED}
+_COLORS = {LineKind.TITLE: _BOLD, LineKind.STEP: _BOLD, LineKind.FACT: _DIM, LineKind.GOOD: _GREEN, LineKind.BAD: _RED}
 _WELL = ("healthy", "running", "ended with 0")
 _TURNING = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 

@@ -11,14 +11,11 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from sidecars.devstack.demo.view import Ink, Redrawn
+from sidecars.devstack.compose.pod import Events, Happening, TourError
 from sidecars.devstack.elasticsearch.serving import Served
-from sidecars.devstack.tour.board import Board, StepError, TourError
-from sidecars.devstack.tour.config import ConfigFolder
-from sidecars.devstack.tour.events import Events, Happening
-from sidecars.devstack.tour.guests import Guests
-from sidecars.devstack.tour.search import Search
-from sidecars.devstack.tour.view import LiveView, PlainView, moment
+from sidecars.devstack.terminal import Ink, Redrawn
+from sidecars.devstack.tour.scene import ConfigFolder, Guests, Search
+from sidecars.devstack.tour.view import Board, LiveView, PlainView, StepError, moment
 from tests.services.elasticsearch_server import Server
 from tests.support.kubelet import Volume
 from tests.support.rest import call, creates

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from elasticsearch import Elasticsearch
 
-from sidecars.devstack.elasticsearch.access import Access
-from sidecars.devstack.elasticsearch.server import Options
+from sidecars.devstack.elasticsearch.errors import Access
+from sidecars.devstack.elasticsearch.server import ServerOptions
 from sidecars.devstack.elasticsearch.serving import Served
 from tests.services.elasticsearch_server import Server
 from tests.support.elastic import StartStandIn
@@ -58,7 +58,7 @@ async def test_a_server_that_never_answers_is_given_up(tmp_path: Path) -> None:
 def test_refused_credentials_are_an_error(
     tmp_path: Path, start_stand_in: StartStandIn, password: str, expected: int
 ) -> None:
-    served = start_stand_in(Options(access=Access(users=(("shipper", PASSWORD),))))
+    served = start_stand_in(ServerOptions(access=Access(users=(("shipper", PASSWORD),))))
     status, lines = check(tmp_path, served.url, USERNAME="shipper", PASSWORD=password)
     assert status == expected
     assert bool(about(lines, "refuses the credentials: HTTP 401")) == bool(expected)

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from sidecars.devstack.elasticsearch.access import Access
-from sidecars.devstack.elasticsearch.server import Options
+from sidecars.devstack.elasticsearch.errors import Access
+from sidecars.devstack.elasticsearch.server import ServerOptions
 from sidecars.devstack.elasticsearch.serving import Served
 from tests.support.books import assert_balanced
 from tests.support.delivery_stage import Stage
@@ -88,7 +88,7 @@ def test_a_replaced_credential_file_is_taken_up_while_running(
     tmp_path: Path, kind: str, start_stand_in: StartStandIn
 ) -> None:
     right = encoded(API_KEY) if kind == "api_key_file" else PASSWORD
-    backend = start_stand_in(Options(access=Access(((USER, PASSWORD),), (API_KEY,))))
+    backend = start_stand_in(ServerOptions(access=Access(((USER, PASSWORD),), (API_KEY,))))
     file = tmp_path / "credential"
     file.write_text("planted-wrong-one\n", encoding="utf-8")
     settings = {kind: str(file)} | ({"username": USER} if kind == "password_file" else {})
@@ -112,7 +112,7 @@ def test_a_replaced_credential_file_is_taken_up_while_running(
 def test_a_credential_file_that_is_no_text_holds_and_does_not_end_the_sidecar(
     tmp_path: Path, start_stand_in: StartStandIn
 ) -> None:
-    backend = start_stand_in(Options(access=Access(api_keys=(API_KEY,))))
+    backend = start_stand_in(ServerOptions(access=Access(api_keys=(API_KEY,))))
     file = tmp_path / "credential"
     with Stage(tmp_path, elasticsearch_url=backend.url, api_key_file=file) as stage:
         for content in (b"\xff\xfe\x00k\x00e\x00y", b"two\nlines", b"", "schl\u00fcssel".encode()):
@@ -130,7 +130,7 @@ def test_a_credential_file_that_becomes_readable_later_is_read_then(
     tmp_path: Path, start_stand_in: StartStandIn
 ) -> None:
     """Making a file readable changes neither its size nor its modification time."""
-    backend = start_stand_in(Options(access=Access(api_keys=(API_KEY,))))
+    backend = start_stand_in(ServerOptions(access=Access(api_keys=(API_KEY,))))
     file = tmp_path / "credential"
     file.write_text(encoded(API_KEY), encoding="utf-8")
     file.chmod(0)
@@ -149,7 +149,7 @@ def test_a_credential_file_that_becomes_readable_later_is_read_then(
 def test_a_credential_given_any_way_works_and_is_never_shown(
     tmp_path: Path, how: str, start_stand_in: StartStandIn
 ) -> None:
-    backend = start_stand_in(Options(access=Access(((USER, PASSWORD),), (API_KEY,))))
+    backend = start_stand_in(ServerOptions(access=Access(((USER, PASSWORD),), (API_KEY,))))
     with Stage(tmp_path, elasticsearch_url=backend.url) as stage:
         if how == "settings":
             stage.shipper.settings |= {"username": USER, "password": PASSWORD}
@@ -192,7 +192,7 @@ def test_an_authority_that_is_not_trusted_holds_until_its_file_is_replaced(
     tmp_path: Path, start_stand_in: StartStandIn
 ) -> None:
     authority = trustme.CA()
-    backend = start_stand_in(Options(tls=server_context(authority)))
+    backend = start_stand_in(ServerOptions(tls=server_context(authority)))
     file = tmp_path / "ca.pem"
     file.write_text(pem(trustme.CA()), encoding="utf-8")
     with Stage(tmp_path, elasticsearch_url=backend.url, ca_file=file) as stage:
@@ -211,7 +211,7 @@ def test_a_file_of_certificates_that_is_none_holds_until_it_is_one(
     tmp_path: Path, start_stand_in: StartStandIn
 ) -> None:
     authority = trustme.CA()
-    backend = start_stand_in(Options(tls=server_context(authority)))
+    backend = start_stand_in(ServerOptions(tls=server_context(authority)))
     file = tmp_path / "ca.pem"
     file.write_text("no certificate at all", encoding="utf-8")
     with Stage(tmp_path, elasticsearch_url=backend.url, ca_file=file) as stage:
@@ -230,7 +230,7 @@ def test_a_client_certificate_is_taken_up_when_its_files_are_replaced(
     tmp_path: Path, start_stand_in: StartStandIn
 ) -> None:
     authority, clients = trustme.CA(), trustme.CA()
-    backend = start_stand_in(Options(tls=server_context(authority, clients)))
+    backend = start_stand_in(ServerOptions(tls=server_context(authority, clients)))
     ca, certificate, key = (tmp_path / name for name in ("ca.pem", "tls.crt", "tls.key"))
     ca.write_text(pem(authority), encoding="utf-8")
 

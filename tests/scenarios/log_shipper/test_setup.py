@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from sidecars.devstack.elasticsearch.access import Access
+from sidecars.devstack.elasticsearch.errors import Access
 from sidecars.devstack.elasticsearch.faults import Faults
-from sidecars.devstack.elasticsearch.server import Options
+from sidecars.devstack.elasticsearch.server import ServerOptions
 from sidecars.devstack.elasticsearch.serving import Served
 from tests.support.elastic import StartStandIn
 from tests.support.rest import call, creates
@@ -77,7 +77,7 @@ def test_what_an_earlier_version_made_is_brought_up_to_date(stand_in: Served) ->
 
 
 def test_wrong_credentials_end_it_with_the_privileges_it_needs(start_stand_in: StartStandIn) -> None:
-    backend = start_stand_in(Options(access=Access((("writer", "right-s3cret"),))))
+    backend = start_stand_in(ServerOptions(access=Access((("writer", "right-s3cret"),))))
     done = run_setup(backend.url, STREAM, username="writer", password="wrong-s3cret")
     assert done.returncode == 1
     assert done.stdout == ""
@@ -101,7 +101,7 @@ def test_of_two_nodes_one_that_is_away_does_not_matter(stand_in: Served) -> None
 
 @pytest.mark.parametrize("status", [403, 500])
 def test_the_servers_reason_is_told(start_stand_in: StartStandIn, status: int) -> None:
-    backend = start_stand_in(Options(faults=Faults(request_status=status, scope="all")))
+    backend = start_stand_in(ServerOptions(faults=Faults(request_status=status, scope="all")))
     done = run_setup(backend.url, STREAM)
     assert done.returncode == 1
     assert f"cannot set up {STREAM}: HTTP {status}: " in done.stderr

@@ -17,16 +17,11 @@ from pathlib import Path
 
 import aiohttp
 
-from .board import Board, Kind, Line, StepError, TourError
-from .config import ConfigFolder
-from .docker import ROOT, Pod
-from .events import Happening, watching
-from .guests import Guests
-from .images import Choice, choose
-from .scene import MENU, Scene
-from .search import Search
+from sidecars.devstack.compose.pod import ROOT, Choice, Happening, Pod, TourError, choose, watching
+
+from .scene import MENU, ConfigFolder, Guests, Scene, Search
 from .steps import STEPS
-from .view import View, view_for
+from .view import Board, Line, LineKind, StepError, View, view_for
 
 _CANNOT = 2
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -37,7 +32,7 @@ _STATES = {"start": "running", "healthy": "healthy", "unhealthy": "unhealthy"}
 
 
 @dataclass(frozen=True)
-class Options:
+class TourOptions:
     """What the command line says."""
 
     local: bool
@@ -57,7 +52,7 @@ def main(arguments: list[str]) -> int:
     return _CANNOT
 
 
-def _options(arguments: list[str]) -> Options:
+def _options(arguments: list[str]) -> TourOptions:
     parser = argparse.ArgumentParser(
         prog="python -m sidecars.devstack tour",
         description="Starts the pod of compose.yaml on free ports, in a project of its own, drives it through its life "
@@ -67,10 +62,10 @@ def _options(arguments: list[str]) -> Options:
     parser.add_argument("--keep", action="store_true", help="leave everything as it is at the end")
     parser.add_argument("--project", default=f"sidecars-tour-{secrets.token_hex(3)}", help="name (default: a new one)")
     parsed = parser.parse_args(arguments)
-    return Options(parsed.local, parsed.keep, parsed.project)
+    return TourOptions(parsed.local, parsed.keep, parsed.project)
 
 
-async def _show(options: Options) -> int:
+async def _show(options: TourOptions) -> int:
     """Until the end or the first signal; later signals find the tidying up under way and do not disturb it."""
     showing = asyncio.current_task()
     heard: list[int] = []
@@ -91,7 +86,7 @@ async def _show(options: Options) -> int:
         return 128 + heard[0]
 
 
-async def _tour(options: Options) -> int:
+async def _tour(options: TourOptions) -> int:
     choice = await choose(lambda text: print(text, flush=True), local=options.local)
     board = Board()
     board.title(f"sidecars tour: the pod of compose.yaml, as project {options.project}; search: {choice.backend}")
@@ -106,7 +101,7 @@ async def _tour(options: Options) -> int:
 
 
 @asynccontextmanager
-async def _scene(options: Options, choice: Choice, folder: Path, board: Board) -> AsyncIterator[Scene]:
+async def _scene(options: TourOptions, choice: Choice, folder: Path, board: Board) -> AsyncIterator[Scene]:
     """All that the steps need; whatever ends the block, nothing stays behind, unless it is to be kept."""
     config = ConfigFolder(folder / "config")
     environment = {**_ANY_FREE_PORT, "SHOP_CONFIG": str(config.folder)}
@@ -149,7 +144,7 @@ async def _walk(scene: Scene) -> int:
             await step(scene)
         except (StepError, TourError) as error:
             board.end(error if isinstance(error, StepError) else StepError("to be able to look", str(error)))
-            board.lines.append(Line(Kind.BAD, "    the services said last:"))
+            board.lines.append(Line(LineKind.BAD, "    the services said last:"))
             board.quote(await scene.pod.last_lines(_LAST_LINES))
             return 1
         board.end()
@@ -170,3 +165,7 @@ async def _count(scene: Scene) -> None:
         if scene.search.url:
             with suppress(TourError):
                 scene.board.found = await scene.search.count()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -4,13 +4,14 @@ import argparse
 import asyncio
 import signal
 import ssl
+import sys
 from pathlib import Path
 
 import msgspec
 
-from .access import Access
+from .errors import Access
 from .faults import Faults
-from .server import Elasticsearch, Options
+from .server import Elasticsearch, ServerOptions
 
 _EPILOG = """
 While it runs:  PUT /_faults {"item_429_odds": 0.3, "cut_after_store_odds": 0.05, "seed": 7}   GET or DELETE /_faults
@@ -53,13 +54,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _options(parsed: argparse.Namespace) -> Options:
+def _options(parsed: argparse.Namespace) -> ServerOptions:
     tls = None
     if parsed.tls_certificate is not None:
         tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         tls.load_cert_chain(parsed.tls_certificate, parsed.tls_key)
     users = tuple((name, password) for name, _, password in (user.partition(":") for user in parsed.user))
-    return Options(
+    return ServerOptions(
         host=parsed.host,
         port=parsed.port,
         max_content_length_bytes=parsed.max_content_length_bytes,
@@ -69,7 +70,7 @@ def _options(parsed: argparse.Namespace) -> Options:
     )
 
 
-async def _serve(options: Options) -> None:
+async def _serve(options: ServerOptions) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -77,3 +78,7 @@ async def _serve(options: Options) -> None:
     async with Elasticsearch.start(options) as server:
         print(server.url, flush=True)
         await stop.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -7,18 +7,92 @@
 
 SIGHUP reads the configuration anew; one that cannot be used is refused, and the one before stays. SIGTERM: no new
 requests, the ones under way are answered, a last line is logged, exit status 0.
+
+Loading a menu and answering `POST /validate` are one function, so that the app never says yes to what it then refuses.
+A line is in the log before its request is answered. So whoever has an answer can look for its line, whatever is killed
+afterwards: what was written to a file outlives the process that wrote it (write(2): page cache).
 """
 
 import argparse
 import asyncio
+import hashlib
+import os
 import secrets
 import signal
+import sys
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated, Any
 
+import msgspec
 from aiohttp import web
 
-from .log import Journal
-from .menu import FILE, Menu, UnusableMenuError, parse, version
+FILE = "shop.json"
+_MOST_BYTES = 64 << 10
+
+_Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+_Price = Annotated[float, msgspec.Meta(gt=0, le=1000)]
+
+
+class UnusableMenuError(Exception):
+    """A menu that the shop cannot work by; the text begins "cannot" and names the place."""
+
+
+class Menu(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What guests are told. A key with a typing error is refused: it would be a change without effect."""
+
+    greeting: _Text
+    currency: Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")]
+    prices: Annotated[dict[_Text, _Price], msgspec.Meta(min_length=1)]
+
+
+def parse(content: bytes) -> Menu:
+    """Raises: UnusableMenuError."""
+    if len(content) > _MOST_BYTES:
+        raise UnusableMenuError(f"cannot use {FILE}: it has {len(content)} bytes, and {_MOST_BYTES} are allowed")
+    try:
+        return msgspec.json.decode(content, type=Menu)
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise UnusableMenuError(f"cannot use {FILE}: {error}; correct it, the last good menu stays") from None
+
+
+def version(content: bytes) -> str:
+    """A name for exactly these bytes."""
+    return hashlib.sha256(content).hexdigest()[:12]
+
+
+_MODE = 0o644
+
+
+class Journal:
+    """An append-only log. Raises: OSError when the file cannot be opened or written."""
+
+    def __init__(self, path: str) -> None:
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, _MODE)
+        self._torn = _ends_within_a_line(path)
+
+    def write(self, message: str, fields: dict[str, Any], level: str = "info") -> None:
+        """Appends one line. After a line that a full disk or a kill cut short, the next begins on a line of its own."""
+        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        line = {"@timestamp": now, "log": {"level": level}, "message": message, **fields}
+        left = memoryview((b"\n" if self._torn else b"") + msgspec.json.encode(line) + b"\n")
+        while left:
+            taken = os.write(self._file, left)
+            left = left[taken:]
+            self._torn = bool(left)
+
+    def close(self) -> None:
+        """Gives the file back."""
+        os.close(self._file)
+
+
+def _ends_within_a_line(path: str) -> bool:
+    with open(path, "rb") as file:
+        if not file.seek(0, os.SEEK_END):
+            return False
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) != b"\n"
+
 
 _DRAIN_SECONDS = 5.0
 _CLOSED = "no menu yet: the config-reloader has not published one"
@@ -151,3 +225,7 @@ def main(arguments: list[str]) -> int:
     finally:
         journal.close()
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -15,11 +15,9 @@ from contextlib import asynccontextmanager, suppress
 
 import aiohttp
 
-from sidecars.devstack.demo.view import Ink, ink_for
+from sidecars.devstack.terminal import Ink, ink_for
 
-from .board import TourError
-from .docker import ROOT, Pod
-from .images import choose
+from .pod import ROOT, Pod, TourError, choose
 
 _CANNOT = 2
 _PROJECT = "sidecars-demo"
@@ -137,3 +135,7 @@ def hints(addresses: Mapping[str, str], project: str, ink: Ink) -> list[str]:
     for about, commands in parts.items():
         lines += [f"  {ink(_BOLD, about)}", *(f"    {ink(_DIM, '$')} {command}" for command in commands), ""]
     return lines
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,17 +1,21 @@
-"""The pod of compose.yaml, driven through the `docker` command, in a project of its own."""
+"""The pod of compose.yaml, driven through the `docker` command in a project of its own: the images that it is made of,
+the pod itself, and what the engine tells of it.
+"""
 
 import asyncio
 import contextlib
 import os
 import re
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from .board import TourError
+import msgspec
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 IN_THE_POD = ("pause", "log-shipper", "config-reloader", "app")
 _UP_SECONDS, _STOP_SECONDS, _DOWN_SECONDS, _SHORT_SECONDS = 300.0, 120.0, 120.0, 60.0
 _LET_GO_SECONDS = 20.0
@@ -32,8 +36,12 @@ for pid in filter(str.isdigit, os.listdir("/proc")):
 """
 
 
+class TourError(Exception):
+    """The tour cannot be shown; the text begins "cannot", and says what to do."""
+
+
 @dataclass(frozen=True)
-class Outcome:
+class Ended:
     """How a command ended."""
 
     status: int
@@ -48,7 +56,7 @@ class Outcome:
 
 async def docker(
     arguments: Sequence[str], environment: Mapping[str, str] | None = None, deadline_seconds: float = _SHORT_SECONDS
-) -> Outcome:
+) -> Ended:
     """Runs `docker ARGUMENTS`. In a session of its own: Ctrl-C reaches the tour alone. Raises: TourError."""
     try:
         process = await asyncio.create_subprocess_exec(
@@ -71,7 +79,7 @@ async def docker(
         raise TourError(f"cannot wait any longer for `docker {words}`: not in {deadline_seconds:.0f} s") from None
     finally:
         await _let_go(process)
-    return Outcome(process.returncode or 0, output.decode(errors="replace"), errors.decode(errors="replace"))
+    return Ended(process.returncode or 0, output.decode(errors="replace"), errors.decode(errors="replace"))
 
 
 async def _let_go(process: asyncio.subprocess.Process) -> None:
@@ -154,3 +162,154 @@ class Pod:
 
     def _words(self, *arguments: str) -> list[str]:
         return ["compose", "--ansi", "never", "--project-name", self.project, *self._files, *arguments]
+
+
+_COMPOSE = ROOT / "compose.yaml"
+_LOCAL = ROOT / "images" / "compose.local.yaml"
+_OURS = ("pause", "log-shipper", "config-reloader", "wait-for", "devstack")
+_PULL_SECONDS = 600.0
+_OLDEST_ENGINE, _OLDEST_API = "25", (1, 44)
+"""Before it a health check has no `start_interval`."""
+_OLDEST_COMPOSE = (2, 20)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The compose files to use, and what answers for Elasticsearch."""
+
+    files: tuple[Path, ...]
+    backend: str
+
+
+async def choose(say: Callable[[str], None], *, local: bool) -> Choice:
+    """Raises: TourError when there is no engine or an image of ours is missing."""
+    if not _COMPOSE.is_file():
+        raise TourError(f"cannot find {_COMPOSE}: run this from a clone of the project")
+    await _check_engine()
+    prefix, tag = os.environ.get("SIDECAR_IMAGE_PREFIX", "sidecars/"), os.environ.get("SIDECAR_IMAGE_TAG", "dev")
+    missing = [name for name in (f"{prefix}{one}:{tag}" for one in _OURS) if not await _is_here(name)]
+    if missing:
+        raise TourError(f"cannot find {', '.join(missing)}: make them with `make images`")
+    if not local:
+        official = await _official()
+        if await _is_here(official) or await _pulled(official, say):
+            return Choice((_COMPOSE,), official)
+    return Choice((_COMPOSE, _LOCAL), "the embedded stand-in")
+
+
+async def _check_engine() -> None:
+    ended = await docker(["version", "--format", "{{.Server.APIVersion}} {{.Server.Version}}"])
+    if ended.status:
+        raise TourError(f"cannot talk to the container engine: {ended.complaint}")
+    api, _, version = ended.output.strip().partition(" ")
+    if _version(api) < _OLDEST_API:
+        needed = f"{_OLDEST_ENGINE} or newer is needed (https://docs.docker.com/engine/install/)"
+        raise TourError(f"cannot use Docker Engine {version}: {needed}; `make images` says what to do on Debian")
+    if (ended := await docker(["compose", "version", "--short"])).status:
+        raise TourError("cannot find docker compose: install the compose plugin (docker-compose-plugin)")
+    if _version(ended.output.strip().removeprefix("v")) < _OLDEST_COMPOSE:
+        raise TourError(f"cannot use Docker Compose {ended.output.strip()}: install 2.20 or newer of its plugin")
+
+
+def _version(text: str) -> tuple[int, ...]:
+    """Its numbers; what is no version is older than any."""
+    found = re.match(r"\d+(\.\d+)*", text)
+    return tuple(map(int, found[0].split("."))) if found else ()
+
+
+async def _official() -> str:
+    ended = await docker(["compose", "--file", str(_COMPOSE), "config", "--format", "json"])
+    if ended.status:
+        raise TourError(f"cannot read {_COMPOSE}: {ended.complaint}")
+    return str(msgspec.json.decode(ended.output)["services"]["elasticsearch"]["image"])
+
+
+async def _is_here(image: str) -> bool:
+    return not (await docker(["image", "inspect", image])).status
+
+
+async def _pulled(image: str, say: Callable[[str], None]) -> bool:
+    say(f"pulling {image}, which may take minutes")
+    try:
+        ended = await docker(["pull", "--quiet", image], deadline_seconds=_PULL_SECONDS)
+    except TourError as error:
+        say(f"{error}; the embedded stand-in takes its place")
+        return False
+    if ended.status:
+        say(f"cannot pull it ({ended.complaint}); the embedded stand-in takes its place")
+    return not ended.status
+
+
+_SERVICE = "com.docker.compose.service"
+_LONGEST_LINE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Happening:
+    """Something that happened to a container. `what`: start, healthy, unhealthy or die; `status`: of a die."""
+
+    at: float
+    service: str
+    what: str
+    status: int | None = None
+
+
+class Events:
+    """Everything that happened so far, in docker's order."""
+
+    def __init__(self, hear: Callable[[Happening], None]) -> None:
+        self.all: list[Happening] = []
+        self._hear = hear
+
+    def first(self, service: str, what: str, after: float = 0.0) -> Happening | None:
+        """The first such happening after this time."""
+        return next(
+            (one for one in self.all if one.service == service and one.what == what and one.at > after),
+            None,
+        )
+
+    def take(self, line: bytes) -> None:
+        """One line of `docker events --format json`."""
+        said: dict[str, Any] = msgspec.json.decode(line)
+        attributes = said["Actor"]["Attributes"]
+        what = said["Action"].removeprefix("health_status: ")
+        status = int(attributes["exitCode"]) if what == "die" else None
+        happening = Happening(said["timeNano"] / 1e9, attributes.get(_SERVICE, ""), what, status)
+        self.all.append(happening)
+        self._hear(happening)
+
+
+@asynccontextmanager
+async def watching(project: str, since: float, hear: Callable[[Happening], None]) -> AsyncIterator[Events]:
+    """Listens until the block ends; `since`: seconds since the epoch, so that nothing is missed."""
+    filters = ["type=container", f"label=com.docker.compose.project={project}"]
+    filters += [f"event={event}" for event in ("start", "die", "health_status")]
+    process = await asyncio.create_subprocess_exec(
+        "docker",
+        "events",
+        "--since",
+        f"{since:.3f}",
+        "--format",
+        "{{json .}}",
+        *(word for one in filters for word in ("--filter", one)),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        limit=_LONGEST_LINE_BYTES,
+        start_new_session=True,
+    )
+    events = Events(hear)
+
+    async def read() -> None:
+        if process.stdout is not None:
+            async for line in process.stdout:
+                events.take(line)
+
+    reading = asyncio.get_running_loop().create_task(read(), name="docker events")
+    try:
+        yield events
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+        await reading

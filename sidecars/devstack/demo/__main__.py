@@ -14,13 +14,14 @@ from contextlib import AsyncExitStack, suppress
 import msgspec
 
 from sidecars.devstack.elasticsearch.faults import Faults
+from sidecars.devstack.terminal import ink_for
 
 from .app import lines_until
 from .backend import Address
 from .play import WRITING_SHARE, Ending, Play, Script
 from .stage import DemoError, Stage
 from .verdict import found_line, sentence, table
-from .view import ink_for, view_for
+from .view import view_for
 
 _CANNOT = 2
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -119,3 +120,7 @@ def _report(ending: Ending) -> int:
     lines = [*table(ending.verdict, ink), "", *found_line(ending.words, ending.document, ink), ""]
     print(*lines, sentence(ending.verdict, ink), "", sep="\n", flush=True)
     return 0 if ending.verdict.ok else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
