@@ -13,7 +13,7 @@ from sidecars.kit.notify import signal as signalling
 from sidecars.kit.notify.core.options import Http
 from sidecars.kit.notify.core.request import shown
 from sidecars.runtime import Finding, Problem
-from sidecars.runtime.settings.load import process_environment
+from sidecars.runtime.settings.environment import process_environment
 
 from .core.digest import Look, State
 from .core.steps import Render, Step

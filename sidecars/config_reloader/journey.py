@@ -7,7 +7,7 @@ from sidecars.kit.notify.core.change import Change
 from sidecars.kit.notify.core.outcome import OK, Outcome, Result
 from sidecars.runtime import Permanent, State
 from sidecars.runtime.clock import monotonic
-from sidecars.runtime.settings.load import process_environment
+from sidecars.runtime.settings.environment import process_environment
 
 from .core.advance import Value
 from .core.plan import PATIENCE_SECONDS, PREPARING, TELLING, Cut, Do, Done, Item, Kind, Plan, Verdict, Wait

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from sidecars.kit.notify.core.options import OnFailure, Signal, Webhook
-from sidecars.runtime.settings.load import Problem, Settings
+from sidecars.runtime import Problem, Settings
 
 from .core.steps import Render, Step
 from .core.steps_check import complaints, without_before

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from sidecars.runtime.settings.load import Problem, Secret, Settings
+from sidecars.runtime import Problem, Secret, Settings
 
 from .core.address import fault, url_of_host
 from .core.choices import Compression, IdMode, Lifecycle, Output, Parse

@@ -43,7 +43,7 @@ def defer() -> None:
             sys.modules[name] = _deferred(spec)
     for name in LEFT_OUT:
         sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # makes an import fail, by the language reference
-    sys.meta_path.insert(0, _Finder())
+    sys.meta_path.insert(0, _SparingFinder())
 
 
 def _spec(name: str) -> ModuleSpec | None:
@@ -116,7 +116,7 @@ _SPARINGLY: dict[str, Callable[[], AbstractContextManager[None]]] = {
 }
 
 
-class _Finder:
+class _SparingFinder:
     """Finds the modules that are to be imported sparingly."""
 
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: object = None) -> ModuleSpec | None:
@@ -124,11 +124,11 @@ class _Finder:
         del target
         spec = PathFinder.find_spec(name, path) if name in _SPARINGLY else None
         if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader, _SPARINGLY[name])  # type: ignore[assignment]  # behaves as one
+            spec.loader = _SparingLoader(spec.loader, _SPARINGLY[name])  # type: ignore[assignment]  # behaves as one
         return spec
 
 
-class _Loader:
+class _SparingLoader:
     def __init__(self, loader: "Loader", sparingly: Callable[[], AbstractContextManager[None]]) -> None:
         self._loader = loader
         self._sparingly = sparingly

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from .errors import Problem
 from .observe.health import Health
 from .observe.logs import Log
-from .settings.fields import Kind, fields_of
+from .settings.fields import SettingKind, fields_of
 from .settings.load import Basics, Settings, load
 from .stop import Stop
 
@@ -92,7 +92,7 @@ class Sidecar:
             "settings are Settings with an admin endpoint, else Basics": self.admin
             != issubclass(self.settings, Settings),
             "its words or its rest are no list setting": any(
-                name and kinds.get(name) is not Kind.LIST for name in (self.words, self.rest)
+                name and kinds.get(name) is not SettingKind.LIST for name in (self.words, self.rest)
             ),
             "an alias is for no setting": not kinds.keys() >= set(self.aliases.values()),
         }

@@ -5,8 +5,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from sidecars.runtime.errors import Problem
-from sidecars.runtime.settings.load import Basics
+from sidecars.runtime import Basics, Problem
 
 from .core.parse import parse, without_secrets
 from .core.parse_http import header_fault

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from sidecars.__main__ import find
-from sidecars.runtime import SettingsError
-from sidecars.runtime.settings.load import Basics
+from sidecars.runtime import Basics, SettingsError
 
 SOUND = {
     "log-shipper": {"paths": "/logs/*.log", "elasticsearch_url": "http://es:9200"},

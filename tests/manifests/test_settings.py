@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from sidecars.__main__ import find
+from sidecars.runtime import Basics, SettingsError
 from sidecars.runtime.life.run import read_arguments
-from sidecars.runtime.settings.load import Basics, SettingsError, load
+from sidecars.runtime.settings.load import load
 
 from .rendered import Container, Object, containers, pods
 from .rendered import manifest as objects_of

@@ -12,7 +12,7 @@ from msgspec import Meta
 from sidecars.runtime import Context, Settings, SettingsError, Sidecar
 from sidecars.runtime.command.reference import help_text, markdown
 from sidecars.runtime.command.schema import schema
-from sidecars.runtime.settings.fields import Kind, fields_of
+from sidecars.runtime.settings.fields import SettingKind, fields_of
 from sidecars.runtime.settings.load import load
 
 
@@ -208,8 +208,8 @@ def test_inherited_parts_keep_bounds_and_description_when_only_the_default_is_ne
 
 def test_the_kinds_of_settings_with_parts_are_told_apart() -> None:
     kinds = {field.name: (field.kind, field.struct) for field in fields_of(Deep)}
-    assert kinds["first"] == (Kind.STRUCTURE, Call)
-    assert kinds["tasks"] == (Kind.STRUCTURES, Task)
+    assert kinds["first"] == (SettingKind.STRUCTURE, Call)
+    assert kinds["tasks"] == (SettingKind.STRUCTURES, Task)
 
 
 def test_the_reference_has_a_table_for_each_structure_once() -> None:

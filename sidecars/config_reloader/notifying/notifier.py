@@ -11,7 +11,7 @@ from sidecars.kit.notify import webhook
 from sidecars.kit.notify.core.change import Change
 from sidecars.kit.notify.core.options import Exec, Signal, StepOptions, Webhook
 from sidecars.kit.notify.core.outcome import Outcome, Result
-from sidecars.runtime.settings.load import process_environment
+from sidecars.runtime.settings.environment import process_environment
 
 from . import confirm
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sidecars.runtime.errors import Problem, unknown
-from sidecars.runtime.settings.fields import Field, Kind, fields_of
+from sidecars.runtime.settings.fields import Field, SettingKind, fields_of
 from sidecars.runtime.settings.values import is_boolean
 from sidecars.runtime.sidecar import Sidecar
 
@@ -60,7 +60,7 @@ class _Reader:
         if len(several) > 1:
             self._wrong(f"only one of --{' and --'.join(several)} can run", "drop one")
         for name, texts in self._texts.items():
-            adds_up = name in self._settings and self._settings[name].kind in {Kind.LIST, Kind.MAPPING}
+            adds_up = name in self._settings and self._settings[name].kind in {SettingKind.LIST, SettingKind.MAPPING}
             self.line.flags[name] = texts if adds_up and len(texts) > 1 else texts[-1]
 
     def _flag(self, word: str) -> None:
@@ -84,7 +84,9 @@ class _Reader:
     def _value(self, setting: Field | None) -> str | None:
         """Return the next word, if it is a value for this setting."""
         takes = bool(self._words) and _is_value(self._words[0])
-        if setting and setting.kind is Kind.BOOLEAN:  # may stand alone; a word after it can be one of the sidecar's own
+        if (
+            setting and setting.kind is SettingKind.BOOLEAN
+        ):  # may stand alone; a word after it can be one of the sidecar's own
             takes = takes and (not self._sidecar.words or is_boolean(self._words[0]))
             return self._words.pop(0) if takes else "true"
         return self._words.pop(0) if takes else None

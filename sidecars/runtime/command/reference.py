@@ -11,7 +11,7 @@ import msgspec
 
 from sidecars.runtime.life.signals import STOPS
 from sidecars.runtime.life.status import ExitStatus
-from sidecars.runtime.settings.fields import Field, Kind, fields_of, show
+from sidecars.runtime.settings.fields import Field, SettingKind, fields_of, show
 from sidecars.runtime.settings.load import Settings
 from sidecars.runtime.sidecar import Sidecar
 
@@ -29,7 +29,7 @@ _EXIT_STATUSES_OF_ONE_SHOTS = (
     (_INTERRUPTED, "interrupted by SIGTERM, SIGINT"),
 )
 _WIDTH = 120
-_UNITS = {Kind.SIZE: "bytes, or 64KiB, 1MiB, 10MB", Kind.DURATION: "seconds, or 500ms, 5s, 2m"}
+_UNITS = {SettingKind.SIZE: "bytes, or 64KiB, 1MiB, 10MB", SettingKind.DURATION: "seconds, or 500ms, 5s, 2m"}
 
 
 def purpose(sidecar: Sidecar) -> str:
@@ -50,7 +50,7 @@ def default_text(field: Field) -> str:
 
 def type_text(field: Field) -> str:
     """Return the type in words, with its choices or its unit."""
-    if field.kind is Kind.CHOICE:
+    if field.kind is SettingKind.CHOICE:
         return " | ".join(field.choices)
     return _UNITS.get(field.kind, field.kind.value)
 
@@ -105,7 +105,7 @@ def _grouped(sidecar: Sidecar) -> tuple[list[Field], list[Field]]:
 def _setting_lines(field: Field, sidecar: Sidecar) -> Iterator[str]:
     yield f"  --{field.name.replace('_', '-')}  ({_form(field)})"
     text = field.about.get("description", "")
-    if field.kind is Kind.SECRET:
+    if field.kind is SettingKind.SECRET:
         text += " Better not as a flag: other processes can see those."
     yield from textwrap.wrap(text, 100, initial_indent=" " * 6, subsequent_indent=" " * 6)
     others = [f"--{alias}" for alias, name in sidecar.aliases.items() if name == field.name]
@@ -141,7 +141,7 @@ def _example(sidecar: Sidecar) -> str:
     shown = [
         (f, f.about["examples"][0])
         for f in _grouped(sidecar)[0]
-        if f.about.get("examples") and f.kind is not Kind.SECRET
+        if f.about.get("examples") and f.kind is not SettingKind.SECRET
     ]
     flags = "".join(
         ("" if field.name == sidecar.words else f" --{field.name.replace('_', '-')}") + f" '{show(field, example)}'"
@@ -169,7 +169,7 @@ def reached(fields: Iterable[Field], path: str = "") -> dict[type[msgspec.Struct
     found: dict[type[msgspec.Struct], str] = {}
     for field in fields:
         if field.struct:
-            here = f"{path}{field.name}{'[]' if field.kind is Kind.STRUCTURES else ''}"
+            here = f"{path}{field.name}{'[]' if field.kind is SettingKind.STRUCTURES else ''}"
             for struct, at in {field.struct: here, **reached(fields_of(field.struct), f"{here}.")}.items():
                 found.setdefault(struct, at)
     return found

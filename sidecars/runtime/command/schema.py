@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from sidecars.runtime.settings.fields import Field, Kind, Secret, fields_of
+from sidecars.runtime.settings.fields import Field, Secret, SettingKind, fields_of
 from sidecars.runtime.sidecar import Sidecar
 
 from .reference import reached
@@ -46,14 +46,14 @@ def _with_texts(field: Field, declared: dict[str, Any]) -> dict[str, Any]:
     """Allow what the loader takes as well: texts such as `1MiB` for a size, and for a text what YAML takes for a number
     or a boolean.
     """
-    if field.kind is Kind.TEXT and declared.get("type") == "string":
+    if field.kind is SettingKind.TEXT and declared.get("type") == "string":
         return {**field.about, **declared, "type": _TEXT}
-    if field.kind not in {Kind.SIZE, Kind.DURATION, Kind.LIST, Kind.MAPPING}:
+    if field.kind not in {SettingKind.SIZE, SettingKind.DURATION, SettingKind.LIST, SettingKind.MAPPING}:
         return {**field.about, **declared}
     about: dict[str, Any] = dict(field.about)
     about |= {key: declared.pop(key) for key in ("description", "examples", "default") if key in declared}
     for inner in ("items", "additionalProperties"):
         if declared.get(inner) == {"type": "string"}:
             declared = {**declared, inner: {"type": _TEXT}}
-    also = [{"type": "string"}, {"type": "number"}] if field.kind is Kind.LIST else [{"type": "string"}]
+    also = [{"type": "string"}, {"type": "number"}] if field.kind is SettingKind.LIST else [{"type": "string"}]
     return {**about, "anyOf": [declared, *also]}

@@ -10,12 +10,12 @@ from sidecars.runtime.command.printing import say
 from sidecars.runtime.errors import Permanent, SettingsError, Transient
 
 from .loop import CANCEL_SECONDS
-from .process import Process, Unit
+from .process import SidecarProcess, Unit
 from .signals import SIGNALS
 from .status import ExitStatus
 
 
-async def one_shot(process: Process, name: str) -> int:
+async def one_shot(process: SidecarProcess, name: str) -> int:
     """Run the main of the only unit, and return its exit status. A signal cancels it."""
     unit = process.units[0]
     with SIGNALS.on_loop(lambda number: process.stop.request(signal.Signals(number).name)):

@@ -47,7 +47,7 @@ class Shared:
 
 
 @dataclass
-class Process:
+class SidecarProcess:
     """All sidecars of the process and what they share. `stop` is the process's own, with the longest grace of all;
     each unit's is requested in order. `shared` is None without admin endpoint.
     """
@@ -68,7 +68,7 @@ class Absent:
         raise TypeError(self._message)
 
 
-def build(chosen: Sequence[Sidecar], settings: Sequence[Basics]) -> Process:
+def build(chosen: Sequence[Sidecar], settings: Sequence[Basics]) -> SidecarProcess:
     """Make the context of each sidecar; nothing runs yet."""
     name = "+".join(sidecar.name for sidecar in chosen)
     log = Log(name, settings[0].log_level)
@@ -76,7 +76,7 @@ def build(chosen: Sequence[Sidecar], settings: Sequence[Basics]) -> Process:
     shared = _shared(name, pairs, log) if chosen[0].admin else None
     units = [Unit(sidecar, its, _context(sidecar, its, shared), sidecar.main) for sidecar, its in pairs]
     stop = Stop(max(unit.ctx.stop.grace_seconds for unit in units))
-    return Process(units, stop, log, shared)
+    return SidecarProcess(units, stop, log, shared)
 
 
 def _shared(name: str, pairs: Sequence[tuple[Sidecar, Basics]], log: Log) -> Shared:

@@ -17,7 +17,7 @@ from sidecars.runtime.sidecar import Sidecar
 
 from .loop import run_loop
 from .oneshot import one_shot
-from .process import Process, build
+from .process import SidecarProcess, build
 from .status import TERMINATION_LOG, ExitStatus, leave
 
 
@@ -138,7 +138,7 @@ def elsewhere(first: Sidecar, firsts: Basics, other: Sidecar, others: Basics) ->
             )
 
 
-def life_of(process: Process, oneshot: str | None) -> Coroutine[Any, Any, int]:
+def life_of(process: SidecarProcess, oneshot: str | None) -> Coroutine[Any, Any, int]:
     """Return what is to be run: a flag's one-shot, a main that is one, or mains with all that is around them."""
     unit = process.units[0]
     if oneshot:

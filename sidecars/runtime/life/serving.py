@@ -11,7 +11,7 @@ from sidecars.runtime.observe.health import State
 from sidecars.runtime.tasks import supervise
 
 from .loop import CANCEL_SECONDS
-from .process import Process, Shared, Unit
+from .process import Shared, SidecarProcess, Unit
 from .signals import SIGNALS
 from .status import ExitStatus
 
@@ -19,7 +19,7 @@ FLUSH_SECONDS = 2.0  # how long the last spans may take
 KEPT_SECONDS = 2.0 + CANCEL_SECONDS  # of the grace, for each that waits for its turn; the kubelet's floor is 2 s, too
 
 
-async def live(process: Process, shared: Shared) -> int:
+async def live(process: SidecarProcess, shared: Shared) -> int:
     """Live from the signal handlers to the last flush, and return the exit status."""
     with SIGNALS.on_loop(lambda number: hear(process, number)):
         server = await start_admin(process, shared)
@@ -32,7 +32,7 @@ async def live(process: Process, shared: Shared) -> int:
         return status
 
 
-def hear(process: Process, number: int) -> None:
+def hear(process: SidecarProcess, number: int) -> None:
     """Take a signal: the first asks for the stop, a second SIGINT (somebody at a terminal) ends the waiting."""
     process.stop.request(signal.Signals(number).name)
     if SIGNALS.heard.count(signal.SIGINT) > 1:
@@ -41,7 +41,7 @@ def hear(process: Process, number: int) -> None:
                 unit.task.cancel()
 
 
-async def start_admin(process: Process, shared: Shared) -> AdminServer:
+async def start_admin(process: SidecarProcess, shared: Shared) -> AdminServer:
     """Listen where the first sidecar says."""
     server = AdminServer([unit.ctx.admin for unit in process.units], shared.registry, process.stop)
     host = shared.settings.admin_host
@@ -50,7 +50,7 @@ async def start_admin(process: Process, shared: Shared) -> AdminServer:
     return server
 
 
-def start_mains(process: Process) -> None:
+def start_mains(process: SidecarProcess) -> None:
     """Start every sidecar's main: alone as it is, among others under supervision."""
     alone = len(process.units) == 1
     for unit in process.units:
@@ -83,7 +83,7 @@ async def restart_main(unit: Unit) -> int:
     return status
 
 
-async def watch_until_all_ended(process: Process) -> None:
+async def watch_until_all_ended(process: SidecarProcess) -> None:
     """Return when every main has ended. On a stop they are asked one after the other, the last of the list first."""
     mains = [unit.task for unit in process.units if unit.task]
     asked = asyncio.create_task(process.stop.wait(), name="stop")
@@ -99,7 +99,7 @@ async def watch_until_all_ended(process: Process) -> None:
             await stop_in_turn(process)
 
 
-async def stop_in_turn(process: Process) -> None:
+async def stop_in_turn(process: SidecarProcess) -> None:
     """Stop one after the other within the longest grace of all: each has its own, but never the time that is kept for
     those whose turn comes later, should it hang.
     """
@@ -127,7 +127,7 @@ async def stop_main(unit: Unit, reason: str) -> None:
     await asyncio.wait({unit.task}, timeout=CANCEL_SECONDS)
 
 
-def outcome(process: Process) -> int:
+def outcome(process: SidecarProcess) -> int:
     """Log the crashes and return the exit status. A SettingsError from a main that ran alone goes on to `run`."""
     statuses: list[int] = [ExitStatus.DONE]
     for unit in process.units:

@@ -36,7 +36,7 @@ class Secret:
         return hash(self._text)
 
 
-class Kind(StrEnum):
+class SettingKind(StrEnum):
     """What a setting holds; the value is what `--help` calls it."""
 
     INTEGER = "number"
@@ -54,29 +54,29 @@ class Kind(StrEnum):
 
 
 _EXPECTED = {
-    Kind.INTEGER: "a whole number",
-    Kind.FLOAT: "a number",
-    Kind.SIZE: "a size in bytes",
-    Kind.DURATION: "a time in seconds",
-    Kind.BOOLEAN: "true or false",
-    Kind.TEXT: "a text",
-    Kind.LIST: "a comma-separated list",
-    Kind.MAPPING: "pairs",
-    Kind.SECRET: "a text",
-    Kind.STRUCTURE: "a mapping",
-    Kind.STRUCTURES: "a list of mappings",
+    SettingKind.INTEGER: "a whole number",
+    SettingKind.FLOAT: "a number",
+    SettingKind.SIZE: "a size in bytes",
+    SettingKind.DURATION: "a time in seconds",
+    SettingKind.BOOLEAN: "true or false",
+    SettingKind.TEXT: "a text",
+    SettingKind.LIST: "a comma-separated list",
+    SettingKind.MAPPING: "pairs",
+    SettingKind.SECRET: "a text",
+    SettingKind.STRUCTURE: "a mapping",
+    SettingKind.STRUCTURES: "a list of mappings",
 }
-_KINDS: dict[type[inspected.Type], Kind] = {
-    inspected.IntType: Kind.INTEGER,
-    inspected.FloatType: Kind.FLOAT,
-    inspected.BoolType: Kind.BOOLEAN,
-    inspected.StrType: Kind.TEXT,
-    inspected.LiteralType: Kind.CHOICE,
-    inspected.EnumType: Kind.CHOICE,
-    inspected.VarTupleType: Kind.LIST,
-    inspected.DictType: Kind.MAPPING,
-    inspected.CustomType: Kind.SECRET,
-    inspected.StructType: Kind.STRUCTURE,
+_KINDS: dict[type[inspected.Type], SettingKind] = {
+    inspected.IntType: SettingKind.INTEGER,
+    inspected.FloatType: SettingKind.FLOAT,
+    inspected.BoolType: SettingKind.BOOLEAN,
+    inspected.StrType: SettingKind.TEXT,
+    inspected.LiteralType: SettingKind.CHOICE,
+    inspected.EnumType: SettingKind.CHOICE,
+    inspected.VarTupleType: SettingKind.LIST,
+    inspected.DictType: SettingKind.MAPPING,
+    inspected.CustomType: SettingKind.SECRET,
+    inspected.StructType: SettingKind.STRUCTURE,
 }
 
 
@@ -85,7 +85,7 @@ class Field:
     """One setting as declared. `default` is msgspec.NODEFAULT when there is none."""
 
     name: str
-    kind: Kind
+    kind: SettingKind
     annotation: Any
     default: Any
     core: Any  # the msgspec.inspect type, for bounds and choices
@@ -101,18 +101,18 @@ class Field:
     @property
     def struct(self) -> type[msgspec.Struct] | None:
         """What a STRUCTURE is, and each item of STRUCTURES."""
-        core = self.item.core if self.kind is Kind.STRUCTURES else self.core
+        core = self.item.core if self.kind is SettingKind.STRUCTURES else self.core
         return core.cls if isinstance(core, inspected.StructType) else None
 
     @property
     def item(self) -> "Field":
         """One item of STRUCTURES."""
-        return replace(self, kind=Kind.STRUCTURE, core=_unwrap(self.core.item_type)[0], about={})
+        return replace(self, kind=SettingKind.STRUCTURE, core=_unwrap(self.core.item_type)[0], about={})
 
     @property
     def expected(self) -> str:
         """What a value has to be, in words, with its bounds."""
-        if self.kind is Kind.CHOICE:
+        if self.kind is SettingKind.CHOICE:
             return f"expected one of {', '.join(self.choices)}"
         bounds = [
             f"{words} {show(self, limit)}"
@@ -132,18 +132,18 @@ class Field:
             return f"write for example {' or '.join(show(self, example) for example in examples)}"
         default = self.default if isinstance(self.default, int | float) else 1
         made = {
-            Kind.INTEGER: f"a number such as {default}",
-            Kind.FLOAT: f"a number such as {default}",
-            Kind.SIZE: f"a number such as {int(default)} or {show_size(int(default))}",
-            Kind.DURATION: f"a number such as {default:g}, or 500ms, 5s, 2m",
-            Kind.BOOLEAN: "true or false",
-            Kind.CHOICE: " or ".join(self.choices),
-            Kind.LIST: 'for example one,two or ["one", "two"]',
-            Kind.MAPPING: 'for example a=b,c=d or {"a": "b"}',
+            SettingKind.INTEGER: f"a number such as {default}",
+            SettingKind.FLOAT: f"a number such as {default}",
+            SettingKind.SIZE: f"a number such as {int(default)} or {show_size(int(default))}",
+            SettingKind.DURATION: f"a number such as {default:g}, or 500ms, 5s, 2m",
+            SettingKind.BOOLEAN: "true or false",
+            SettingKind.CHOICE: " or ".join(self.choices),
+            SettingKind.LIST: 'for example one,two or ["one", "two"]',
+            SettingKind.MAPPING: 'for example a=b,c=d or {"a": "b"}',
         }
         if self.struct:
             keys = f"a mapping with some of the keys {', '.join(self.struct.__struct_fields__)}"
-            return f"write {'a list, each item ' if self.kind is Kind.STRUCTURES else ''}{keys}"
+            return f"write {'a list, each item ' if self.kind is SettingKind.STRUCTURES else ''}{keys}"
         return f"write {made.get(self.kind, 'a text; in YAML put it in quotes')}"
 
 
@@ -177,14 +177,14 @@ def _field(settings: type[msgspec.Struct], declared: inspected.Field, annotation
     core, about = _unwrap(declared.type)
     kind = _KINDS.get(type(core))
     if isinstance(core, inspected.VarTupleType) and isinstance(_unwrap(core.item_type)[0], inspected.StructType):
-        kind = Kind.STRUCTURES
+        kind = SettingKind.STRUCTURES
     if kind is None or declared.name in {"config", "help", "version"}:
         raise TypeError(
             f"cannot declare the setting {settings.__name__}.{declared.name}: its type or its name is not possible"
         )
-    if kind in {Kind.INTEGER, Kind.FLOAT}:
-        kind = Kind.SIZE if declared.name.endswith("_bytes") else kind
-        kind = Kind.DURATION if declared.name.endswith("_seconds") else kind
+    if kind in {SettingKind.INTEGER, SettingKind.FLOAT}:
+        kind = SettingKind.SIZE if declared.name.endswith("_bytes") else kind
+        kind = SettingKind.DURATION if declared.name.endswith("_seconds") else kind
     default = declared.default
     if declared.default_factory is not msgspec.NODEFAULT:
         default = declared.default_factory()
@@ -214,7 +214,7 @@ def show(field: Field, value: object) -> str:
     """Return a value of this field as a person would write it in a variable."""
     if isinstance(value, bool):
         return str(value).lower()
-    if field.kind is Kind.SIZE and isinstance(value, int):
+    if field.kind is SettingKind.SIZE and isinstance(value, int):
         return show_size(value)
     if isinstance(value, float):
         return f"{value:g}"

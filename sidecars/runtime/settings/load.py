@@ -14,12 +14,9 @@ from msgspec import Meta
 
 from sidecars.runtime.errors import Problem, SettingsError, unknown
 
-from .environment import process_environment
-from .fields import Field, Secret, fields_of
+from .fields import Field, fields_of
 from .structures import Place, missing, read_setting
-from .written import line_of
-
-__all__ = ["Basics", "Problem", "Secret", "Settings", "SettingsError", "load", "process_environment"]
+from .values import line_of
 
 S = TypeVar("S", bound="Basics")
 _NOTHING: Mapping[str, object] = {}
@@ -90,9 +87,9 @@ class _Given:
     line: int = 0
 
     @property
-    def told(self) -> str:
+    def described(self) -> str:
         """The source for people."""
-        return Place("", self.source, self.line).told
+        return Place("", self.source, self.line).described
 
 
 def _between(settings: "Basics") -> Iterable[Problem]:
@@ -175,7 +172,7 @@ def _from_file(path: str, fields: Mapping[str, Field], problems: list[Problem]) 
         problems.extend(error.problems)
         return {}
     found = {name: _Given(raw, f"{path}:{name[:80]}", line_of(content, name)) for name, raw in content.items()}
-    problems += [unknown(name, "key", fields, found[name].told) for name in content if name not in fields]
+    problems += [unknown(name, "key", fields, found[name].described) for name in content if name not in fields]
     return {name: given for name, given in found.items() if name in fields and given.raw is not None}
 
 
@@ -201,4 +198,4 @@ def _parsed(
 
 def _sourced(problem: Problem, given: Mapping[str, _Given]) -> Problem:
     found = given.get(problem.setting)
-    return replace(problem, source=found.told) if found and not problem.source else problem
+    return replace(problem, source=found.described) if found and not problem.source else problem

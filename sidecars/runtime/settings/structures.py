@@ -13,9 +13,8 @@ import msgspec
 
 from sidecars.runtime.errors import Problem, SettingsError, unknown
 
-from .fields import Field, Kind, Secret, fields_of
-from .values import parse
-from .written import Items, Pairs, Written, WrongPart, line_of
+from .fields import Field, Secret, SettingKind, fields_of
+from .values import Items, Pairs, Written, WrongPart, line_of, parse
 
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*")
 _NAMES = {Pairs: "mapping", Items: "list"}
@@ -35,7 +34,7 @@ class Place:
         return Place(self.path + part, self.source, line or self.line)
 
     @property
-    def told(self) -> str:
+    def described(self) -> str:
         """The source for people."""
         return f"{self.source}, line {self.line}" if self.line else self.source
 
@@ -55,19 +54,19 @@ def read_setting(field: Field, raw: object, source: str, line: int = 0) -> objec
 
 
 def _read(field: Field, raw: object, at: Place) -> object:
-    if field.kind is Kind.STRUCTURES and isinstance(raw, list):
+    if field.kind is SettingKind.STRUCTURES and isinstance(raw, list):
         return _list(field.item, raw, at)
-    if field.kind is Kind.STRUCTURE and isinstance(raw, dict) and field.struct:
+    if field.kind is SettingKind.STRUCTURE and isinstance(raw, dict) and field.struct:
         return _structure(field.struct, raw, at)
     try:
         if not field.struct:
             return _without_nul(parse(field, raw), at)
     except WrongPart as error:
         part = at.below(error.place, line_of(raw, error.part))
-        raise SettingsError([Problem(part.path, error.message, error.remedy, part.told)]) from None
+        raise SettingsError([Problem(part.path, error.message, error.remedy, part.described)]) from None
     except ValueError:
         pass  # told below, as a value of the wrong shape is
-    raise SettingsError([Problem(at.path, field.expected, field.remedy, at.told, _shown(field, raw))])
+    raise SettingsError([Problem(at.path, field.expected, field.remedy, at.described, _shown(field, raw))])
 
 
 def _list(item: Field, raw: list[Any], at: Place) -> tuple[object, ...]:
@@ -87,7 +86,7 @@ def _structure(struct: type[msgspec.Struct], raw: dict[Any, Any], at: Place) -> 
     fields = fields_of(struct)
     known = [field.name for field in fields]
     problems = [
-        unknown(str(key), "key", known, at.below("", line_of(raw, key)).told, f"{at.path}.")
+        unknown(str(key), "key", known, at.below("", line_of(raw, key)).described, f"{at.path}.")
         for key in raw
         if key not in known
     ]
@@ -100,7 +99,7 @@ def _structure(struct: type[msgspec.Struct], raw: dict[Any, Any], at: Place) -> 
             except SettingsError as error:
                 problems += error.problems
         elif field.default is msgspec.NODEFAULT:
-            problems.append(missing(field, place.path, place.told))
+            problems.append(missing(field, place.path, place.described))
     if problems:
         raise SettingsError(problems)
     return struct(**values)
@@ -113,14 +112,14 @@ def missing(field: Field, path: str, source: str = "") -> Problem:
 
 def _shown(field: Field, raw: object) -> str:
     """Return a value for an error message: quoted, short, without secrets and without the user part of a URL."""
-    if field.kind is Kind.SECRET:
+    if field.kind is SettingKind.SECRET:
         return "***"
     written = isinstance(raw, Written)  # a number or the like, so no pairs with a token in them
     raw = raw.text if isinstance(raw, Written) else raw
     if isinstance(raw, dict | list | tuple | set | bytes):
         return f"a {_NAMES.get(type(raw), type(raw).__name__)}"  # somebody may have put anything below the wrong key
     # Pairs and structures: headers written as one text would show a token.
-    if isinstance(raw, str) and not written and (field.struct or field.kind is Kind.MAPPING):
+    if isinstance(raw, str) and not written and (field.struct or field.kind is SettingKind.MAPPING):
         return "a text"
     if isinstance(raw, int) and raw.bit_length() > _SHOWN_BITS:
         return "a huge number"
@@ -141,7 +140,7 @@ def _without_user(text: str) -> str:
 def _without_nul(value: object, at: Place) -> object:
     """Return the value. Raise SettingsError when a text in it holds a NUL: no path, argument or header can."""
     if any("\0" in text for text in _texts(value)):
-        raise SettingsError([Problem(at.path, "it holds a NUL", "remove it", at.told)])
+        raise SettingsError([Problem(at.path, "it holds a NUL", "remove it", at.described)])
     return value
 
 

@@ -2,19 +2,21 @@
 Pure. Structures, which have a place for each part, are read in structures.py.
 
 Exists because people write `1MiB`, `500ms`, `yes` and `a,b`, while the sidecar wants numbers and tuples, and because
-an error has to say what was expected in the reader's words and not in a library's.
+an error has to say what was expected in the reader's words and not in a library's. YAML in addition turns words into
+other things (`NO` is false, `1.10` is 1.1, `01234` is 668, `12:30` is 750), while a setting that is a text means what
+stands in the file: a value from there comes with how and where it was written.
 """
 
 import math
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 import msgspec
 import msgspec.inspect as inspected
 
-from .fields import Field, Kind, Secret
-from .written import Written, WrongPart
+from .fields import Field, Secret, SettingKind
 
 T = TypeVar("T")
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(?:([kKMGT])(i?))?B?", re.ASCII)
@@ -22,6 +24,49 @@ _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)\s*(ms|s|m|h|d
 _DURATIONS = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:ms|s|m|h|d)\s*){2,}", re.ASCII)  # 1m30s
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A plain scalar that YAML takes for a number, a boolean or a date: `text` as it stands in the file."""
+
+    text: str
+    value: object
+
+
+class Pairs(dict[str, object]):
+    """A mapping, its keys as they stand in the file; `lines` says where, as far as that is worth knowing."""
+
+    lines: dict[str, int]
+
+
+class Items(list[object]):
+    """A list; `lines` as above, by index."""
+
+    lines: dict[int, int]
+
+
+def line_of(whole: object, part: object) -> int:
+    """Return the line of a part of a mapping or list; 0 when it is not known."""
+    found = getattr(whole, "lines", {}).get(part, 0)
+    return found if isinstance(found, int) else 0
+
+
+class WrongPart(ValueError):
+    """A part of pairs or of a list cannot be used: `part` is the key or the index. Shows no value: a header may hold a
+    token.
+    """
+
+    def __init__(self, part: str | int, message: str, remedy: str) -> None:
+        super().__init__(message)
+        self.part, self.message, self.remedy = part, message, remedy
+
+    @property
+    def place(self) -> str:
+        """The part as it is appended to the name of the setting."""
+        if isinstance(self.part, int):
+            return f"[{self.part}]"
+        return f".{self.part}" if self.part.isprintable() and len(self.part) <= 80 else ""
 
 
 def parse(field: Field, raw: object) -> object:
@@ -51,17 +96,17 @@ def _parse(field: Field, raw: object) -> object:
         raise ValueError(field.expected) from None
 
 
-def _plain(kind: Kind, raw: object) -> object:
+def _plain(kind: SettingKind, raw: object) -> object:
     """Turn a YAML value that is not a text into the kind's plain form."""
-    if kind is Kind.LIST and isinstance(raw, tuple):
+    if kind is SettingKind.LIST and isinstance(raw, tuple):
         return tuple(item for text in raw for item in _list(text))
-    if kind is Kind.LIST and isinstance(raw, list):
+    if kind is SettingKind.LIST and isinstance(raw, list):
         return tuple(_item(item, index) for index, item in enumerate(raw))
-    if kind is Kind.MAPPING and isinstance(raw, tuple):
+    if kind is SettingKind.MAPPING and isinstance(raw, tuple):
         return {key: value for text in raw for key, value in _mapping(text).items()}
-    if kind is Kind.MAPPING and isinstance(raw, dict):
+    if kind is SettingKind.MAPPING and isinstance(raw, dict):
         return {str(key): _item(value, str(key)) for key, value in raw.items()}
-    if kind is Kind.BOOLEAN and isinstance(raw, bool):
+    if kind is SettingKind.BOOLEAN and isinstance(raw, bool):
         return raw
     if kind in _NUMBERS and _is_number(raw):
         return raw
@@ -226,16 +271,16 @@ def _json(text: str, kind: type[T]) -> T:
         raise ValueError("not JSON") from None
 
 
-_NUMBERS = {Kind.INTEGER, Kind.FLOAT, Kind.SIZE, Kind.DURATION}
-_TEXTS: dict[Kind, Callable[[str], object]] = {
-    Kind.INTEGER: _integer,
-    Kind.FLOAT: _float,
-    Kind.SIZE: _size,
-    Kind.DURATION: _duration,
-    Kind.BOOLEAN: _boolean,
-    Kind.TEXT: str,
-    Kind.CHOICE: str.strip,
-    Kind.LIST: _list,
-    Kind.MAPPING: _mapping,
-    Kind.SECRET: Secret,
+_NUMBERS = {SettingKind.INTEGER, SettingKind.FLOAT, SettingKind.SIZE, SettingKind.DURATION}
+_TEXTS: dict[SettingKind, Callable[[str], object]] = {
+    SettingKind.INTEGER: _integer,
+    SettingKind.FLOAT: _float,
+    SettingKind.SIZE: _size,
+    SettingKind.DURATION: _duration,
+    SettingKind.BOOLEAN: _boolean,
+    SettingKind.TEXT: str,
+    SettingKind.CHOICE: str.strip,
+    SettingKind.LIST: _list,
+    SettingKind.MAPPING: _mapping,
+    SettingKind.SECRET: Secret,
 }

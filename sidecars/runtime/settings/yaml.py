@@ -2,7 +2,7 @@
 sidecars never need).
 
 Exists apart because of three rules: an error may name line and column but never show the line (it can hold a secret);
-a key given twice is a mistake, not a choice; and what YAML takes for a number or a boolean keeps its text (written.py).
+a key given twice is a mistake, not a choice; and what YAML takes for a number or a boolean keeps its text (values.py).
 """
 
 import os
@@ -17,7 +17,7 @@ import yaml
 from sidecars.runtime.clock import monotonic
 from sidecars.runtime.errors import Problem, SettingsError
 
-from .written import Items, Pairs, Written
+from .values import Items, Pairs, Written
 
 FILE_BYTES = 4 * 1024 * 1024  # a settings file that is longer is none: a ConfigMap ends at 1 MiB
 PIPE_SECONDS = 10.0  # how long a pipe may take, as in `--config <(sops -d settings.yaml)`

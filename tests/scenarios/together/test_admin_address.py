@@ -5,10 +5,9 @@ import socket
 import pytest
 
 from sidecars.__main__ import find
-from sidecars.runtime import SettingsError
+from sidecars.runtime import Basics, SettingsError
 from sidecars.runtime.command.flags import CommandLine
 from sidecars.runtime.life.run import read_settings
-from sidecars.runtime.settings.load import Basics
 from tests.scenarios.together.pair import NAMES, Stage
 
 SHIPPER, RELOADER = "LOG_SHIPPER_ADMIN_", "CONFIG_RELOADER_ADMIN_"

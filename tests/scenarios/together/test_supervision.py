@@ -9,7 +9,7 @@ import pytest
 from sidecars.runtime import Context, Health, Log, Metrics, Settings, State, Stop, supervise
 from sidecars.runtime.clock import monotonic
 from sidecars.runtime.errors import Transient
-from sidecars.runtime.life.process import Process, Unit
+from sidecars.runtime.life.process import SidecarProcess, Unit
 from sidecars.runtime.life.serving import KEPT_SECONDS, restart_main, stop_in_turn
 from sidecars.runtime.observe.admin import Admin
 from sidecars.runtime.observe.tracing import Tracing
@@ -99,7 +99,7 @@ async def ends(ctx: Context) -> None:
 
 async def stopped(*units: Unit) -> dict[str, float]:
     """Stop them as the process does; how many seconds of grace each was given, in the order of the list."""
-    process = Process(list(units), Stop(max(one.ctx.stop.grace_seconds for one in units)), Log("all"), None)
+    process = SidecarProcess(list(units), Stop(max(one.ctx.stop.grace_seconds for one in units)), Log("all"), None)
     for one in units:
         one.task = asyncio.create_task(restart_main(one))
     await asyncio.sleep(0)
