@@ -5,13 +5,14 @@ would fail.
 import os
 from collections.abc import Iterator
 
-from sidecars.kit.files import unusable
+from sidecars.kit.files import UnusableFile, unusable
 from sidecars.runtime import Finding, Problem
 
 from .core import preflight
 from .core.bulk import Answer
 from .core.choices import Output
 from .core.reach import Identity, Reach, absences, refusals
+from .sending.credentials import authorization, tls_context
 from .sending.elastic import Elastic
 from .settings import LogShipperSettings
 from .tailing.discovery import Globs, owned
@@ -47,11 +48,12 @@ def findings(settings: LogShipperSettings) -> Iterator[Finding]:
     if len(found) > _NAMED:
         yield Finding("ok", f"and {len(found) - _NAMED} more files")
     yield _state_folder(settings.state_dir)
-    for field in ("ca_file", "client_certificate_file", "client_key_file", "api_key_file", "password_file"):
-        path = getattr(settings, field)
-        if path and not os.access(path, os.R_OK):
-            yield Finding("error", f"cannot read {path} ({field})")
     if settings.destination is Output.ELASTICSEARCH:
+        for use in (authorization, tls_context):
+            try:
+                use(settings)
+            except UnusableFile as error:
+                yield Finding("error", str(error))
         yield Finding("ok", f"ships to {settings.target} on {len(settings.elasticsearch_url)} Elasticsearch node(s)")
     else:
         to_file = settings.destination is Output.FILE
@@ -64,25 +66,24 @@ async def elasticsearch_findings(settings: LogShipperSettings) -> list[Finding]:
         return []
     elastic = Elastic(settings)
     try:
-        founds = await _asked(elastic, settings)
-    except OSError as error:
-        what = error.filename or "the TLS files (ca_file, client_certificate_file, client_key_file)"
-        return [Finding("error", f"cannot read {what}: {error.strerror}")]
+        found = await _asked(elastic, settings)
+    except UnusableFile:  # `findings` says so
+        return []
     finally:
         await elastic.close()
-    return [Finding(found.severity.value, found.text) for found in founds]
+    return [Finding(each.severity.value, each.text) for each in found]
 
 
 async def _asked(elastic: Elastic, settings: LogShipperSettings) -> list[preflight.PreflightFinding]:
-    founds = preflight.nodes(await elastic.ask_all(preflight.WHO_IS_THERE))
-    if not any(map(preflight.answers, founds)):
-        return founds
+    found = preflight.nodes(await elastic.ask_all(preflight.WHO_IS_THERE))
+    if not any(map(preflight.answers, found)):
+        return found
     name = settings.target
     about_target = _first(await elastic.ask_all(preflight.which_blocks(name)))
     about_rights = _first(await elastic.ask_all(preflight.which_rights(name)))
-    founds += preflight.target(about_target, name, is_stream=not settings.index)
-    founds.append(preflight.rights(about_rights, name, exists=preflight.existence(about_target)))
-    return founds
+    found += preflight.target(about_target, name, is_stream=not settings.index)
+    found.append(preflight.rights(about_rights, name, exists=preflight.existence(about_target)))
+    return found
 
 
 def _first(answers: list[Answer]) -> Answer:

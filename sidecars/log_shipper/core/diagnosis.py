@@ -119,7 +119,7 @@ _BY_WORDS = tuple(
 )
 _REMEDIES = {
     "forbidden": "Check the credentials (api_key_file, or username and password_file) and their privileges.",
-    "credentials": "Check that the file exists and can be read.",
+    "credentials": "It is read again before each request.",
     "redirect": "Set elasticsearch_url to where Elasticsearch itself is; redirects are not followed.",
     "status_429": "It has more to do than it can. It is tried again.",
     "status_4xx": "Check elasticsearch_url, and that the target exists (--setup makes the data stream's template).",

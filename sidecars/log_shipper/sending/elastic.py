@@ -18,6 +18,7 @@ import msgspec
 from isal import isal_zlib  # at the start: one who has not installed it must not learn it at the first request
 
 from sidecars import __version__
+from sidecars.kit.files import UnusableFile
 from sidecars.log_shipper.core.batch import Payload
 from sidecars.log_shipper.core.bulk import FILTER_PATH, Answer
 from sidecars.log_shipper.core.choices import Compression, IdMode
@@ -86,9 +87,8 @@ class Elastic:
         try:
             headers = self._headers(payload)
             pool = await self._nodes()
-        except OSError as error:  # ssl.SSLError is one
-            what = error.filename or "the TLS files (ca_file, client_certificate_file, client_key_file)"
-            return Answer(0, reason="credentials", detail=f"cannot read {what}: {error.strerror}")
+        except UnusableFile as error:
+            return Answer(0, reason="credentials", detail=str(error))
 
         question = Question("POST", self._target, payload.body)
 
@@ -98,14 +98,14 @@ class Elastic:
         return await RequestAttempt(self._cluster, pool, ask).run()
 
     async def ask_all(self, question: Question) -> list[Answer]:
-        """What each node answers to a question of `check`; asked once, at the same time. Raises OSError."""
+        """What each node answers to a question of `check`; asked once, at the same time. Raises UnusableFile."""
         headers = self._headers(None)
         nodes = (await self._nodes()).all()
         limit_seconds = min(_QUESTION_SECONDS, self._settings.request_timeout_seconds)
         return await asyncio.gather(*(self._ask(node, question, headers, limit_seconds) for node in nodes))
 
     async def ask_any(self, question: Question) -> Answer:
-        """What the first node that answers says to a question of `--setup`. Raises OSError."""
+        """What the first node that answers says to a question of `--setup`. Raises UnusableFile."""
         headers = self._headers(None)
         nodes = (await self._nodes()).all()
         answer = Answer(0)
@@ -148,7 +148,7 @@ class Elastic:
         await _close(pool)
 
     def _headers(self, payload: Payload | None) -> dict[str, str]:
-        """For a bulk request, or for a question. Raises OSError."""
+        """For a bulk request, or for a question. Raises UnusableFile."""
         kind = "application/json" if payload is None else "application/x-ndjson"
         headers = {"content-type": kind, "accept": "application/json"}
         headers["user-agent"] = f"sidecars-log-shipper/{__version__}"
@@ -156,7 +156,7 @@ class Elastic:
             headers["content-encoding"] = "gzip"
         if self._secrets.changed():
             self._authorization = authorization(self._settings)
-            self._secrets.taken()
+            self._secrets.used()
         if self._authorization:
             headers["authorization"] = self._authorization
         return headers
@@ -168,12 +168,12 @@ class Elastic:
         try:
             if self._certificates.changed() or self._pool is None:
                 found = addresses_of(self._settings)
-                self._certificates.taken()
+                self._certificates.used()
                 random.shuffle(found)  # sidecars that start together do not all begin with the same node
                 nodes = [Node(address, self._cluster.addresses, self._settings.requests) for address in found]
                 former, self._pool = self._pool, Pool(nodes)  # before any await: another request may come here
                 await _close(former)
-        except OSError:
+        except UnusableFile:
             if self._pool is None:
                 raise
         return self._pool
@@ -185,7 +185,7 @@ async def _close(pool: Pool[Node] | None) -> None:
 
 
 def addresses_of(settings: LogShipperSettings) -> list[NodeAddress]:
-    """Where the nodes of the settings are, each once. Raises OSError for TLS files."""
+    """Where the nodes of the settings are, each once. Raises UnusableFile."""
     found = dict.fromkeys(map(NodeAddress.parse, settings.elasticsearch_url))
     return [replace(address, tls=tls_context(settings)) if address.scheme == "https" else address for address in found]
 

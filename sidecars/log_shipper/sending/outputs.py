@@ -13,6 +13,7 @@ import sys
 import termios
 from contextlib import suppress
 
+from sidecars.kit.files import write_all
 from sidecars.log_shipper.core.batch import Payload
 from sidecars.log_shipper.core.bulk import Answer
 from sidecars.runtime import Stop
@@ -237,10 +238,3 @@ def is_pipe(path: str) -> bool:
         return stat.S_ISFIFO(os.stat(path).st_mode) and not os.path.realpath(path).startswith("/proc/")
     except OSError:
         return False
-
-
-def write_all(fd: int, data: bytes) -> None:
-    """write(2) until all is written."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]

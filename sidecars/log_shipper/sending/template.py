@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from sidecars.kit.files import UnusableFile
 from sidecars.log_shipper.core.bulk import Answer, whole_refusal
 from sidecars.log_shipper.core.index_template import (
     FAILURE_STORE,
@@ -83,12 +84,8 @@ async def set_up(settings: LogShipperSettings) -> int:
     try:
         for line in await _TemplateSetup(elastic, settings).run():
             print(line)
-    except _SetupRefused as refusal:
-        print(f"cannot set up {settings.data_stream}: {refusal}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        what = error.filename or "the TLS files (ca_file, client_certificate_file, client_key_file)"
-        print(f"cannot set up {settings.data_stream}: cannot read {what}: {error.strerror}", file=sys.stderr)
+    except (_SetupRefused, UnusableFile) as error:
+        print(f"cannot set up {settings.data_stream}: {error}", file=sys.stderr)
         return 1
     finally:
         await elastic.close()
@@ -110,7 +107,7 @@ class _TemplateSetup:
         self._left_out: TemplateParts = frozenset()
 
     async def run(self) -> list[str]:
-        """Lines that say what was done. Raises _SetupRefused, OSError."""
+        """Lines that say what was done. Raises _SetupRefused, UnusableFile."""
         server = product(await self._ask("GET", WHO_IS_THERE.path))
         if server.startswith("Elasticsearch"):
             self._left_out |= {FLAT_OBJECTS}
