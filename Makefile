@@ -1,6 +1,6 @@
 # Every target needs only a Python >= 3.11; the virtual environment is made on first use. `make help` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check images wheels compose-demo compose-down tour cluster-test bench docs format lock clean
+.PHONY: help demo test check images wheels compose-demo compose-down tour cluster-test bench docs k8s format lock clean
 SHELL := /bin/bash
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -9,7 +9,7 @@ SIDECARS := $(subst _,-,$(patsubst sidecars/%/sidecar.toml,%,$(wildcard sidecars
 JOBS ?= 3 # test processes: most tests wait for something, so more than there are cores
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.stamp ## half a minute: an app writes, its log is shipped, things break, nothing is lost
 	@$(RUN) -m sidecars.devstack demo
@@ -55,6 +55,9 @@ bench: $(VENV)/.stamp ## benchmarks side by side with a peer; prints figures, ju
 
 docs: $(VENV)/.stamp ## write docs/reference and the tables of the documents from the declarations
 	@$(RUN) -m scripts.docs
+
+k8s: $(VENV)/.stamp ## write the components of k8s/ from the declarations
+	@$(RUN) -m scripts.k8s
 
 format: $(VENV)/.stamp ## let ruff mend and format the code
 	@$(RUN) -m ruff check --fix .

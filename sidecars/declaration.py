@@ -56,6 +56,7 @@ class Kubernetes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     secret: str = ""
     grace: Mapping[str, int] = {}
     about: Mapping[Variant, str] = {}
+    example: Mapping[str, str]
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -12,17 +12,12 @@ from typing import Any
 
 import yaml
 
+from sidecars.declaration import declarations
+
 ROOT = Path(__file__).resolve().parents[2]
 K8S = ROOT / "k8s"
-SETTINGS = {
-    "log-shipper": {"LOG_SHIPPER_PATHS": "/var/log/app/*.log"},
-    "config-reloader": {
-        "CONFIG_RELOADER_WATCH": "/config",
-        "CONFIG_RELOADER_WEBHOOK_URL": "http://127.0.0.1:8080/reload",
-    },
-    "wait-for": {"WAIT_FOR_TARGETS": "tcp://db:5432"},
-}
-"""What the user of a component has to say at least; in a ConfigMap that is named as the example app names it."""
+IN_PODS = {name: declared.kubernetes for name, declared in declarations().items() if declared.kubernetes}
+"""What each sidecar declares of its container."""
 Object = dict[str, Any]
 
 
@@ -60,7 +55,7 @@ def overlay(components: list[Path], resources: list[Path], workload: str = "") -
             (folder / "own.yaml").write_text(workload, encoding="utf-8")
             where.append("own.yaml")
         generated = [
-            {"name": f"shop-{name}", "literals": [f"{key}={value}" for key, value in SETTINGS[name].items()]}
+            {"name": f"shop-{name}", "literals": [f"{key}={value}" for key, value in IN_PODS[name].example.items()]}
             for name in sorted({component.relative_to(K8S).parts[0] for component in components})
         ]
         content = {

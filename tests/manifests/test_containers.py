@@ -6,11 +6,9 @@ from pathlib import Path
 import pytest
 
 from sidecars import __version__
-from sidecars.__main__ import find
-from sidecars.declaration import names as sidecar_names
-from sidecars.runtime.settings.fields import fields_of
+from sidecars.declaration import declarations
 
-from .rendered import Container, Object, containers, pods
+from .rendered import IN_PODS, Container, Object, containers, pods
 
 RESTRICTED = {
     "allowPrivilegeEscalation": False,
@@ -22,7 +20,7 @@ RESTRICTED = {
     "seccompProfile": {"type": "RuntimeDefault"},
 }
 """More than the level "restricted" of the Pod Security Standards asks for."""
-MEMORY_LIMITS = {"log-shipper": 100, "config-reloader": 80, "wait-for": 64, "sidecar": 100}
+DECLARED = declarations()
 UNITS = {"m": 0.001, "Mi": 1.0, "": 1.0}
 PROBES = {"startupProbe": "/startupz", "livenessProbe": "/livez", "readinessProbe": "/readyz"}
 
@@ -38,11 +36,6 @@ def ours(path: Path) -> list[Container]:
     return [one for one in containers(path) if one.sidecars]
 
 
-def admin_port(name: str) -> int | None:
-    """The default of the sidecar's settings; None for one without admin endpoint."""
-    return next((int(field.default) for field in fields_of(find(name).settings) if field.name == "admin_port"), None)
-
-
 def test_every_container_is_restricted_by_itself(manifest: Path) -> None:
     for one in containers(manifest):
         assert one.body["securityContext"] == RESTRICTED, one.name
@@ -50,7 +43,7 @@ def test_every_container_is_restricted_by_itself(manifest: Path) -> None:
 
 def test_every_image_is_one_of_ours_in_this_version(manifest: Path) -> None:
     for one in containers(manifest):
-        assert one.image in {*sidecar_names(), "sidecar", "devstack"}, one.name
+        assert one.image in {*DECLARED, "sidecar", "devstack"}, one.name
         assert one.body["image"] == f"sidecars/{one.image}:{__version__}"
         assert one.body["imagePullPolicy"] == "IfNotPresent"
 
@@ -65,15 +58,14 @@ def test_requests_and_limits_are_small_and_bounded(manifest: Path) -> None:
     for one in ours(manifest):
         requests, limits = one.body["resources"]["requests"], one.body["resources"]["limits"]
         assert (amount(requests["cpu"]) <= 0.05, amount(requests["memory"]) <= 50) == (True, True), one.name
-        assert amount(limits["memory"]) == MEMORY_LIMITS[one.image]
+        assert limits["memory"] == max((IN_PODS[name].limits["memory"] for name in one.sidecars), key=amount)
         assert amount(limits["cpu"]) == 0.2
         assert requests["ephemeral-storage"] == "10Mi"
 
 
 def test_what_stays_has_all_three_probes_on_its_admin_port(manifest: Path) -> None:
     for one in ours(manifest):
-        port = admin_port(one.sidecars[0])
-        if port is None:
+        if not (port := DECLARED[one.sidecars[0]].port):
             continue
         assert [found["containerPort"] for found in one.body["ports"]] == [port], one.name
         for probe, page in PROBES.items():
@@ -92,7 +84,7 @@ def test_the_first_look_of_a_startup_probe_comes_when_it_can_succeed(manifest: P
 
 
 def test_what_ends_is_a_plain_init_container_without_probes(manifest: Path) -> None:
-    ending = [one for one in ours(manifest) if admin_port(one.sidecars[0]) is None]
+    ending = [one for one in ours(manifest) if not DECLARED[one.sidecars[0]].serves]
     for one in ending:
         assert one.init, one.name
         assert not one.body.keys() & {"restartPolicy", "lifecycle", "ports", *PROBES}, one.name

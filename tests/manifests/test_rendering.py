@@ -3,23 +3,21 @@
 import copy
 import json
 import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from sidecars.__main__ import find
-from sidecars.declaration import names as sidecar_names
+from scripts import k8s
 
 from .rendered import (
     COMPONENTS,
     EXAMPLES,
     FOLDERS,
     GRACES,
+    IN_PODS,
     K8S,
-    ROOT,
     Object,
     kustomize,
     manifest,
@@ -30,11 +28,11 @@ from .rendered import (
 
 pytestmark = pytest.mark.usefixtures("kustomize")
 NATIVES = [K8S / "wait-for" / "init", K8S / "config-reloader" / "native", K8S / "log-shipper" / "native"]
-"""As the README says: the order of stopping."""
+"""As docs/kubernetes.md says: the order of stopping."""
 ORDINARY = [K8S / "wait-for" / "init", K8S / "config-reloader" / "ordinary", K8S / "log-shipper" / "ordinary"]
 
-ASKING = {f"sidecars/{name}": f"shop-{name}" for name in sidecar_names()}
-"""The labels of a workload that asks for all sidecars, with the settings of rendered.SETTINGS."""
+ASKING = {f"sidecars/{name}": f"shop-{name}" for name in IN_PODS}
+"""The labels of a workload that asks for all sidecars."""
 KINDS = {
     "Deployment": "apps/v1",
     "StatefulSet": "apps/v1",
@@ -66,23 +64,20 @@ def foreign(kind: str, labels: dict[str, str], pod: Object = POD, name: str = "m
     return yaml.safe_dump(head | {"spec": spec}, sort_keys=False) + "---\n"
 
 
-def test_every_sidecar_has_its_folders() -> None:
-    for name in sidecar_names():
-        variants = {"native", "ordinary"} if find(name).admin else {"init"}
-        assert {path.name for path in COMPONENTS if path.parent == K8S / name} == variants
-        assert K8S / name in FOLDERS
-        assert name in (K8S / "examples" / "native" / "kustomization.yaml").read_text(encoding="utf-8")
-
-
-def test_every_shape_of_a_component_is_that_of_its_workload_yaml() -> None:
-    done = subprocess.run([ROOT / "scripts" / "shapes", "--check"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_the_components_are_as_make_k8s_writes_them() -> None:
+    wanted = k8s.files()
+    for path, text in wanted.items():
+        assert path.exists(), f"run `make k8s`: there is no {name_of(path)}"
+        assert path.read_text(encoding="utf-8") == text, f"run `make k8s`: {name_of(path)} is not as it writes it"
+    kept = {path for name in IN_PODS for path in (K8S / name).rglob("*") if path.is_file()}
+    assert kept == wanted.keys(), "nothing else belongs there"
 
 
 def test_the_readme_shows_every_folder_and_example() -> None:
     text = (K8S / "README.md").read_text(encoding="utf-8")
     for path in [*FOLDERS, *EXAMPLES]:
-        assert f"`{path.relative_to(K8S).as_posix()}`" in text, name_of(path)
+        first, *rest = path.relative_to(K8S).parts
+        assert f"`{'/'.join(['NAME' if first in IN_PODS else first, *rest])}`" in text, name_of(path)
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=name_of)
@@ -168,7 +163,7 @@ def test_one_workload_asks_for_one_sidecar_and_its_neighbour_for_none(component:
 
 
 @pytest.mark.parametrize("kind", sorted(JOBS))
-@pytest.mark.parametrize("component", [K8S / "log-shipper/ordinary", K8S / "config-reloader/ordinary"], ids=name_of)
+@pytest.mark.parametrize("component", [path for path in COMPONENTS if path.name == "ordinary"], ids=name_of)
 def test_a_job_that_would_never_end_is_refused_with_the_remedy(component: Path, kind: str) -> None:
     with pytest.raises(AssertionError, match=f"with an ordinary sidecar never ends. Use {component.parent.name} as a"):
         overlay([component], [], foreign(kind, ASKING))
@@ -240,14 +235,13 @@ def containers_of(folder: Path) -> dict[str, Object]:
     return {one["name"]: one for one in [*spec.get("initContainers", []), *spec["containers"]]}
 
 
-@pytest.mark.parametrize("name", [name for name in sidecar_names() if find(name).admin])
+@pytest.mark.parametrize("name", [name for name, pod in IN_PODS.items() if "ordinary" in pod.variants])
 def test_native_and_ordinary_differ_in_what_they_must(name: str) -> None:
     native = copy.deepcopy(containers_of(K8S / name / "native")[name])
     ordinary = copy.deepcopy(containers_of(K8S / name / "ordinary")[name])
     assert native.pop("restartPolicy") == "Always"
-    lifecycle = {"name": "LOG_SHIPPER_LIFECYCLE", "value": "ordinary"}
-    if name == "log-shipper":
-        ordinary["env"].remove(lifecycle)
+    for variable, value in IN_PODS[name].ordinary.items():
+        ordinary["env"].remove({"name": variable, "value": value})
     assert native == ordinary
 
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from sidecars.__main__ import find
-from sidecars.declaration import names as sidecar_names
+from sidecars.declaration import names
 from sidecars.runtime.life.run import read_arguments
 from sidecars.runtime.settings.load import load
 
@@ -52,7 +52,7 @@ def ours(found: list[Object]) -> list[Container]:
         for key in ("initContainers", "containers")
         for body in spec.get(key, [])
     )
-    return [one for one in every if sidecar_of(one) in sidecar_names() and not one.body["image"].startswith("quay.io/")]
+    return [one for one in every if sidecar_of(one) in names() and not one.body["image"].startswith("quay.io/")]
 
 
 def sidecar_of(one: Container) -> str:
@@ -82,7 +82,7 @@ def test_the_settings_of_every_sidecar_can_be_used(snippet: list[Object], tmp_pa
         load(sidecar.settings, sidecar.prefix, environment(one, known), line.flags)
     for data in known.values():
         for file, text in data.items():
-            if (name := file.removesuffix(".yaml")) in sidecar_names():
+            if (name := file.removesuffix(".yaml")) in names():
                 sidecar = find(name)
                 (tmp_path / file).write_text(text, encoding="utf-8")
                 load(sidecar.settings, sidecar.prefix, {}, {"config": str(tmp_path / file)})
