@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from sidecars.kit.notify.core.options import OnFailure, Signal, Webhook
+from sidecars.kit.watch.backend import WatchBackend, WatchBackendSetting
 from sidecars.runtime import Problem, Settings
 
 from .core.steps import Render, Step
@@ -83,8 +84,9 @@ class ConfigReloaderSettings(Settings, frozen=True, kw_only=True):
         Meta(ge=1, le=3600, description="Take a snapshot this often without any event (network file systems)."),
     ] = 30.0
     poll_seconds: Annotated[
-        float, Meta(ge=0.05, le=300, description="Take a snapshot this often while inotify cannot be had.")
+        float, Meta(ge=0.05, le=300, description="Take a snapshot this often while events cannot be had.")
     ] = 2.0
+    watch_backend: WatchBackendSetting = WatchBackend.AUTO
     max_files: Annotated[
         int,
         Meta(

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from sidecars.kit.watch.backend import WatchBackend, WatchBackendSetting
 from sidecars.runtime import Problem, Secret, Settings
 
 from .core.address import fault, url_of_host
@@ -33,6 +34,7 @@ class LogShipperSettings(Settings, frozen=True, kw_only=True):
         tuple[str, ...],
         Meta(description="Globs of files to leave out, by path or by name. Archives (.gz ...) are always left out."),
     ] = ()
+    watch_backend: WatchBackendSetting = WatchBackend.AUTO
     output: Annotated[
         Output | None,
         Meta(description="Where documents go. Unset: `elasticsearch` when an address is known, else `stdout`."),

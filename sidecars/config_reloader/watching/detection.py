@@ -11,7 +11,7 @@ from sidecars.config_reloader.core import digest as digests
 from sidecars.config_reloader.core.settling import Settling
 from sidecars.config_reloader.metrics import ReloaderMetrics
 from sidecars.config_reloader.settings import ConfigReloaderSettings
-from sidecars.kit.watch import FolderWatch
+from sidecars.kit.watch.folders import folder_watch
 from sidecars.runtime import Context, State
 from sidecars.runtime.clock import monotonic, seconds_until
 
@@ -37,7 +37,7 @@ class Detection:
         self._ctx = ctx
         self._metrics = metrics
         self._happened = asyncio.Event()
-        self._watch = FolderWatch(self._happened, retry_seconds=_RETRY_INOTIFY_SECONDS)
+        self._watch = folder_watch(settings.watch_backend, self._happened, retry_seconds=_RETRY_INOTIFY_SECONDS)
         self._bounds = volume.Bounds(settings.max_files, settings.max_bytes)
         self._held: dict[str, str] = {}
         self._told: dict[str, str] = {}
@@ -52,7 +52,7 @@ class Detection:
     @property
     def mode(self) -> str:
         """How changes are noticed."""
-        return "poll" if self._watch.polling else "inotify"
+        return "poll" if self._watch.polling else self._watch.backend.value
 
     @property
     def folder(self) -> str:
@@ -176,9 +176,9 @@ class Detection:
                 self._ctx.log.error("; ".join(reasons), action="watch.too_large")
             else:
                 self._ctx.log.warning("; ".join(reasons), action="watch.incomplete")
-        polling = ["inotify is exhausted (fs.inotify.max_user_instances or max_user_watches of the node)"]
-        if self._say("events", polling if self._watch.polling else []):
-            text = f"{polling[0]}: looking every {self._settings.poll_seconds:g} s instead"
+        reason = self._watch.reason
+        if self._say("events", [reason] if reason else []):
+            text = f"{reason}: looking every {self._settings.poll_seconds:g} s instead"
             self._ctx.log.warning(text, action="watch.polling")
 
     def report_frozen(self) -> None:

@@ -135,10 +135,15 @@ class _Child:
 
     def _reap(self) -> None:
         """In the thread: wait for the leader, kill what it left while its zombie still holds the id, take it away."""
-        os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)
-        self.kill(signal.SIGKILL)
-        with self._reaping:
+        if hasattr(os, "waitid"):
+            os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)
+            self.kill(signal.SIGKILL)
+            with self._reaping:
+                self.process.wait()
+        else:  # Python for macOS has none before 3.13: what was left is looked for by a number that is free by now
             self.process.wait()
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.process.pid, signal.SIGKILL)
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self._loop.call_soon_threadsafe(self._ended.set_result, None)
         with suppress(ChildProcessError):  # as PID 1 of the container we inherit what it left

@@ -53,7 +53,8 @@ def search(step: Signal, proc: str = "/proc") -> Search:
     try:
         table = scan(proc)
     except OSError as error:
-        why = f"cannot read the processes in {proc}: {_reason(error)}"
+        hint = "" if os.path.lexists(f"{proc}/self") else "; signals need that of Linux: use a webhook"
+        why = f"cannot read the processes in {proc}: {_reason(error)}{hint}"
         return Search(Selection(Match.REFUSED, (), why), denied=True)
     file: PidFile | None = None
     try:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from sidecars.kit.watch import FolderWatch
+from sidecars.kit.watch.folders import folder_watch
 from sidecars.log_shipper.core.batch import Batch
 from sidecars.log_shipper.core.checkpoint import Checkpoint
 from sidecars.log_shipper.core.joining import Joining
@@ -66,7 +66,7 @@ class Tailing:
         self.in_flight_records = 0
         self.in_flight_bytes = 0
         """Bytes read and not yet settled, those of the batch in the making included."""
-        self._watch = FolderWatch(self.wake)
+        self._watch = folder_watch(settings.watch_backend, self.wake)
         self._batch = Batch()
         self._batch_due = 0.0
         self._scan_due = 0.0

@@ -1,8 +1,7 @@
-"""Wait until something happens in folders: inotify, or polling where it cannot be had.
+"""By inotify: what Linux has, and so every pod.
 
-Events are hints: who waits looks for himself afterwards, and also looks now and then without any event. asyncinotify
-and not watchfiles: it lets the kernel filter by event (a log written 5,000 times a second must not wake us 5,000
-times), and it has no thread that wakes up 20 times a second while nothing happens.
+asyncinotify and not watchfiles: it lets the kernel filter by event (a log written 5,000 times a second must not wake us
+5,000 times), and it has no thread that wakes up while nothing happens.
 """
 
 import asyncio
@@ -17,6 +16,9 @@ from asyncinotify import Event, Inotify, Mask, Watch
 
 from sidecars.runtime.clock import monotonic
 
+from .backend import WatchBackend
+from .folders import Inode, inode_of
+
 _NAMES = Mask.CREATE | Mask.MOVED_FROM | Mask.MOVED_TO | Mask.DELETE | Mask.DELETE_SELF | Mask.MOVE_SELF
 _CONTENTS = _NAMES | Mask.MODIFY
 _OVER = Mask.IGNORED | Mask.Q_OVERFLOW | Mask.UNMOUNT
@@ -27,8 +29,7 @@ _ALWAYS_COMPARED = 64
 _COMPARE_SECONDS = 1.0
 """More folders than `_ALWAYS_COMPARED` are compared only so often with what is watched: a stat for each."""
 
-_Inode = tuple[int, int]
-_UNKNOWN: _Inode = (-1, -1)
+_UNKNOWN: Inode = (-1, -1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +39,19 @@ class _Held:
     """
 
     mask: Mask
-    inode: _Inode
+    inode: Inode
     watch: Watch
 
 
-class FolderWatch:
-    """Watches a changing set of folders (not their subfolders)."""
+class InotifyWatch:
+    """Watches a changing set of folders (not their subfolders); see `folders.FolderWatch`."""
+
+    backend = WatchBackend.INOTIFY
 
     def __init__(self, happened: asyncio.Event, *, retry_seconds: float = 30.0) -> None:
-        """`happened` is set when something happened; whoever waits for it clears it. `retry_seconds`: how long it polls
-        before it tries again to get what the kernel refused.
-        """
         self._happened = happened
         self._retry_seconds = retry_seconds
         self.names_changed = False
-        """Whether a name appeared, moved or went since this was last set to False."""
         self._inotify: Inotify | None = None
         self._held: dict[str, _Held] = {}
         self._asked: dict[str, Mask] = {}
@@ -61,16 +60,18 @@ class FolderWatch:
 
     @property
     def polling(self) -> bool:
-        """Whether events cannot be relied on, so the caller must look more often."""
+        """Whether events cannot be relied on."""
         return self._inotify is None or self._failed_at is not None
 
-    def watch(self, contents: Iterable[str], names: Iterable[str] = ()) -> bool:
-        """Watch exactly these folders; whether the caller has to look once more at what came before the watch was set.
+    @property
+    def reason(self) -> str:
+        """Why events cannot be had."""
+        if self._failed_at is None:
+            return ""
+        return "inotify is exhausted (fs.inotify.max_user_instances or max_user_watches of the node)"
 
-        `contents`: for names and for writes to the files in them; `names`: for names only. A folder that is no longer
-        the one that was watched at its path (renamed away, another made or mounted there) is watched anew. Never
-        raises: what cannot be watched (no instances or watches left) makes `polling` true and is tried again later.
-        """
+    def watch(self, contents: Iterable[str], names: Iterable[str] = ()) -> bool:
+        """Watch exactly these folders; see `folders.FolderWatch`."""
         if self._failed_at is not None and monotonic() - self._failed_at < self._retry_seconds:
             return False
         self._failed_at = None
@@ -110,8 +111,8 @@ class FolderWatch:
 
     def _set(self, inotify: Inotify, asked: dict[str, Mask]) -> bool:
         """Make it so; whether something new is watched."""
-        inodes = {folder: inode for folder in asked if (inode := _inode(folder)) is not None}
-        masks: dict[_Inode, Mask] = {}
+        inodes = {folder: inode for folder in asked if (inode := inode_of(folder)) is not None}
+        masks: dict[Inode, Mask] = {}
         for folder, inode in inodes.items():  # the kernel has one mask for a folder, however many paths lead to it
             masks[inode] = masks.get(inode, asked[folder]) | asked[folder]
         for folder in self._held.keys() - inodes.keys():
@@ -123,7 +124,7 @@ class FolderWatch:
                 added = self._add(inotify, folder, mask, inode) or added
         return added
 
-    def _add(self, inotify: Inotify, folder: str, mask: Mask, inode: _Inode) -> bool:
+    def _add(self, inotify: Inotify, folder: str, mask: Mask, inode: Inode) -> bool:
         """Set one watch; whether there may be something that it came too late for."""
         before = self._held.get(folder)
         try:
@@ -168,11 +169,3 @@ class FolderWatch:
         for folder in lost:
             self._release(inotify, self._held.pop(folder).watch)  # what was renamed away would go on telling
         return bool(lost)
-
-
-def _inode(folder: str) -> _Inode | None:
-    try:
-        status = os.stat(folder)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
