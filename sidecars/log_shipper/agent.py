@@ -125,10 +125,8 @@ class Shipper:
         self._tailing.wake.set()
 
     def _hand_on(self, batch: Batch) -> None:
-        payload = batch.payload()
-        if payload.count:
-            self._queue.put_nowait((batch, self._transport.pack(payload)))
-            batch.texts.clear()
+        if batch.spans:
+            self._queue.put_nowait((batch, batch.take_payload(self._transport.pack)))
         else:
             self._settle(batch, 0)
 

@@ -58,7 +58,7 @@ class Reading:
         for tail in [only] if only else list(self.following.tails.values()):
             while blocks > 0 and self._read(tail, batch, final=final or tail.is_finished(self.now)):
                 blocks -= 1
-        lines = batch.payload().body.decode().split("\n")
+        lines = batch.take_payload().body.decode().split("\n")
         for action, document in zip(lines[0:-1:2], lines[1::2], strict=True):
             message = json.loads(document)["message"]
             identity = json.loads(action)["create"]["_id"]

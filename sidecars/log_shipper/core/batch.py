@@ -6,11 +6,15 @@ refuses are found in the body itself: no second copy of the data is kept for tha
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeAlias
 
 import msgspec
 
 from .ledger import Ledger, Segment
+
+Pack: TypeAlias = Callable[[Iterable[bytes]], bytes]
+"""Makes a body of its pieces: joined, or compressed as well."""
 
 
 class FilePart(msgspec.Struct):
@@ -23,14 +27,13 @@ class FilePart(msgspec.Struct):
 
 
 class Payload(msgspec.Struct):
-    """One request body of `count` records, gzip when `packed`; `spans` are the file bytes each record stands for, and
+    """One request body of `count` records, as it is sent; `spans` are the file bytes each record stands for, and
     `numbers` say which records of their batch they are, when it is not all of them.
     """
 
     body: bytes
     count: int
     spans: "array[int]"
-    packed: bool = False
     numbers: Sequence[int] = ()
     age: int = 0
     """The smaller, the earlier its lines were read."""
@@ -64,9 +67,12 @@ class Batch(msgspec.Struct):
         self.parts.extend(parts)
         self.file_bytes += file_bytes
 
-    def payload(self) -> Payload:
-        """The whole body, not yet compressed."""
-        return Payload(b"".join(self.texts), len(self.spans), self.spans)
+    def take_payload(self, pack: Pack = b"".join) -> Payload:
+        """Return all documents as one body. They are gone from here piece by piece: two copies of a body at once would
+        cost a MiB each.
+        """
+        texts, self.texts = self.texts[::-1], []
+        return Payload(pack(texts.pop() for _ in range(len(texts))), len(self.spans), self.spans)
 
     def acknowledge(self, numbers: Iterable[int]) -> None:
         """These records have their outcome, and others of the batch have not: the watermark stays where it is."""
@@ -81,10 +87,10 @@ def records_of(body: bytes, lines_each: int) -> list[bytes]:
     return [b"\n".join(lines[at : at + lines_each]) + b"\n" for at in range(0, len(lines), lines_each)]
 
 
-def chosen(records: Sequence[bytes], payload: Payload, indices: Sequence[int]) -> Payload:
-    """A plain payload of some of the records of `payload`, in their order."""
+def chosen(records: Sequence[bytes], payload: Payload, indices: Sequence[int], pack: Pack = b"".join) -> Payload:
+    """Return a payload of some of the records of `payload`, in their order."""
     return Payload(
-        b"".join(records[index] for index in indices),
+        pack(records[index] for index in indices),
         len(indices),
         array("Q", (payload.spans[index] for index in indices)),
         numbers=array("Q", map(payload.number, indices)),
@@ -92,7 +98,7 @@ def chosen(records: Sequence[bytes], payload: Payload, indices: Sequence[int]) -
     )
 
 
-def halves(records: Sequence[bytes], payload: Payload) -> tuple[Payload, Payload]:
+def halves(records: Sequence[bytes], payload: Payload, pack: Pack = b"".join) -> tuple[Payload, Payload]:
     """Two payloads in place of one that was too large."""
     middle = len(records) // 2
-    return chosen(records, payload, range(middle)), chosen(records, payload, range(middle, len(records)))
+    return chosen(records, payload, range(middle), pack), chosen(records, payload, range(middle, len(records)), pack)

@@ -9,7 +9,7 @@ import heapq
 import itertools
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Any, Protocol
@@ -39,11 +39,11 @@ _HURRIED_SECONDS = 1.0
 class Transport(Protocol):
     """Where payloads go."""
 
-    def pack(self, payload: Payload) -> Payload:
-        """Return the payload as it is sent: compressed, perhaps."""
+    def pack(self, pieces: Iterable[bytes]) -> bytes:
+        """Return these pieces as a body that is sent: compressed, perhaps."""
 
-    def plain_body(self, payload: Payload) -> bytes:
-        """Return the body that `pack` was given."""
+    def unpack(self, body: bytes) -> bytes:
+        """Return what `pack` was given, in one piece."""
 
     async def send(self, payload: Payload) -> Answer:
         """One attempt; failures are answers."""
@@ -102,7 +102,7 @@ class Delivery:
             judgement = await self._judged(payload)
             if judgement is None:
                 self._evidence.suspect(batch, payload.count, monotonic())
-                waiting += map(self._transport.pack, halves(self._records(payload), payload))
+                waiting += halves(self._records(payload), payload, self._transport.pack)
                 continue
             if not judgement.settled:
                 judgement = self._ruled(batch, judgement, payload.count)
@@ -193,10 +193,10 @@ class Delivery:
         """What is to be sent again."""
         if len(judgement.retry) == payload.count:
             return payload
-        return self._transport.pack(chosen(self._records(payload), payload, list(judgement.retry)))
+        return chosen(self._records(payload), payload, list(judgement.retry), self._transport.pack)
 
     def _records(self, payload: Payload) -> list[bytes]:
-        return records_of(self._transport.plain_body(payload), lines_each=2)
+        return records_of(self._transport.unpack(payload.body), lines_each=2)
 
     async def _keep_rejected(self, payload: Payload, judgement: Judgement) -> int:
         """Write rejected records to the dead-letter file, as often as that takes. Return their file bytes."""

@@ -10,11 +10,10 @@ Not the official client: its transport alone would cost 3 MiB, for a second HTTP
 import asyncio
 import random
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from urllib.parse import urljoin, urlsplit
 
-import msgspec
 from isal import isal_zlib  # at the start: one who has not installed it must not learn it at the first request
 
 from sidecars import __version__
@@ -62,6 +61,7 @@ class Elastic:
             hedged,
             addresses or Addresses(),
         )
+        self._packs = settings.compression is Compression.GZIP
         self._target = f"/{settings.target}/_bulk?filter_path={FILTER_PATH}"
         self._secrets = WatchedFiles(settings.api_key_file, settings.password_file)
         self._certificates = WatchedFiles(settings.ca_file, settings.client_certificate_file, settings.client_key_file)
@@ -70,17 +70,15 @@ class Elastic:
         """What came of it when a node that was asked by http had hung up, until it answers."""
         self._authorization = ""
 
-    def pack(self, payload: Payload) -> Payload:
-        """Return the payload as gzip, if so configured: done before it waits, so what waits for a dead backend is
+    def pack(self, pieces: Iterable[bytes]) -> bytes:
+        """Return the pieces as one body, gzip if so configured: before it waits, so what waits for a dead backend is
         small.
         """
-        if payload.packed or self._settings.compression is not Compression.GZIP:
-            return payload
-        return msgspec.structs.replace(payload, body=gzipped(payload.body), packed=True)
+        return _gzipped(pieces) if self._packs else b"".join(pieces)
 
-    def plain_body(self, payload: Payload) -> bytes:
-        """Return the body that `pack` was given."""
-        return gunzipped(payload.body) if payload.packed else payload.body
+    def unpack(self, body: bytes) -> bytes:
+        """Return what `pack` was given, in one piece."""
+        return isal_zlib.decompress(body, _GZIP_BITS) if self._packs else body
 
     async def send(self, payload: Payload) -> Answer:
         """POST the payload until one node answers; never raises for what the network or the server does."""
@@ -152,7 +150,7 @@ class Elastic:
         kind = "application/json" if payload is None else "application/x-ndjson"
         headers = {"content-type": kind, "accept": "application/json"}
         headers["user-agent"] = f"sidecars-log-shipper/{__version__}"
-        if payload is not None and payload.packed:
+        if payload is not None and self._packs:
             headers["content-encoding"] = "gzip"
         if self._secrets.changed():
             self._authorization = authorization(self._settings)
@@ -190,16 +188,13 @@ def addresses_of(settings: LogShipperSettings) -> list[NodeAddress]:
     return [replace(address, tls=tls_context(settings)) if address.scheme == "https" else address for address in found]
 
 
-def gzipped(body: bytes) -> bytes:
+def _gzipped(pieces: Iterable[bytes]) -> bytes:
     """Compress by ISA-L, which costs a tenth of zlib's CPU at about the same ratio. Measured on 1 MiB bodies of log
     documents: 0.26 microseconds a line against 2.4 for zlib level 1.
     """
-    return isal_zlib.compress(body, _GZIP_LEVEL, _GZIP_BITS)
-
-
-def gunzipped(packed: bytes) -> bytes:
-    """Return the body that `gzipped` was given."""
-    return isal_zlib.decompress(packed, _GZIP_BITS)
+    packer = isal_zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP_BITS)
+    packed = [packer.compress(piece) for piece in pieces]
+    return b"".join((*packed, packer.flush()))
 
 
 async def _speaks_tls(host: str, port: int) -> bool:

@@ -11,6 +11,7 @@ import select
 import stat
 import sys
 import termios
+from collections.abc import Iterable
 from contextlib import suppress
 
 from sidecars.kit.files import write_all
@@ -113,13 +114,13 @@ class Stream:
 class PlainTransport:
     """Of an output that takes payloads as they are."""
 
-    def pack(self, payload: Payload) -> Payload:
-        """Return the same payload."""
-        return payload
+    def pack(self, pieces: Iterable[bytes]) -> bytes:
+        """Return the pieces joined."""
+        return b"".join(pieces)
 
-    def plain_body(self, payload: Payload) -> bytes:
-        """Return its body."""
-        return payload.body
+    def unpack(self, body: bytes) -> bytes:
+        """Return the same body."""
+        return body
 
 
 class Stdout(PlainTransport):

@@ -5,7 +5,7 @@ import itertools
 import json
 import random
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from sidecars.log_shipper.core.bulk import Answer
 from sidecars.log_shipper.metrics import ShipperMetrics
 from sidecars.log_shipper.sending.dead_letters import DeadLetters
 from sidecars.log_shipper.sending.delivery import Delivery, OldestFirst
-from sidecars.log_shipper.sending.outputs import PlainTransport
 from sidecars.runtime import Context, State
 from tests.support.context import condition, context, metric, passes, settings
 
@@ -25,6 +24,7 @@ pytestmark = pytest.mark.looptime
 Script = Callable[[list[str]], Answer]
 URL = "http://elasticsearch.invalid:9200/logs/_bulk"
 DOWN = Answer(0, reason="connection", detail="refused")
+PACKED = b"packed:"
 
 
 def clock() -> float:
@@ -34,7 +34,7 @@ def clock() -> float:
 def payload_of(*names: str) -> Payload:
     """Records called by names; the n-th stands for 10 + n bytes of a file."""
     body = "".join(f'{{"create":{{"_id":"{name}"}}}}\n{{"message":"{name}"}}\n' for name in names)
-    return Payload(body.encode(), len(names), array("Q", range(10, 10 + len(names))))
+    return Payload(PACKED + body.encode(), len(names), array("Q", range(10, 10 + len(names))))
 
 
 def reply(statuses: Sequence[int], kind: str = "t", reason: str = "r") -> Answer:
@@ -52,7 +52,7 @@ def spoilt(*bad: str) -> Script:
     return lambda names: reply([400 if name in bad else 201 for name in names])
 
 
-class Backend(PlainTransport):
+class Backend:
     """A Transport that answers by a script and keeps what it was sent, and when."""
 
     def __init__(self, *script: Answer | Script, seconds: float = 0.0) -> None:
@@ -63,8 +63,18 @@ class Backend(PlainTransport):
         self.under_way = 0
         self.most_under_way = 0
 
+    def pack(self, pieces: Iterable[bytes]) -> bytes:
+        return PACKED + b"".join(pieces)
+
+    def unpack(self, body: bytes) -> bytes:
+        assert body.startswith(PACKED)
+        return body.removeprefix(PACKED)
+
     async def send(self, payload: Payload) -> Answer:
-        names = [json.loads(record.split(b"\n")[1])["message"] for record in records_of(payload.body, lines_each=2)]
+        names = [
+            json.loads(record.split(b"\n")[1])["message"]
+            for record in records_of(self.unpack(payload.body), lines_each=2)
+        ]
         assert len(names) == payload.count == len(payload.spans)
         self.requests.append(names)
         self.times.append(clock())
