@@ -5,12 +5,13 @@ not anybody wants them. Who uses a module that is deferred gets it, whole, at th
 has from 3.15 on). Prices are of resident memory, on Python 3.14.
 """
 
+import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from importlib.machinery import ModuleSpec, PathFinder
-from threading import RLock
+from threading import Lock
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -31,16 +32,16 @@ LEFT_OUT = {
     "_zstd": "0.5 MiB (new in Python 3.14); without it aiohttp does not announce that compression, so never gets it",
     "frozenlist._frozenlist": "1.7 MiB with the C++ library; the same class in Python holds a few callbacks",
 }
+_LEAVING = Lock()  # never held during an import
 _NEEDS = {"ssl": "_ssl", "bz2": "_bz2", "lzma": "_lzma"}  # a Python without one has to say so at the import
-_LOADING = RLock()
 
 
-def defer() -> None:
+def defer(names: Iterable[str] = AT_FIRST_USE) -> None:
     """Prepare the imports. To be called before asyncio or a library is imported."""
-    for name in AT_FIRST_USE:
+    for name in names:
         spec = _spec(name)
         if name not in sys.modules and spec is not None:
-            sys.modules[name] = _deferred(spec)
+            sys.modules[name] = _stand_in(spec)
     for name in LEFT_OUT:
         sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # makes an import fail, by the language reference
     sys.meta_path.insert(0, _SparingFinder())
@@ -54,7 +55,7 @@ def _spec(name: str) -> ModuleSpec | None:
     return PathFinder.find_spec(name, parent.submodule_search_locations if parent else None)
 
 
-def _deferred(spec: ModuleSpec) -> ModuleType:
+def _stand_in(spec: ModuleSpec) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     if spec.name == "ssl":
         module.SSLSocket = type("SSLSocket", (), {})  # type: ignore[attr-defined]  # none can be one before it is loaded
@@ -63,25 +64,22 @@ def _deferred(spec: ModuleSpec) -> ModuleType:
 
 
 class _Deferred(ModuleType):
-    """A module that is loaded when it is asked for a name that it does not have yet."""
+    """Stands in for a module until somebody asks for a name that it does not have, and has all names from then on.
+
+    Not importlib.util.LazyLoader: that loads at every question, also for a name that is here. The import is the usual
+    one, under the locks of the import system, which know of each other: with a lock of our own around it, two threads
+    could wait for each other for ever.
+    """
 
     def __getattr__(self, name: str) -> Any:
         if name == "__path__":  # the import system asks whether this is a package
             raise AttributeError(name)
-        with _LOADING:
-            if type(self) is _Deferred:
-                self.__class__ = _Half  # type: ignore[assignment]
-                self.__spec__.loader.exec_module(self)  # type: ignore[union-attr]  # it was found with both
-                self.__class__ = ModuleType  # type: ignore[assignment]
-        return getattr(self, name)
-
-
-class _Half(ModuleType):
-    """While its code runs: other threads wait for the end."""
-
-    def __getattr__(self, name: str) -> Any:
-        with _LOADING:
-            return object.__getattribute__(self, name)
+        with _LEAVING:
+            if sys.modules.get(self.__name__) is self:
+                del sys.modules[self.__name__]
+        module = importlib.import_module(self.__name__)
+        self.__dict__.update(vars(module))
+        return getattr(module, name)
 
 
 @contextmanager

@@ -110,6 +110,27 @@ print(len(found))
     assert said == "8"
 
 
+def test_threads_that_need_each_others_imports_do_not_wait_for_ever(tmp_path: Path) -> None:
+    """One loads a deferred module, which imports another; a second one imports that, which asks the deferred module."""
+    (tmp_path / "first.py").write_text("import at\nat.gate()\nimport second\nname = 1\n")
+    (tmp_path / "second.py").write_text("import at\nat.gate()\nimport first\ngetattr(first, 'name', None)\n")
+    (tmp_path / "at.py").write_text(
+        "import threading\nbarrier = threading.Barrier(2)\n"
+        "def gate():\n    try: barrier.wait(5)\n    except threading.BrokenBarrierError: pass\n"
+    )
+    said = run(f"""
+sys.path.insert(0, {str(tmp_path)!r})
+lazy_imports.defer(["first"])
+import at, first
+def imports(): import second
+threads = [threading.Thread(target=lambda: first.name, daemon=True), threading.Thread(target=imports, daemon=True)]
+for thread in threads: thread.start()
+for thread in threads: thread.join(20)
+print([thread.is_alive() for thread in threads], first.name)
+""")
+    assert said == "[False, False] 1"
+
+
 CERTIFICATES = """
 import os, aiohttp, aiohttp.connector, ssl
 print(len(aiohttp.connector._SSL_CONTEXT_VERIFIED.get_ca_certs()), os.environ["SSL_CERT_FILE"],
