@@ -116,7 +116,7 @@ class Shipper:
         return self._settings.lifecycle is Lifecycle.NATIVE
 
     def _is_quiet(self) -> bool:
-        """Whether no file grew for `quiet_seconds`."""
+        """Return whether no file grew for `quiet_seconds`."""
         return monotonic() - self._tailing.last_growth >= self._settings.quiet_seconds
 
     async def _notice_stop(self) -> None:

@@ -87,7 +87,7 @@ async def _asked(elastic: Elastic, settings: LogShipperSettings) -> list[preflig
 
 
 def _first(answers: list[Answer]) -> Answer:
-    """The answer of the first node that gave one."""
+    """Return the answer of the first node that gave one."""
     return next((answer for answer in answers if answer.status), answers[0])
 
 

@@ -166,7 +166,7 @@ class LogShipperSettings(Settings, frozen=True, kw_only=True):
 
     @classmethod
     def fallbacks(cls, environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-        """The downward-API variables, and the names that manifests for other shippers already use."""
+        """Return the downward-API variables, and the names that manifests for other shippers already use."""
         names = ("POD_NAME", "POD_NAMESPACE", "POD_UID", "NODE_NAME", "CONTAINER_NAME")
         found = {name.lower(): (environ[name], name) for name in names if environ.get(name)}
         if url := environ.get("ELASTICSEARCH_URL"):
@@ -183,7 +183,7 @@ class LogShipperSettings(Settings, frozen=True, kw_only=True):
         return found
 
     def problems(self) -> Iterable[Problem]:
-        """What single fields cannot say."""
+        """Yield what single fields cannot say."""
         if not self.paths:
             yield Problem("paths", "no files are named", "set it to one or more globs, such as /var/log/app/*.log")
         for pattern in (*self.paths,):

@@ -26,7 +26,7 @@ def _url(host: str, port: str) -> str:
 
 
 def _is_ipv6(host: str) -> bool:
-    """Whether it is an address without brackets: its colons are no ports."""
+    """Return whether it is an address without brackets: its colons are no ports."""
     try:
         return ipaddress.ip_address(host).version == 6
     except ValueError:
@@ -34,7 +34,7 @@ def _is_ipv6(host: str) -> bool:
 
 
 def fault(url: str) -> str:
-    """What is wrong with an address, without repeating it: it may hold a password."""
+    """Return what is wrong with an address, without repeating it: it may hold a password."""
     try:
         parts = urlsplit(url)
         port = parts.port

@@ -39,7 +39,7 @@ class Payload(msgspec.Struct):
     """The smaller, the earlier its lines were read."""
 
     def number(self, index: int) -> int:
-        """Which record of its batch a record of this payload is."""
+        """Return which record of its batch a record of this payload is."""
         return self.numbers[index] if self.numbers else index
 
 
@@ -82,7 +82,7 @@ class Batch(msgspec.Struct):
 
 
 def records_of(body: bytes, lines_each: int) -> list[bytes]:
-    """The records of a plain body, each with its newlines; `lines_each` is 2 with action lines, else 1."""
+    """Return the records of a plain body, each with its newlines; `lines_each` is 2 with action lines, else 1."""
     lines = body.split(b"\n")[:-1]
     return [b"\n".join(lines[at : at + lines_each]) + b"\n" for at in range(0, len(lines), lines_each)]
 
@@ -99,6 +99,6 @@ def chosen(records: Sequence[bytes], payload: Payload, indices: Sequence[int], p
 
 
 def halves(records: Sequence[bytes], payload: Payload, pack: Pack = b"".join) -> tuple[Payload, Payload]:
-    """Two payloads in place of one that was too large."""
+    """Return two payloads in place of one that was too large."""
     middle = len(records) // 2
     return chosen(records, payload, range(middle), pack), chosen(records, payload, range(middle, len(records)), pack)

@@ -253,7 +253,7 @@ def judge_single(answer: Answer, record_bytes: int) -> Judgement:
 
 
 def fault(refusal: Refusal) -> Fault:
-    """Whether a refusal is about the record or about the target."""
+    """Return whether a refusal is about the record or about the target."""
     if refusal.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         return Fault.TARGET
     if refusal.status == HTTPStatus.CONFLICT:
@@ -265,7 +265,7 @@ def fault(refusal: Refusal) -> Fault:
 
 
 def reason_of(refusal: Refusal) -> str:
-    """The retry reason for a status and error type, of a request or of one of its records; one of RETRY_REASONS."""
+    """Return the one of RETRY_REASONS for a status and error type, of a request or of one of its records."""
     status = refusal.status
     if refusal.type == "cluster_block_exception" and status in (HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS):
         return "blocked"
@@ -279,7 +279,9 @@ def reason_of(refusal: Refusal) -> str:
 
 
 def whole_refusal(answer: Answer) -> Refusal:
-    """Why a request was refused as a whole, in the words of whoever answered: Elasticsearch, or a gateway before it."""
+    """Return why a request was refused as a whole, in the words of whoever answered: Elasticsearch, or a gateway before
+    it.
+    """
     if answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         return Refusal(
             answer.status, "request_too_large", "the record alone is more than the server takes in a request"
@@ -295,13 +297,13 @@ def whole_refusal(answer: Answer) -> Refusal:
 
 
 def _page_text(body: bytes) -> str:
-    """What a page says, on one line; empty when it is no text."""
+    """Return what a page says, on one line; empty when it is no text."""
     text = " ".join(_TAGS.sub(b" ", body[:4096]).decode("utf-8", "replace").split())
     return text[:_PAGE_CHARACTERS] if text.isprintable() and "\ufffd" not in text else ""
 
 
 def what_it_is(answer: Answer, count: int) -> str:
-    """What is wrong with a reply of status 200 that `judge` could not use, for people."""
+    """Return what is wrong with a reply of status 200 that `judge` could not use, for people."""
     body = answer.body.lstrip()
     if not body:
         return "an empty reply"
@@ -319,7 +321,7 @@ def what_it_is(answer: Answer, count: int) -> str:
 
 
 def judge(body: bytes, count: int, *, own_ids: bool) -> Judgement | None:
-    """The outcome of each of `count` records by the reply's body, or None when it is no reply to this request.
+    """Return the outcome of each of `count` records by the reply's body, or None when it is no reply to this request.
 
     `own_ids`: a 409 means that an earlier attempt stored the record; with ids made by the server it cannot.
     """
@@ -377,7 +379,7 @@ def _judge_item(result: Judgement, index: int, item: _BulkItem, *, own_ids: bool
 
 
 def _refusal(status: int, raw: msgspec.Raw) -> Refusal:
-    """The server's reason, without the documents that some quote; any shape of error object is taken."""
+    """Return the server's reason, without the documents that some quote; any shape of error object is taken."""
     try:
         error: _BulkError | str = msgspec.json.decode(raw, type=_BulkError | str)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
@@ -392,5 +394,5 @@ def _shortened(reason: str) -> str:
 
 
 def without_content(reason: str) -> str:
-    """A reason as it may stand in a log: without the documents that some of them quote."""
+    """Return a reason as it may stand in a log: without the documents that some of them quote."""
     return " ".join(_WITH_CONTENT.sub("", reason).split())

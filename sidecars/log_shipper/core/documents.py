@@ -136,7 +136,7 @@ class Template:
         return f"{self.action(start, taken.lines[index])}{encode(document)[:-1]}{log}}}{rest}"
 
     def action(self, start: int, line: bytes) -> str:
-        """The bulk action line for a record at offset `start`, or nothing where the output has no actions."""
+        """Return the bulk action line for a record at offset `start`, or nothing where the output has no actions."""
         if not self._shape.action:
             return ""
         if not self._shape.with_id:
@@ -145,7 +145,7 @@ class Template:
 
 
 def texts_of(taken: Taken) -> tuple[list[str], int]:
-    """The lines as text and how many of them held invalid UTF-8 (each bad sequence replaced by U+FFFD).
+    """Return the lines as text and how many of them held invalid UTF-8 (each bad sequence replaced by U+FFFD).
 
     A carriage return before the newline and a byte order mark at the start of a file are not part of the text.
     """
@@ -167,7 +167,7 @@ def texts_of(taken: Taken) -> tuple[list[str], int]:
 
 
 def _decoded(line: bytes) -> tuple[str, bool]:
-    """The text of one line and whether invalid bytes had to be replaced."""
+    """Return the text of one line and whether invalid bytes had to be replaced."""
     try:
         return line.decode(), False
     except UnicodeDecodeError:
@@ -175,12 +175,12 @@ def _decoded(line: bytes) -> tuple[str, bool]:
 
 
 def printable(path: str) -> str:
-    """A file name as text that can be sent: bytes of it that are not UTF-8 (lone surrogates, PEP 383) are replaced."""
+    """Return a file name as text that can be sent: bytes that are not UTF-8 (lone surrogates, PEP 383) are replaced."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def encode(value: object) -> str:
-    """Compact JSON text."""
+    """Return compact JSON text."""
     return _JSON.encode(value).decode()
 
 
@@ -219,7 +219,7 @@ def _escaped_texts_of(taken: Taken) -> tuple[list[str], int]:
 
 
 def _escaped(texts: list[str]) -> list[str]:
-    """The JSON string bodies of `texts`: one encoder call for all, split again where that is unambiguous."""
+    """Return the JSON string bodies of `texts`: one encoder call for all, split again where that is unambiguous."""
     if not texts:
         return []
     encoded = encode(texts)

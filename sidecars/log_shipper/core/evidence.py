@@ -75,7 +75,7 @@ class Evidence:
         self._refused = 0
 
     def begin(self) -> int:
-        """A request goes out; its number."""
+        """A request goes out. Return its number."""
         self._begun += 1
         return self._begun
 
@@ -125,7 +125,7 @@ class Evidence:
         return Ruling(Blame.TARGET, held, of_refusal("unclear", said, judgement.url))
 
     def _is_about_record(self, first: FirstRefusal, now: float, *, needs_witness: bool) -> bool:
-        """Whether records that have been refused for unclear reasons since then, and are again, are at fault.
+        """Return whether records that have been refused for unclear reasons since then, and are again, are at fault.
         `needs_witness`: the whole request is refused, which is seldom for the sake of a record.
         """
         if self._was_taken_since(first) or needs_witness:
@@ -133,7 +133,7 @@ class Evidence:
         return self._refused <= FEW_RECORDS and now - first.at >= PATIENCE_SECONDS
 
     def _was_taken_since(self, first: FirstRefusal) -> bool:
-        """Whether others are taken. A request that was under way already at the refusal says nothing: the target may
-        have changed since it was taken.
+        """Return whether others are taken. A request that was under way already at the refusal says nothing: the target
+        may have changed since it was taken.
         """
         return self._witness > first.request

@@ -104,12 +104,12 @@ class MovedFields:
 
 
 def places(fields: Mapping[str, Any]) -> FieldPlaces:
-    """What stands where in the documents of an agent with these static `fields`."""
+    """Return what stands where in the documents of an agent with these static `fields`."""
     return _overlaid(_OURS, fields)
 
 
 def fields_of(text: str, ours: FieldPlaces) -> Fields | None:
-    """The fields of the JSON object that `text` is; None when it is none that can be sent."""
+    """Return the fields of the JSON object that `text` is; None when it is none that can be sent."""
     openings = text.count("{") + text.count("[")  # there are at most so many levels
     value = _decoded(text, openings)
     if value is None:
@@ -161,7 +161,7 @@ def _is_deep(text: str) -> bool:
 
 
 def _names(value: Fields) -> list[str]:
-    """The names of all fields at all levels."""
+    """Return the names of all fields at all levels."""
     names = list(value)
     for item in value.values():
         kind = item.__class__
@@ -182,14 +182,14 @@ def _add_names(value: Any, names: list[str]) -> None:
 
 @lru_cache(256)
 def _is_plain(joined: str) -> bool:
-    """Whether names, joined by newlines, need no second look. An app logs the same ones again and again."""
+    """Return whether names, joined by newlines, need no second look. An app logs the same ones again and again."""
     names = joined.split("\n")
     return "." not in joined and all(map(str.strip, names)) and _INTERNAL.isdisjoint(names)
 
 
 @lru_cache(1024)
 def _spelt(name: str) -> tuple[Path, str]:
-    """The objects and the field in them that `name` stands for; what is empty becomes `_`."""
+    """Return the objects and the field in them that `name` stands for; what is empty becomes `_`."""
     parts = [part if part.strip() else "_" for part in name.split(".")]
     return (tuple(parts[:-1]), parts[-1]) if len(parts) <= _LEVELS else ((), "_".join(parts))
 
@@ -220,7 +220,7 @@ def _tidied(value: Fields, path: Path, aside: MovedFields) -> Fields:
 
 
 def _made(target: Fields, parents: Path, path: Path, aside: MovedFields) -> Fields:
-    """The last of `parents`, objects in each other within `target`, which stands at `path`; made where missing."""
+    """Return the last of `parents`, objects in each other within `target` (at `path`); made where it is missing."""
     for depth, part in enumerate(parents, 1):
         below = target.get(part)
         if below.__class__ is not dict:
@@ -261,7 +261,7 @@ def _join(target: Fields, path: Path, value: Any, aside: MovedFields) -> None:
 
 
 def _both(one: Any, other: Any) -> Any:
-    """Two values of one field: servers hold a list of them as they hold one."""
+    """Return two values of one field: servers hold a list of them as they hold one."""
     if one == other and one.__class__ is other.__class__:
         return one
     return [*(one if isinstance(one, list) else [one]), *(other if isinstance(other, list) else [other])]
@@ -306,8 +306,8 @@ def _holds_object(value: Any) -> bool:
 
 
 def _has_doubles(text: str, names: int) -> bool:
-    """Whether one object has a name twice: decoding keeps the last value only. Where there are as many names as ends of
-    names in the text (a quote and a colon, the quote not escaped) there is none, and nothing has to be parsed.
+    """Return whether one object has a name twice: decoding keeps the last value only. Where there are as many names as
+    ends of names in the text (a quote and a colon, the quote not escaped) there is none, and nothing has to be parsed.
     """
     ends = text.count('":') - text.count('\\":')
     if ends == names or (ends < names and ends + text.count('" :') - text.count('\\" :') == names):

@@ -25,7 +25,7 @@ class StopStep(StrEnum):
 
 
 def steps(lifecycle: Lifecycle, grace_seconds: float) -> dict[StopStep, float]:
-    """The steps, each with the seconds of the grace that are left when its time is up."""
+    """Return the steps, each with the seconds of the grace that are left when its time is up."""
     left = min(_LEFT_SECONDS, grace_seconds / 2)
     quiet = left + min(_DRAIN_SECONDS, (grace_seconds - left) / 4)
     all_steps = {StopStep.QUIET: quiet, StopStep.DRAIN: left, StopStep.HANG_UP: left / 2, StopStep.SAVE: left / 4}

@@ -37,8 +37,8 @@ class Hedge(StrEnum):
 
 
 def hedge(*, own_ids: bool, stopping: bool, routes: int) -> Hedge | None:
-    """Whether a second copy may go out beside one that has no answer yet, and why. Ids made by the server tell no
-    repeats, so there it never may.
+    """Return whether a second copy may go out beside one that has no answer yet, and why. Ids made by the server tell
+    no repeats, so there it never may.
     """
     if not own_ids:
         return None
@@ -60,7 +60,7 @@ class Latency:
         self._samples.append(seconds)
 
     def patience_seconds(self, left_seconds: float = math.inf) -> float:
-        """How long the first copy of a request stays alone. `left_seconds` is what the stop has left."""
+        """Return how long the first copy of a request stays alone. `left_seconds` is what the stop has left."""
         usual = median(self._samples) * _USUAL_TIMES if self._samples else 0.0
         patience = min(max(PATIENCE_SECONDS, usual), _MOST_PATIENCE_SECONDS)
         return min(patience, max(PATIENCE_SECONDS, left_seconds / _SHARES_OF_LEFT))
@@ -89,8 +89,8 @@ class Race:
         self.under_way -= 1
 
     def next_at(self, why: Hedge | None, routes: int, patience_seconds: float) -> float:
-        """When the next copy goes out: in the past is at once, infinity never. `routes` are the nodes, or the addresses
-        of an only node; without a reason to hedge each is tried once, the next when the one before has failed.
+        """Return when the next copy goes out: in the past is at once, infinity never. `routes` are the nodes, or the
+        addresses of an only node; without a reason to hedge each is tried once, the next when the one before has failed.
         """
         untried = len(self._sent) < routes
         if not self._sent or (self._replace and untried):
@@ -101,13 +101,13 @@ class Race:
         return min(at, self._failed_at + _AFTER_FAILURE_SECONDS) if self._replace else at
 
     def is_over(self, routes: int) -> bool:
-        """Whether all copies have failed and there is no other route."""
+        """Return whether all copies have failed and there is no other route."""
         return not self.under_way and len(self._sent) >= routes
 
 
 def ordered(addresses: Sequence[str], silent_at: Mapping[str, float], turn: int, now: float) -> list[str]:
-    """Addresses of one name in the order in which they are tried: by turns, and those last that were silent lately,
-    the latest at the very end.
+    """Return the addresses of one name in the order in which they are tried: by turns, and those last that were silent
+    lately, the latest at the very end.
     """
     first = turn % len(addresses) if addresses else 0
     in_turn = [*addresses[first:], *addresses[:first]]

@@ -76,7 +76,7 @@ class Target(msgspec.Struct, frozen=True):
 
 
 def template(target: Target, left_out: TemplateParts = frozenset()) -> Json:
-    """The template's body as it is put, in the form in which servers give it back."""
+    """Return the template's body as it is put, in the form in which servers give it back."""
     shapes = ANY_SHAPE not in left_out
     limit = {"ignore_dynamic_beyond_limit": "true"} if shapes else {"limit": str(_MANY_FIELDS)}
     mapping = {"ignore_malformed": "true", "total_fields": limit}
@@ -111,7 +111,7 @@ def _mappings(left_out: TemplateParts) -> Json:
 
 
 def losses(left_out: TemplateParts) -> list[str]:
-    """What is lost by leaving these parts out."""
+    """Return what is lost by leaving these parts out."""
     found = sorted(part.loss for part in left_out if part.loss)
     more = ", an object where a value was or the reverse"
     if FLAT_OBJECTS not in left_out:
@@ -120,7 +120,7 @@ def losses(left_out: TemplateParts) -> list[str]:
 
 
 def refused_part(reply: str, left_out: TemplateParts) -> TemplatePart | None:
-    """The part because of which a server refused the template, or None when it was something else."""
+    """Return the part because of which a server refused the template, or None when it was something else."""
     return next((part for part in PARTS if part not in left_out and part.sign in reply), None)
 
 
@@ -143,7 +143,7 @@ def differences(wanted: Mapping[str, Any], present: Mapping[str, Any]) -> list[s
 
 
 def outdated(target: Target, left_out: TemplateParts, present: Json) -> list[str]:
-    """What of the template `present` on the server is not as it should be, and a retention that is not wanted."""
+    """Return what of the template `present` on the server is not as it should be: an unwanted retention, too."""
     found = differences(template(target, left_out), present)
     lifecycle = present.get("template", {}).get("lifecycle") or {}
     if not target.retention and "data_retention" in lifecycle:

@@ -28,11 +28,13 @@ class Pool(Generic[T]):
         return len(self._turns)
 
     def all(self) -> list[T]:
-        """All nodes, whose turn it is first."""
+        """Return all nodes, whose turn it is first."""
         return [turn.node for turn in self._turns]
 
     def next(self, now: float) -> T:
-        """The next one that is in turn; where none is, the one that will be first. It goes to the end of the line."""
+        """Return the next one that is in turn; where none is, the one that will be first. It goes to the end of the
+        line.
+        """
         due = [turn for turn in self._turns if turn.back_at <= now]
         turn = due[0] if due else min(self._turns, key=lambda each: each.back_at)
         self._turns.remove(turn)
@@ -52,7 +54,7 @@ class Pool(Generic[T]):
         turn.failures, turn.back_at = 0, 0.0
 
     def failures(self, node: T) -> int:
-        """How often it failed in a row."""
+        """Return how often it failed in a row."""
         return self._of(node).failures
 
     def _of(self, node: T) -> _Turn[T]:

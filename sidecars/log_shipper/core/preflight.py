@@ -63,18 +63,18 @@ WHO_IS_THERE = Question("GET", "/")
 
 
 def which_blocks(target: str) -> Question:
-    """Whether the target exists, and what keeps documents out of it."""
+    """Ask whether the target exists, and what keeps documents out of it."""
     return Question("GET", f"/{quote(target)}/_settings/index.blocks.*?flat_settings=true")
 
 
 def which_rights(target: str) -> Question:
-    """Whether the credentials may write to the target."""
+    """Ask whether the credentials may write to the target."""
     wanted = {"index": [{"names": [target], "privileges": _PRIVILEGES}]}
     return Question("POST", "/_security/user/_has_privileges", msgspec.json.encode(wanted))
 
 
 def nodes(found: list[Answer]) -> list[PreflightFinding]:
-    """What the nodes answered to WHO_IS_THERE. One that is away is no error while another one answers."""
+    """Judge what the nodes answered to WHO_IS_THERE. One that is away is no error while another one answers."""
     findings = [_node(answer) for answer in found]
     if any(map(answers, findings)):
         return [_milder(finding) for finding in findings]
@@ -82,7 +82,7 @@ def nodes(found: list[Answer]) -> list[PreflightFinding]:
 
 
 def answers(finding: PreflightFinding) -> bool:
-    """Whether a node by this finding can be asked more."""
+    """Return whether a node by this finding can be asked more."""
     return finding.severity is not Severity.ERROR
 
 
@@ -95,7 +95,7 @@ def product(answer: Answer) -> str:
 
 
 def rights(answer: Answer, target: str, *, exists: bool | None) -> PreflightFinding:
-    """Whether the credentials may write to the target. `exists` is None where that is not known."""
+    """Judge whether the credentials may write to the target. `exists` is None where that is not known."""
     if answer.status in (401, 403):
         return PreflightFinding(
             Severity.ERROR if answer.status == 401 else Severity.WARNING, _refused(answer, "what it may do")
@@ -114,12 +114,12 @@ def rights(answer: Answer, target: str, *, exists: bool | None) -> PreflightFind
 
 
 def existence(answer: Answer) -> bool | None:
-    """Whether the target is there, by the answer for its blocks; None where we may not know."""
+    """Return whether the target is there, by the answer for its blocks; None where we may not know."""
     return {200: True, 404: False}.get(answer.status)
 
 
 def target(answer: Answer, name: str, *, is_stream: bool) -> list[PreflightFinding]:
-    """What the answer for the target's blocks means."""
+    """Judge the answer for the target's blocks."""
     there = existence(answer)
     if there is None:
         return []
@@ -195,7 +195,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _decoded(body: bytes, shape: type[_Shape]) -> _Shape | None:
-    """The body as that shape, or None for anything else."""
+    """Return the body as that shape, or None for anything else."""
     try:
         return msgspec.json.decode(body, type=shape)
     except (msgspec.DecodeError, UnicodeError, RecursionError):

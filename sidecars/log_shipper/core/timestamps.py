@@ -31,7 +31,7 @@ _EXACT_FLOAT = 1e15
 
 
 def recognised(value: object) -> str | int | float | None:
-    """The value of `@timestamp` to send, or None when `value` is no time.
+    """Return the value of `@timestamp` to send, or None when `value` is no time.
 
     Dates and whole milliseconds are sent as they are, other counts as a date with all their digits.
     """
@@ -53,14 +53,14 @@ def recognised(value: object) -> str | int | float | None:
 
 
 def is_date(text: str) -> bool:
-    """Whether Elasticsearch takes it as a date."""
+    """Return whether Elasticsearch takes it as a date."""
     if _USUAL.fullmatch(text) is None and _DATE.fullmatch(text) is None:
         return False
     return text[8:10] < "29" or _is_in_calendar(text)
 
 
 def _is_in_calendar(text: str) -> bool:
-    """Whether the 29th, 30th or 31st of this month exists."""
+    """Return whether the 29th, 30th or 31st of this month exists."""
     year, month, day = int(text[:4]), int(text[5:7]), int(text[8:10])
     if month == 2:
         return day == 29 and year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
@@ -68,7 +68,7 @@ def _is_in_calendar(text: str) -> bool:
 
 
 def _date(digits: str, fraction: str, exponent: int) -> str:
-    """A count in units of 10**-exponent seconds as RFC 3339, to the nanosecond."""
+    """Return a count in units of 10**-exponent seconds as RFC 3339, to the nanosecond."""
     cut = len(digits) - exponent
     parts = (digits[cut:] + fraction)[:9].rstrip("0")
     width = 3 if len(parts) <= 3 else 6 if len(parts) <= 6 else 9

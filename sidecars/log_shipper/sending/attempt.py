@@ -64,7 +64,7 @@ class RequestAttempt:
         self._failed: list[str] = []
 
     async def run(self) -> Answer:
-        """The first answer, or the last failure, with the reasons for which the payload was sent more than once."""
+        """Return the first answer, or the last failure, with the reasons for sending the payload more than once."""
         async with asyncio.TaskGroup() as tasks:
             stopping = tasks.create_task(self._notice_stop())
             try:
@@ -120,8 +120,9 @@ class RequestAttempt:
         self._race.sent(copy.sent_at)
 
     def _next_node(self) -> Node:
-        """The node whose turn it is. One that was asked in this attempt already can be back in turn (a second after it
-        failed, while the next one is waited for): then one that was not, and rather one that answered the last time.
+        """Return the node whose turn it is. One that was asked in this attempt already can be back in turn (a second
+        after it failed, while the next one is waited for): then one that was not, and rather one that answered the last
+        time.
         """
         node = self._pool.next(monotonic())
         if node not in self._asked:
@@ -130,8 +131,9 @@ class RequestAttempt:
         return min(others, key=self._cluster.silent.__contains__, default=node)
 
     def _limit_seconds(self, node: Node, why: Hedge | None) -> float:
-        """How long the node may take. Where there are others it has less time, and little when it failed the last time
-        and must not be hedged: a node that accepts and never answers must not hold up what the others could take.
+        """Return how long the node may take. Where there are others it has less time, and little when it failed the
+        last time and must not be hedged: a node that accepts and never answers must not hold up what the others could
+        take.
         """
         limit_seconds = self._cluster.request_timeout_seconds
         if len(self._nodes) == 1:
@@ -171,7 +173,7 @@ class RequestAttempt:
                 self._note(beaten, failed=True, silent=True)
 
     async def _next_ended(self, due: float) -> tuple[_Copy, Answer] | None:
-        """The next copy that ended, or None when it is time to think again."""
+        """Return the next copy that ended, or None when it is time to think again."""
         try:
             async with asyncio.timeout(None if due == math.inf else seconds_until(due)):
                 return await self._ended.get()

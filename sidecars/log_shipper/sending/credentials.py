@@ -31,7 +31,7 @@ class WatchedFiles:
 
 
 def _stamp(path: str) -> _Stamp:
-    """What tells one content from the next; None while there is no file."""
+    """Return what tells one content from the next; None while there is no file."""
     try:
         status = os.stat(path)
     except OSError:

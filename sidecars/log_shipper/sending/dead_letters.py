@@ -119,7 +119,7 @@ class DeadLetters:
 
 
 def _dead_letter(record: bytes, refusal: Refusal, target: str, time: str) -> DeadLetter:
-    """The dead letter for a record of a bulk body: its action line and its document."""
+    """Return the dead letter for a record of a bulk body: its action line and its document."""
     action, _, document = record.partition(b"\n")
     meta = msgspec.json.decode(action, type=dict[str, dict[str, str]]).get("create", {})
     return DeadLetter(time, target, refusal, meta.get("_id"), msgspec.Raw(document.strip()))

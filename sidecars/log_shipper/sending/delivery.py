@@ -190,7 +190,7 @@ class Delivery:
         return answer, judgement
 
     def _rest(self, payload: Payload, judgement: Judgement) -> Payload:
-        """What is to be sent again."""
+        """Return what is to be sent again."""
         if len(judgement.retry) == payload.count:
             return payload
         return chosen(self._records(payload), payload, list(judgement.retry), self._transport.pack)

@@ -96,14 +96,14 @@ class Elastic:
         return await RequestAttempt(self._cluster, pool, ask).run()
 
     async def ask_all(self, question: Question) -> list[Answer]:
-        """What each node answers to a question of `check`; asked once, at the same time. Raises UnusableFile."""
+        """Return what each node answers to a question of `check`; asked once, at the same time. Raises UnusableFile."""
         headers = self._headers(None)
         nodes = (await self._nodes()).all()
         limit_seconds = min(_QUESTION_SECONDS, self._settings.request_timeout_seconds)
         return await asyncio.gather(*(self._ask(node, question, headers, limit_seconds) for node in nodes))
 
     async def ask_any(self, question: Question) -> Answer:
-        """What the first node that answers says to a question of `--setup`. Raises UnusableFile."""
+        """Return what the first node that answers says to a question of `--setup`. Raises UnusableFile."""
         headers = self._headers(None)
         nodes = (await self._nodes()).all()
         answer = Answer(0)
@@ -125,7 +125,7 @@ class Elastic:
         return Answer(reply.status, self._without_credentials(reply.body), url=url, location=location)
 
     async def _failure(self, address: NodeAddress, error: NoReply) -> Answer:
-        """Why there is no answer. A port that speaks the other of http and https is called that."""
+        """Return why there is no answer. A port that speaks the other of http and https is called that."""
         if address.scheme == "https" and any(sign in error.sign for sign in _NOT_TLS):
             return Answer(0, reason="tls", detail=f"{address.url}: this port speaks http and not https")
         if address.scheme == "http" and error.reason == "connection" and any(sign in error.sign for sign in _NOT_HTTP):
@@ -136,7 +136,7 @@ class Elastic:
         return Answer(0, reason=error.reason, detail=f"{address.url}: {error}")
 
     def _without_credentials(self, body: bytes) -> bytes:
-        """A reply as it may be quoted: some gateways answer with the headers that they got."""
+        """Return a reply as it may be quoted: some gateways answer with the headers that they got."""
         credential = self._authorization.partition(" ")[2].encode()
         return body.replace(credential, b"...") if credential and credential in body else body
 
@@ -160,7 +160,7 @@ class Elastic:
         return headers
 
     async def _nodes(self) -> Pool[Node]:
-        """The pool; made anew when a certificate file changed. While new files do not fit together yet (they are
+        """Return the pool; made anew when a certificate file changed. While new files do not fit together yet (they are
         replaced one after the other), the former ones stay in use.
         """
         try:
@@ -183,7 +183,7 @@ async def _close(pool: Pool[Node] | None) -> None:
 
 
 def addresses_of(settings: LogShipperSettings) -> list[NodeAddress]:
-    """Where the nodes of the settings are, each once. Raises UnusableFile."""
+    """Return where the nodes of the settings are, each once. Raises UnusableFile."""
     found = dict.fromkeys(map(NodeAddress.parse, settings.elasticsearch_url))
     return [replace(address, tls=tls_context(settings)) if address.scheme == "https" else address for address in found]
 
@@ -198,7 +198,7 @@ def _gzipped(pieces: Iterable[bytes]) -> bytes:
 
 
 async def _speaks_tls(host: str, port: int) -> bool:
-    """Whether a TLS handshake is answered there; nothing is sent, nobody is trusted."""
+    """Return whether a TLS handshake is answered there; nothing is sent, nobody is trusted."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -214,6 +214,6 @@ async def _speaks_tls(host: str, port: int) -> bool:
 
 
 def _shown(url: str) -> str:
-    """An address without what may be secret in it."""
+    """Return an address without what may be secret in it."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()

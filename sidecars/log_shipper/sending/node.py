@@ -69,7 +69,7 @@ class Addresses(AbstractResolver):
         self._turn = 0
 
     def count(self, host: str) -> int:
-        """How many addresses a name had the last time; 1 while that is not known."""
+        """Return how many addresses a name had the last time; 1 while that is not known."""
         return max(1, len(self._found.get(host, (0.0, []))[1]))
 
     def silent(self, connection: Connection) -> None:
@@ -84,7 +84,7 @@ class Addresses(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """All addresses in the order in which they are to be tried. Raises OSError when none is known."""
+        """Return all addresses in the order in which they are to be tried. Raises OSError when none is known."""
         results = {result["host"]: result for result in await self._known(host, port, family)}
         self._turn += 1
         if connection := CONNECTION.get(None):
@@ -177,7 +177,7 @@ class Node:
         self._session: aiohttp.ClientSession | None = None
 
     def twin(self) -> "Node":
-        """The same node with connections of its own, none as yet."""
+        """Return the same node with connections of its own, none as yet."""
         return type(self)(self.address, self._addresses, self._connections)
 
     @property

@@ -95,7 +95,7 @@ class Stream:
         os.close(self._fd)
 
     def _events(self) -> int:
-        """What poll(2) says of the descriptor now; 0 while a write would block."""
+        """Return what poll(2) says of the descriptor now; 0 while a write would block."""
         return sum(events for _, events in self._poll.poll(0))
 
     async def _until_writable(self) -> None:
@@ -232,8 +232,8 @@ def append(path: str, data: bytes) -> None:
 
 
 def is_pipe(path: str) -> bool:
-    """Whether a named pipe is there. What it holds is gone when its last end is closed (pipe(7)); our own stdout and
-    stderr stay open as long as we live.
+    """Return whether a named pipe is there. What it holds is gone when its last end is closed (pipe(7)); our own stdout
+    and stderr stay open as long as we live.
     """
     try:
         return stat.S_ISFIFO(os.stat(path).st_mode) and not os.path.realpath(path).startswith("/proc/")

@@ -125,8 +125,8 @@ class _TemplateSetup:
         return f"updated the index template {self._name}: {', '.join(changed)}" if changed else ""
 
     async def _apply_template(self) -> list[str] | None:
-        """Names of what was not as it should be; None when there was no template. What the server refuses as unknown is
-        left out, until it takes the rest or has it already.
+        """Return the names of what was not as it should be; None when there was no template. What the server refuses as
+        unknown is left out, until it takes the rest or has it already.
         """
         path = f"/_index_template/{self._name}"
         present = await self._present(path)
@@ -172,7 +172,7 @@ class _TemplateSetup:
         return said
 
     async def _switch_on_failure_store(self, path: str) -> list[str]:
-        """What came of it. It takes a privilege that nothing else here needs, and is not worth failing for."""
+        """Return what came of it. It takes a privilege that nothing else here needs, and is not worth failing for."""
         where = f"the failure store of the data stream {self._target.data_stream}"
         if FAILURE_STORE in self._left_out:
             return []
@@ -183,7 +183,7 @@ class _TemplateSetup:
         return [f"switched on {where}"] if done else []
 
     async def _put(self, path: str, body: Json) -> bool:
-        """Whether the server knows the request, and did it."""
+        """Return whether the server knows the request, and did it."""
         answer = await self._ask("PUT", path, body)
         if answer.status in _UNKNOWN:
             return False
@@ -198,7 +198,7 @@ class _TemplateSetup:
 
 
 def _decoded(answer: Answer, shape: type[_Shape]) -> _Shape:
-    """The body of a success. Raises _SetupRefused."""
+    """Return the body of a success. Raises _SetupRefused."""
     if answer.status != HTTPStatus.OK:
         raise _SetupRefused(answer)
     try:
@@ -209,7 +209,7 @@ def _decoded(answer: Answer, shape: type[_Shape]) -> _Shape:
 
 
 def _explained(answer: Answer) -> str:
-    """What a person needs: the server's reason, or that it was not reached; never the credentials."""
+    """Return what a person needs: the server's reason, or that it was not reached; never the credentials."""
     if answer.status == 0:
         return f"{answer.detail} (check elasticsearch_url)"
     if 300 <= answer.status < 400:
