@@ -90,7 +90,7 @@ class Race:
 
     def next_at(self, why: Hedge | None, routes: int, patience_seconds: float) -> float:
         """Return when the next copy goes out: in the past is at once, infinity never. `routes` are the nodes, or the
-        addresses of an only node; without a reason to hedge each is tried once, the next when the one before has failed.
+        addresses of an only node; without a reason to hedge each is tried once, when the one before has failed.
         """
         untried = len(self._sent) < routes
         if not self._sent or (self._replace and untried):
