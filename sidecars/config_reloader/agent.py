@@ -237,7 +237,6 @@ SIDECAR = Sidecar(
     name="config-reloader",
     settings=ConfigReloaderSettings,
     main=main,
-    summary="notify the app of a new configuration, after validating it, and confirm that it took effect",
     oneshots=(
         OneShot("once", "render and validate once, tell nobody, and exit: 0 good, 1 not (for an init container)", once),
     ),

@@ -28,10 +28,7 @@ class Initial(StrEnum):
 class ConfigReloaderSettings(Settings, frozen=True, kw_only=True):
     """Settings of the config reloader."""
 
-    admin_port: Annotated[
-        int,
-        Meta(ge=0, le=65535, description="Port of the admin endpoint (probes, metrics, status). 0 takes any free one."),
-    ] = 9102
+    admin_port: int = 9102
     grace_seconds: Annotated[
         float, Meta(gt=0, description="Longest time from SIGTERM to the exit; nothing is waited for then.")
     ] = 5.0

@@ -196,7 +196,6 @@ SIDECAR = Sidecar(
     name="log-shipper",
     settings=LogShipperSettings,
     main=main,
-    summary="ship the lines of log files to Elasticsearch, nothing lost, nothing doubled",
     oneshots=(
         OneShot(
             "setup",

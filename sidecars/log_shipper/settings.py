@@ -20,10 +20,7 @@ _OWN_NAMES = re.compile(r"(@timestamp|message)(\..*)?|log|log\.(file|offset|flag
 class LogShipperSettings(Settings, frozen=True, kw_only=True):
     """Settings of the log shipper."""
 
-    admin_port: Annotated[
-        int,
-        Meta(ge=0, le=65535, description="Port of the admin endpoint (probes, metrics, status). 0 takes any free one."),
-    ] = 9101
+    admin_port: int = 9101
     paths: Annotated[
         tuple[str, ...],
         Meta(

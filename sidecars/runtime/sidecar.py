@@ -74,7 +74,6 @@ class Sidecar:
     name: str
     settings: type[Basics]
     main: Main
-    summary: str
     admin: bool = True
     oneshots: tuple[OneShot, ...] = ()
     refuse_start: Callable[[Any], Iterable[Problem]] | None = None

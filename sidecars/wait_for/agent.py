@@ -169,7 +169,6 @@ SIDECAR = Sidecar(
     name="wait-for",
     settings=WaitForSettings,
     main=main,
-    summary="wait until what an app needs is there, then exit or become the app",
     admin=False,
     refuse_start=refuse_start,
     check=findings,

@@ -247,6 +247,7 @@ def test_the_schema_describes_the_file(start: Start) -> None:
     assert set(properties) == set(TOYS["idle"].settings.__struct_fields__)
     assert all("description" in described for described in properties.values())
     assert {"type": "string"} in properties["batch_bytes"]["anyOf"]
+    assert properties["admin_port"]["maximum"] == 65535, "a bare new default keeps the bounds"
     assert "writeOnly" in json.dumps(properties["password"])
 
 

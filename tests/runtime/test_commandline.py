@@ -110,7 +110,7 @@ async def nothing(settings: Basics, ctx: Context) -> None:
     ],
 )
 def test_a_sidecar_whose_parts_do_not_fit_is_refused_when_declared(given: dict[str, Any]) -> None:
-    usual: dict[str, Any] = {"name": "plain", "settings": Plain, "main": nothing, "summary": "nothing"}
+    usual: dict[str, Any] = {"name": "plain", "settings": Plain, "main": nothing}
     assert Sidecar(**usual).name == "plain"
     with pytest.raises(ValueError, match="cannot use the sidecar plain: "):
         Sidecar(**(usual | given))

@@ -126,7 +126,7 @@ async def main(settings: Basics, ctx: object) -> None:
     asyncio.get_running_loop().run_in_executor(None, threading.Event().wait)
     raise SettingsError([Problem("url", "nobody answers there", "set another one")])
 
-sys.exit(run(Sidecar(name="late", settings=Basics, main=main, summary="fail late", admin=False), sys.argv[1:]))
+sys.exit(run(Sidecar(name="late", settings=Basics, main=main, admin=False), sys.argv[1:]))
 """
 
 

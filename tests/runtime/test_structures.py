@@ -77,7 +77,7 @@ async def nothing(settings: Deep, ctx: Context) -> None:
     """Do nothing."""
 
 
-DEEP = Sidecar(name="deep", settings=Deep, main=nothing, summary="do nothing", aliases={"old.first": "first"})
+DEEP = Sidecar(name="deep", settings=Deep, main=nothing, aliases={"old.first": "first"})
 
 
 def from_file(folder: Path, text: str) -> Deep:

@@ -59,7 +59,6 @@ ONESHOTS = {
         name=name,
         settings=OnceSettings,
         main=main,
-        summary=(main.__doc__ or "").strip(),
         admin=False,
         words="targets",
         rest="command",

@@ -17,6 +17,7 @@ class ToySettings(Settings, frozen=True):
     """Settings of every supported type."""
 
     admin_host: Annotated[str, Meta(description="Where the toy listens.")] = "127.0.0.1"
+    admin_port: int = 0
     batch_bytes: Annotated[int, Meta(ge=1024, description="Size of a batch.", examples=[65536])] = 1048576
     queue: Annotated[int, Meta(ge=1, le=10, description="Length of the queue.")] = 3
     ratio: Annotated[float, Meta(ge=0, le=1, description="A share.")] = 0.5
@@ -153,7 +154,6 @@ TOYS = {
         name=main.__name__.replace("_", "-"),
         settings=ToySettings,
         main=main,
-        summary=(main.__doc__ or "").strip(),
         oneshots=(OneShot("setup", "prepare the remote side", setup),),
         refuse_start=refuse_start,
         check=look,

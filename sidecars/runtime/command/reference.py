@@ -33,10 +33,10 @@ _UNITS = {SettingKind.SIZE: "bytes, or 64KiB, 1MiB, 10MB", SettingKind.DURATION:
 
 
 def purpose(sidecar: Sidecar) -> str:
-    """Return the docstring of the sidecar's package, else its summary."""
+    """Return what the sidecar is for: the docstring of its package, else that of its main."""
     module = sys.modules[sidecar.settings.__module__]
     package = sys.modules.get(module.__package__ or "")
-    return textwrap.dedent((package.__doc__ if package else None) or sidecar.summary).strip()
+    return textwrap.dedent((package.__doc__ if package else None) or sidecar.main.__doc__ or "").strip()
 
 
 def default_text(field: Field) -> str:

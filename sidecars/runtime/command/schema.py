@@ -12,6 +12,7 @@ from .reference import reached
 
 _TEXT = ["string", "number", "boolean"]
 """What YAML may take a text for; it is read as it is written."""
+_BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
 
 
 def schema(sidecar: Sidecar) -> dict[str, Any]:
@@ -42,10 +43,18 @@ def _complete(properties: dict[str, Any], fields: Iterable[Field]) -> None:
         properties[field.name] = _with_texts(field, properties[field.name])
 
 
+def _bounds(field: Field) -> dict[str, Any]:
+    """Return the bounds, which msgspec does not know of a field that was declared again with a bare type."""
+    found = {key: getattr(field.core, declared, None) for declared, key in _BOUNDS.items()}
+    return {key: limit for key, limit in found.items() if limit is not None}
+
+
 def _with_texts(field: Field, declared: dict[str, Any]) -> dict[str, Any]:
     """Allow what the loader takes as well: texts such as `1MiB` for a size, and for a text what YAML takes for a number
     or a boolean.
     """
+    if "type" in declared:
+        declared = {**declared, **_bounds(field)}
     if field.kind is SettingKind.TEXT and declared.get("type") == "string":
         return {**field.about, **declared, "type": _TEXT}
     if field.kind not in {SettingKind.SIZE, SettingKind.DURATION, SettingKind.LIST, SettingKind.MAPPING}:
