@@ -43,7 +43,7 @@ class Shipper:
         self._queue: asyncio.Queue[tuple[Batch, Payload]] = asyncio.Queue()  # bounded by in_flight_bytes
         self._naming = asyncio.Lock()
         self._saved_decisions = 0
-        metrics.watch(self._tailing.following.tails.values, self._state.age_seconds)
+        metrics.watch(self._tailing.figures, self._tailing.closed_files, self._state.age_seconds)
         ctx.admin.status(self._status)
 
     async def run(self) -> None:
@@ -122,7 +122,7 @@ class Shipper:
     async def _notice_stop(self) -> None:
         await self._ctx.stop.wait()
         self._delivery.hurry()
-        self._tailing.wake.set()
+        self._tailing.wake()
 
     def _hand_on(self, batch: Batch) -> None:
         if batch.spans:
@@ -164,6 +164,7 @@ class Shipper:
             "in_flight_bytes": self._tailing.in_flight_bytes,
             "delivery": self._delivery.status(),
             "dead_letters": self._dead_letters.status(),
+            "closed_files": self._tailing.closed_files(),
             "files": self._tailing.status(),
         }
 

@@ -9,16 +9,15 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
 from sidecars.runtime import Metrics
-from sidecars.runtime.clock import monotonic
 
 from .core.bulk import OUTCOMES, REJECT_TYPES, RETRY_REASONS, Judgement
 from .core.diagnosis import TROUBLE_REASONS, Diagnosis
 from .core.documents import printable
 from .core.hedging import Hedge
+from .core.lag import FileFigures, lags
 from .core.lines import Intake
 from .core.notices import Notice
 from .core.reach import Reach
-from .tailing.files import Tail
 
 
 class ShipperMetrics:
@@ -114,29 +113,33 @@ class ShipperMetrics:
         """A copy of a request went out beside one without an answer."""
         self._hedges.labels(why.value).inc()
 
-    def watch(self, tails: Callable[[], Iterable[Tail]], checkpoint_age: Callable[[], float]) -> None:
+    def watch(
+        self,
+        files: Callable[[], Iterable[FileFigures]],
+        closed_files: Callable[[], int],
+        checkpoint_age: Callable[[], float],
+    ) -> None:
         """Look the per-file values up at each scrape."""
 
         def collect() -> Iterable[Metric]:
-            name, now = self._metrics.name, monotonic()
-            lag_bytes: dict[str, int] = {}
-            lag_seconds: dict[str, float] = {}
-            held = [tail for tail in tails() if tail.fd is not None]
-            pinned = [tail for tail in held if tail.deleted]
-            for tail in tails():  # two generations may have had the same name: one series for both
-                lag_bytes[tail.place] = lag_bytes.get(tail.place, 0) + tail.lag_bytes
-                seconds = tail.lag.seconds(tail.ledger.committed.offset, now)
-                lag_seconds[tail.place] = max(lag_seconds.get(tail.place, 0.0), seconds)
+            name = self._metrics.name
+            held = list(files())
+            pinned = [each for each in held if each.deleted]
+            by_file = lags(held)
+            lag_bytes = {place: lag[0] for place, lag in by_file.items()}
             yield _by_file(name("lag_bytes"), "Bytes in the file beyond what is acknowledged.", lag_bytes)
-            yield _by_file(name("lag_seconds"), _LAG_SECONDS, lag_seconds)
+            yield _by_file(name("lag_seconds"), _LAG_SECONDS, {place: lag[1] for place, lag in by_file.items()})
             yield GaugeMetricFamily(name("open_files"), "Files held open.", len(held))
+            yield GaugeMetricFamily(
+                name("closed_files"), "Files at rest, closed until something is written to them.", closed_files()
+            )
             yield GaugeMetricFamily(
                 name("pinned_deleted_files"), "Deleted files held open until they are shipped.", len(pinned)
             )
             yield GaugeMetricFamily(
                 name("pinned_deleted_bytes"),
                 "Disk space that deleted files take meanwhile.",
-                sum(tail.size_bytes for tail in pinned),
+                sum(each.size_bytes for each in pinned),
             )
             yield GaugeMetricFamily(
                 name("checkpoint_age_seconds"), "For how long a low watermark has not been saved.", checkpoint_age()
@@ -147,7 +150,7 @@ class ShipperMetrics:
 
 def every_metric(metrics: Metrics) -> None:
     """Make them all, for the reference: those of the files too, of which there are none."""
-    ShipperMetrics(metrics).watch(tuple, float)
+    ShipperMetrics(metrics).watch(tuple, int, float)
 
 
 def _by_file(name: str, doc: str, values: Mapping[str, float]) -> GaugeMetricFamily:

@@ -83,9 +83,10 @@ def _at_rest(process: Process, port: int, figures: Figures) -> None:
 
 def _busy(process: Process, logs: Path, figures: Figures) -> None:
     first = _FILES * _LINES
-    with lines.writer(logs / "app-00000.log", first, _RATE, _SECONDS + 2):
+    with lines.writer(logs / "app-00000.log", first, _RATE, _SECONDS + 2) as written:
         pause(1, "one file is written")
         figures.busy_cpu_percent = _cpu_percent(process, _SECONDS)
+        written.wait()
     saved = logs.parent / "state" / "checkpoint.json"
     figures.checkpoint_bytes = saved.stat().st_size
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from sidecars.log_shipper.core.batch import Batch
 from sidecars.log_shipper.core.checkpoint import Checkpoint, dump, load
 from sidecars.log_shipper.core.documents import Shape
+from sidecars.log_shipper.core.lag import FileFigures
 from sidecars.log_shipper.core.notices import Notice
 from sidecars.log_shipper.tailing.discovery import Globs
 from sidecars.log_shipper.tailing.files import Tail, Truncated
@@ -111,7 +112,7 @@ class Reading:
 
     def checkpoint(self) -> bytes:
         """What would be on the disk now."""
-        return dump(Checkpoint(self.following.positions(), self.following.ended.listed()))
+        return dump(self.following.checkpoint())
 
     def stop(self) -> bytes:
         """Killed: all descriptors are gone; returns the last checkpoint."""
@@ -122,10 +123,14 @@ class Reading:
 
     def start(self, saved: bytes | None) -> None:
         """Started anew with a checkpoint, or without one."""
-        self._begin(load(saved) if saved else Checkpoint())
+        self._begin(load(saved).checkpoint if saved else Checkpoint())
 
     def restart(self) -> None:
         self.start(self.stop())
+
+    def figures(self) -> list[FileFigures]:
+        """For the metrics."""
+        return [tail.figures(self.now) for tail in self.following.tails.values()]
 
     def counts(self) -> dict[str, int]:
         """How many documents each message has."""

@@ -7,7 +7,7 @@ line of the new file would have the id of the old one's and be taken for a dupli
 from collections import OrderedDict
 from collections.abc import Iterable
 
-from .checkpoint import Ended
+from .checkpoint import EndedFile
 from .identity import FileKey
 
 _REMEMBERED = 4096
@@ -17,22 +17,25 @@ _REMEMBERED = 4096
 class EndedFiles:
     """The last generation by inode and first line."""
 
-    def __init__(self, known: Iterable[Ended] = ()) -> None:
-        self._generations: OrderedDict[tuple[FileKey, str], int] = OrderedDict()
+    def __init__(self, known: Iterable[EndedFile] = ()) -> None:
+        self._generations: OrderedDict[tuple[FileKey, str], EndedFile] = OrderedDict()
         for ended in known:
             self.note(ended.key, ended.first_line, ended.generation)
 
     def note(self, key: FileKey, first_line: str, generation: int) -> None:
         """A file is over. One without a first line had no documents, so there is nothing to remember."""
         if first_line:
-            self._generations[key, first_line] = max(generation, self._generations.pop((key, first_line), 0))
+            before = self._generations.pop((key, first_line), None)
+            latest = generation if before is None else max(generation, before.generation)
+            self._generations[key, first_line] = EndedFile(key, first_line, latest)
             if len(self._generations) > _REMEMBERED:
                 self._generations.popitem(last=False)
 
     def next_generation(self, key: FileKey, first_line: str) -> int:
         """The generation of a file that appears now."""
-        return self._generations.get((key, first_line), -1) + 1
+        before = self._generations.get((key, first_line))
+        return 0 if before is None else before.generation + 1
 
-    def listed(self) -> list[Ended]:
+    def listed(self) -> list[EndedFile]:
         """All of them, for the checkpoint."""
-        return [Ended(key, line, generation) for (key, line), generation in self._generations.items()]
+        return list(self._generations.values())

@@ -22,14 +22,14 @@ def digest(data: bytes) -> str:
     return blake2b(data, digest_size=8).hexdigest()
 
 
-class FileKey(msgspec.Struct, frozen=True, array_like=True):
+class FileKey(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Device and inode number: unique among the files that exist right now."""
 
     device: int
     inode: int
 
 
-class Head(msgspec.Struct, frozen=True):
+class Head(msgspec.Struct, frozen=True, gc=False):
     """Fingerprint of the first `length` bytes; grows with the file up to HEAD_BYTES."""
 
     length: int = 0
@@ -50,7 +50,32 @@ class Head(msgspec.Struct, frozen=True):
         return Head.of(start) if self.length < min(len(start), HEAD_BYTES) else self
 
 
-class Mark(msgspec.Struct, frozen=True):
+class FileIdentity(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """Who a file is, but for its inode. One value: it goes as a whole to the copy in which a file goes on, to the
+    checkpoint and back.
+    """
+
+    path: str
+    """The name it was first seen under: `log.file.path` of its documents, also after a rename."""
+    head: Head = Head()
+    prefix: str = ""
+    """Begins the ids of its documents; empty until its first line is known."""
+    first_line: str = ""
+    """Digest of its first line; known once its documents have got their ids."""
+    generation: int = 0
+    """Counts the files of one inode with the same first line."""
+
+    def grown(self, start: bytes) -> "FileIdentity":
+        """Return the identity with the head extended to what is there now; the caller has checked that it `fits`."""
+        head = self.head.grown(start)
+        return self if head is self.head else msgspec.structs.replace(self, head=head)
+
+    def named(self, prefix: str, first_line: str, generation: int) -> "FileIdentity":
+        """Return the identity with the ids of its documents decided."""
+        return FileIdentity(self.path, self.head, prefix, first_line, generation)
+
+
+class Mark(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A place in a file from which reading can go on after a restart.
 
     `offset` in bytes; `marker` is the digest of the up to MARKER_BYTES bytes before it; `in_cut_line` is true

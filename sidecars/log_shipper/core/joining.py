@@ -201,10 +201,11 @@ class Joining:
         self._torn |= former._torn
         former._open, former._torn = {}, set()
 
-    def forget(self, committed_offset: int) -> None:
-        """Cuts before the low watermark are never met again."""
+    def cuts_from(self, committed_offset: int) -> list[Cut]:
+        """Return the cuts from the low watermark on, and forget the earlier ones: they are never met again."""
         if self.cuts:
             self.cuts = [cut for cut in self.cuts if cut.offset >= committed_offset]
+        return self.cuts
 
 
 def cri_frame(line: bytes) -> Frame | None:

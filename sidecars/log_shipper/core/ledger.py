@@ -5,8 +5,6 @@ only move over what is acknowledged without a gap. https://github.com/elastic/be
 by resuming from the read position instead.
 """
 
-from collections import deque
-
 from .identity import Mark
 
 
@@ -40,7 +38,7 @@ class Ledger:
     def __init__(self, start: Mark) -> None:
         self.committed = start
         self.read = start
-        self._open: deque[Segment] = deque()
+        self._open: list[Segment] = []
         self._reached: Mark | None = None
         """The last clean end before which all is acknowledged, where that is beyond `committed`."""
         self._former: Ledger | None = None
@@ -59,10 +57,14 @@ class Ledger:
     def settle(self, segment: Segment) -> bool:
         """All of `segment` is acknowledged; whether the low watermark moved."""
         segment.settled = True
-        while self._open and self._open[0].settled:
-            reached = self._open.popleft()
+        done = 0
+        for reached in self._open:
+            if not reached.settled:
+                break
+            done += 1
             if reached.clean:
                 self._reached = reached.end
+        del self._open[:done]
         moved = self._commit()
         if self._later is not None:
             self._later._commit()  # another ledger, the same class

@@ -1,5 +1,6 @@
 """What can happen to files, and how it is said."""
 
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 
 
@@ -31,3 +32,17 @@ SAID = {
     Notice.UNREADABLE: "cannot open {}: {}; trying again at every scan",
     Notice.DESCRIPTORS: "cannot open {} yet: no descriptor left; it waits its turn (raise nofile)",
 }
+_SAID_EACH = 10
+
+
+def texts(notices: Iterable[tuple[Notice, str, str]]) -> Iterator[tuple[Notice, str, str, str]]:
+    """Return what to say of what one scan came across, with the path and the reason: a sentence each, or one for many
+    files (ten thousand after a restart).
+    """
+    by_kind: dict[Notice, list[tuple[str, str]]] = {}
+    for notice, path, reason in notices:
+        by_kind.setdefault(notice, []).append((path, reason))
+    for notice, met in by_kind.items():
+        more = f" (and {len(met) - 1:,} more files alike)" if len(met) > _SAID_EACH else ""
+        for path, reason in met[:1] if more else met:
+            yield notice, SAID[notice].format(path, reason) + more, path, reason

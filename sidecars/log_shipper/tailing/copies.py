@@ -5,14 +5,16 @@ file of its own it would double everything, ignored it would lose what had not b
 """
 
 import os
-from collections.abc import Collection, Container, Iterable
+from collections.abc import Callable, Collection, Mapping
+from heapq import nlargest
 from itertools import pairwise
 
+from sidecars.log_shipper.core.checkpoint import FilePosition
 from sidecars.log_shipper.core.identity import HEAD_BYTES, FileKey, Mark, digest, first_line_digest, marker_length
 from sidecars.log_shipper.core.rotation import logs_of
 from sidecars.runtime.clock import now as now_seconds
 
-from .discovery import Found, siblings
+from .discovery import FoundFile, siblings
 from .files import Tail, born_ns
 
 _COPY_SECONDS = 1.0
@@ -25,25 +27,27 @@ _GAP_NS = 2_000_000_000
 """The original may be written on between the last byte of its copy and its truncation: the copy is that much older."""
 _CANDIDATES = 200
 """Files of a folder that are compared at most, newest first: a copy was made just now."""
+_AT_REST = 16
+"""Closed files that are opened at most to be compared with a new one."""
 
 
 class Moved(Exception):
     """A name leads elsewhere since the folder was listed: what is looked for may have moved to a name seen before."""
 
 
-def find_copy(original: Tail, taken: Container[FileKey]) -> tuple[Found, Mark] | None:
+def find_copy(original: Tail, taken: Callable[[FileKey], bool]) -> tuple[FoundFile, Mark] | None:
     """The file that holds what `original` held before it was truncated, and up to where it was read already.
 
     A copy that ends before the read offset (we were quicker than logrotate) is recognised by an earlier mark.
-    `taken`: files that are something else already. Raises Moved.
+    `taken`: whether a file is something else already. Raises Moved.
     """
-    if original.head.length == 0:
+    if original.identity.head.length == 0:
         return None
     marks = [original.ledger.read, *reversed(original.history)]
     for item in siblings(original.place)[:_CANDIDATES]:
         if original.ledger.read.offset == 0 and item.modified_ns < original.intact_ns - _GAP_NS:
             break  # older than what it would be a copy of, and nothing but its head to know it by
-        if item.key in taken or item.key == original.key or item.size_bytes < original.head.length:
+        if taken(item.key) or item.key == original.key or item.size_bytes < original.identity.head.length:
             continue
         try:
             mark = _common_mark(item, original, marks)
@@ -61,7 +65,7 @@ def find_originals(tails: Collection[Tail]) -> None:
     log is a copy of it (a renamed one is older). Its content was written to the log, which keeps its inode, and the
     ids of its lines are made of that.
     """
-    new = [tail for tail in tails if not tail.prefix and not tail.origin_sought]
+    new = [tail for tail in tails if not tail.identity.prefix and not tail.origin_sought]
     if not new:
         return
     logs = {tail.place: tail for tail in tails if tail.listed}
@@ -75,7 +79,9 @@ def find_originals(tails: Collection[Tail]) -> None:
     for generations in copies.values():
         generations.sort(key=lambda tail: tail.modified_ns)
         original = generations[0].original
-        for elder, tail in pairwise([*generations, original] if original and not original.prefix else generations):
+        for elder, tail in pairwise(
+            [*generations, original] if original and not original.identity.prefix else generations
+        ):
             if tail is not None:
                 tail.elder = elder
 
@@ -101,23 +107,35 @@ def alike(original: Tail, other: Tail) -> bool:
 
 
 class Suspects:
-    """New files that hold the same as a followed one, so that they may be its copy in the making."""
+    """New files that hold the same as a followed one, so that they may be its copy in the making. They are compared
+    with those only that have the same first line: there may be thousands of each.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, followed: Mapping[FileKey, Tail], closed: Mapping[FileKey, FilePosition]) -> None:
+        """`followed`, `closed`: the owner's; they change meanwhile."""
+        self._followed = followed
+        self._closed = closed
         self._seen: dict[FileKey, tuple[int, float]] = {}
-        self._unread: dict[FileKey, tuple[int, str]] = {}
+        self._by_line: dict[str, list[Tail]] | None = None
+        self._closed_by_line: dict[str, list[FilePosition]] | None = None
 
-    def may_be_copy(self, tail: Tail, followed: Iterable[Tail], now: float) -> bool:
+    def begin(self) -> None:
+        """A new scan begins."""
+        self._by_line = self._closed_by_line = None
+
+    def add(self, tail: Tail) -> None:
+        """A file is followed from now on."""
+        if self._by_line is not None:
+            self._by_line.setdefault(_line_of(tail), []).append(tail)
+
+    def may_be_copy(self, tail: Tail, now: float) -> bool:
         """Whether to wait with this file. Once it was still for _COPY_SECONDS, it is a file of its own."""
-        if now_seconds() - tail.modified_ns / 1e9 > _FRESH_SECONDS:
+        if not _is_fresh(tail):
             return False  # nobody is making it
         start = tail.start_bytes()
-        first_line = first_line_digest(start)
         is_half = len(start) < HEAD_BYTES and b"\n" not in start
-        likely = any(
-            other is not tail and (is_half or self._first_line(other) == first_line) and alike(other, tail)
-            for other in followed
-        )
+        others = list(self._followed.values()) if is_half else self._beginning(start)
+        likely = bool(start) and any(other is not tail and alike(other, tail) for other in others)
         size, since = self._seen.get(tail.key, (-1, now))
         if likely and (size != tail.size_bytes or now - since < _COPY_SECONDS):
             self._seen[tail.key] = (tail.size_bytes, since if size == tail.size_bytes else now)
@@ -125,38 +143,72 @@ class Suspects:
         self.clear(tail.key)
         return False
 
-    def originals(self, tail: Tail, followed: Iterable[Tail]) -> list[Tail]:
+    def at_rest(self, tail: Tail) -> list[FilePosition]:
+        """Return the closed files, not too many, of which a new file may be the copy in the making."""
+        if not self._closed or not _is_fresh(tail):
+            return []
+        if self._closed_by_line is None:
+            self._closed_by_line = {}
+            for each in self._closed.values():
+                self._closed_by_line.setdefault(each.identity.first_line, []).append(each)
+        start = tail.start_bytes()
+        likely = [
+            each
+            for each in self._closed_by_line.get(first_line_digest(start), ())
+            if each.key in self._closed and (len(start) < each.identity.head.length or each.identity.head.fits(start))
+        ]
+        return nlargest(_AT_REST, likely, key=lambda each: each.modified_ns)
+
+    def originals(self, tail: Tail) -> list[Tail]:
         """The files that began as this one does, when they were last looked at."""
         start = tail.start_bytes()
         first_line = first_line_digest(start)
-        is_fresh = now_seconds() - tail.modified_ns / 1e9 <= _FRESH_SECONDS
+        is_fresh = _is_fresh(tail)
         return [
             other
-            for other in followed
+            for other in self._beginning(start)
             if other is not tail
             and (
-                other.first_line == first_line
-                or (is_fresh and not other.first_line and other.head.length > 0 and other.head.fits(start))
+                other.identity.first_line == first_line
+                or (is_fresh and not other.identity.first_line and _begins_alike(other, start))
             )
         ]
 
-    def _first_line(self, tail: Tail) -> str:
-        """What a followed file begins with, also of one that has not been read yet; looked up once per modification."""
-        if tail.first_line or tail.fd is None:
-            return tail.first_line
-        known_at, first_line = self._unread.get(tail.key, (0, ""))
-        if known_at != tail.modified_ns:
-            first_line = first_line_digest(tail.start_bytes())
-            self._unread[tail.key] = (tail.modified_ns, first_line)
-        return first_line
-
     def clear(self, key: FileKey) -> None:
         """The file is no longer in doubt."""
-        self._unread.pop(key, None)
         self._seen.pop(key, None)
 
+    def _beginning(self, start: bytes) -> list[Tail]:
+        """The followed files with the first line of `start`, and those that had none yet."""
+        if self._by_line is None:
+            self._by_line = {}
+            for each in self._followed.values():
+                self.add(each)
+        found = [*self._by_line.get(first_line_digest(start), ()), *self._by_line.get("", ())]
+        return [each for each in found if self._is_followed(each)]
 
-def _common_mark(item: Found, original: Tail, marks: list[Mark]) -> Mark | None:
+    def _is_followed(self, tail: Tail) -> bool:
+        return self._followed.get(tail.key) is tail
+
+
+def _line_of(tail: Tail) -> str:
+    """The digest of a file's first line, also of one that has not been read yet; empty while it has none."""
+    if tail.identity.first_line:
+        return tail.identity.first_line
+    start = tail.start_bytes()
+    return first_line_digest(start) if len(start) == HEAD_BYTES or b"\n" in start else ""
+
+
+def _is_fresh(tail: Tail) -> bool:
+    return now_seconds() - tail.modified_ns / 1e9 <= _FRESH_SECONDS
+
+
+def _begins_alike(tail: Tail, start: bytes) -> bool:
+    head = tail.identity.head
+    return head.length > 0 and head.fits(start)
+
+
+def _common_mark(item: FoundFile, original: Tail, marks: list[Mark]) -> Mark | None:
     """The furthest of `marks` that lies within the file, when it begins as `original` began and contains that mark: a
     file that has only an earlier one (a long banner, say) is no copy. Raises Moved, OSError.
     """
@@ -165,7 +217,7 @@ def _common_mark(item: Found, original: Tail, marks: list[Mark]) -> Mark | None:
         status = os.fstat(fd)
         if FileKey(status.st_dev, status.st_ino) != item.key:
             raise Moved
-        if not original.head.fits(os.pread(fd, HEAD_BYTES, 0)):
+        if not original.identity.head.fits(os.pread(fd, HEAD_BYTES, 0)):
             return None
         if marks[0].offset == 0:
             return marks[0] if item.size_bytes >= original.size_bytes else None  # nothing was read: its head must do

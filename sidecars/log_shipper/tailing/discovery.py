@@ -19,13 +19,15 @@ _WATCHED_FOLDERS = 4096
 """More folders than this are not watched but found by the regular scan; inotify watches are a shared resource."""
 
 
-class Found(msgspec.Struct, frozen=True):
-    """A regular file under a name that matches."""
+class FoundFile(msgspec.Struct, frozen=True, gc=False):
+    """A regular file under a name that matches. `place`: its own name, where `path` is a link or leads through one."""
 
     path: str
+    place: str
     key: FileKey
     size_bytes: int
     modified_ns: int
+    changed_ns: int
 
 
 class Globs:
@@ -35,31 +37,37 @@ class Globs:
         """`own`: files that this process writes; shipping them would feed itself without end."""
         self._own = {os.path.realpath(path) for path in own}
         self._paths = paths
+        self._found_in: set[str] = set()
         self.unmatched: tuple[str, ...] = ()
         """The patterns for which `find` found no file the last time."""
         self.closed: tuple[str, ...] = ()
         """The folders that it could not enter."""
         self._excluded = re.compile("|".join(map(fnmatch.translate, exclude))) if exclude else None
 
-    def find(self) -> dict[FileKey, Found]:
+    def find(self) -> dict[FileKey, FoundFile]:
         """Every matching regular file once, under the first of its names. Folders that cannot be read are skipped:
         they are looked at again at the next scan. `unmatched` and `closed` say what was not found.
         """
-        found: dict[FileKey, Found] = {}
+        found: dict[FileKey, FoundFile] = {}
         closed: set[str] = set()
         unmatched: list[str] = []
+        places: dict[str, str] = {}
         for pattern in self._paths:
             matched = False
-            for path in sorted(expand(pattern, closed)):
-                if not self.wants(path):
+            for path, is_link in sorted(_expanded(pattern, closed)):
+                place = _place(path, places, is_link=is_link)
+                if not self.wants(path, place):
                     continue
-                item = look(path, closed)
+                item = look(path, closed, place)
                 if item is not None:
                     matched = True
                     found.setdefault(item.key, item)
+                    if is_link:
+                        places.setdefault(os.path.dirname(place), os.path.dirname(place))
             if not matched:
                 unmatched.append(pattern)
         self.closed, self.unmatched = tuple(sorted(closed)), tuple(unmatched)
+        self._found_in = {*places, *places.values()}
         return found
 
     def reach(self) -> Reach:
@@ -70,54 +78,69 @@ class Globs:
             Identity(os.geteuid(), os.getegid()),
         )
 
-    def folders(self, found: dict[FileKey, Found]) -> set[str]:
-        """Folders in which something that concerns us can appear: those of the files (and of the targets of links),
-        those that the patterns name, or their nearest existing parent.
+    def folders(self) -> set[str]:
+        """Folders in which something that concerns us can appear: those of the files that the last `find` came across
+        (and of the targets of links), those that the patterns name, or their nearest existing parent.
         """
-        folders = {os.path.dirname(item.path) for item in found.values()}
-        folders |= {os.path.dirname(os.path.realpath(item.path)) for item in found.values()}
+        folders = set(self._found_in)
         for pattern in self._paths:
             parent = os.path.dirname(pattern)
             folders |= {os.path.normpath(folder) for folder in expand(parent) if os.path.isdir(folder)}
             folders.add(_existing(_fixed_part(parent)))
         return set(sorted(folders)[:_WATCHED_FOLDERS])
 
-    def wants(self, path: str) -> bool:
-        """Whether neither `exclude` nor its being an archive keeps the file out."""
-        if is_archive(path) or os.path.realpath(path) in self._own:
+    def wants(self, path: str, place: str) -> bool:
+        """Whether neither `exclude` nor its being an archive, or our own, keeps the file out."""
+        if is_archive(path) or place in self._own:
             return False
         excluded = self._excluded
         return excluded is None or not (excluded.match(path) or excluded.match(os.path.basename(path)))
 
 
-def expand(pattern: str, closed: set[str] | None = None) -> Iterator[str]:
-    """The names that match an absolute pattern; folders that cannot be entered are added to `closed`. Below `**` links
-    to folders are not followed: two that lead back up would never end.
+def expand(pattern: str) -> Iterator[str]:
+    """The names that match an absolute pattern. Below `**` links to folders are not followed: two that lead back up
+    would never end.
     """
+    return (path for path, _ in _expanded(pattern, set()))
+
+
+def _expanded(pattern: str, closed: set[str]) -> Iterator[tuple[str, bool]]:
+    """As `expand`, with whether the name is a link; folders that cannot be entered are added to `closed`."""
     parts = [part for part in pattern.split("/") if part]
-    return _below("/", parts, set() if closed is None else closed) if parts else iter(["/"])
+    return _below("/", parts, closed) if parts else iter([("/", False)])
 
 
-def _below(folder: str, parts: list[str], closed: set[str]) -> Iterator[str]:
-    """The names below `folder` that match the parts of a pattern."""
+def _place(path: str, places: dict[str, str], *, is_link: bool) -> str:
+    """Where a file really is; `places` remembers that of each folder."""
+    folder, name = os.path.split(path)
+    if folder not in places:
+        places[folder] = os.path.realpath(folder)
+    if is_link:
+        return os.path.realpath(path)
+    return path if places[folder] == folder else os.path.join(places[folder], name)
+
+
+def _below(folder: str, parts: list[str], closed: set[str]) -> Iterator[tuple[str, bool]]:
+    """The names below `folder` that match the parts of a pattern, and whether each is a link."""
     part, rest = parts[0], parts[1:]
     if not glob.has_magic(part):
         path = os.path.join(folder, part)
         if rest:
             yield from _below(path, rest, closed)
         elif _exists(path, closed):
-            yield path
+            yield path, os.path.islink(path)
         return
     if part == "**" and rest:
         yield from _below(folder, rest, closed)
     entries = _entries(folder, closed)
     if part != "**" and not rest:
-        yield from (os.path.join(folder, name) for name in fnmatch.filter([entry.name for entry in entries], part))
+        matches = re.compile(fnmatch.translate(part)).match
+        yield from ((entry.path, entry.is_symlink()) for entry in entries if matches(entry.name))
         return
     for entry in entries:
         if part == "**":
             if not rest:
-                yield entry.path
+                yield entry.path, entry.is_symlink()
             if entry.is_dir(follow_symlinks=False):
                 yield from _below(entry.path, parts, closed)
         elif fnmatch.fnmatchcase(entry.name, part) and _is_folder(entry, closed):
@@ -168,7 +191,7 @@ def barrier(path: str) -> str:
     return path
 
 
-def look(path: str, closed: set[str] | None = None) -> Found | None:
+def look(path: str, closed: set[str] | None = None, place: str = "") -> FoundFile | None:
     """The regular file at `path` (links followed), or None when there is none that can be looked at."""
     try:
         status = os.stat(path)
@@ -180,17 +203,19 @@ def look(path: str, closed: set[str] | None = None) -> Found | None:
         return None
     if not stat.S_ISREG(status.st_mode):
         return None
-    return Found(path, FileKey(status.st_dev, status.st_ino), status.st_size, status.st_mtime_ns)
+    key = FileKey(status.st_dev, status.st_ino)
+    size_bytes, modified_ns, changed_ns = status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    return FoundFile(path, place or os.path.realpath(path), key, size_bytes, modified_ns, changed_ns)
 
 
-def siblings(path: str) -> list[Found]:
+def siblings(path: str) -> list[FoundFile]:
     """The regular files in the folder of `path`, newest first; archives left out.
 
     While a rotation renames them one after the other, a file may be under none of the names that were listed: so it is
     listed again until every name still led to the inode with which it was listed.
     """
     folder = os.path.dirname(path)
-    found: list[Found] = []
+    found: list[FoundFile] = []
     for _ in range(_LOOKS):
         found, steady = _listed(folder)
         if steady:
@@ -198,15 +223,15 @@ def siblings(path: str) -> list[Found]:
     return sorted(found, key=lambda item: item.modified_ns, reverse=True)
 
 
-def _listed(folder: str) -> tuple[list[Found], bool]:
+def _listed(folder: str) -> tuple[list[FoundFile], bool]:
     """The regular files of a folder, and whether no name changed its file between the list and the look at it."""
-    found: list[Found] = []
+    found: list[FoundFile] = []
     steady = True
     for entry in _entries(folder):
         is_link = entry.is_symlink()
         if is_archive(entry.name) or not (is_link or entry.is_file(follow_symlinks=False)):
             continue
-        item = look(entry.path)
+        item = look(entry.path, place="" if is_link else entry.path)
         if item is not None:
             found.append(item)
         steady = steady and (is_link or (item is not None and item.key.inode == entry.inode()))
@@ -224,17 +249,17 @@ def is_hidden(folder: str) -> bool:
     return False
 
 
-class Folders:
+class Siblings:
     """Remembers `siblings` for one scan: after a long time down, thousands of files may be looked for in a folder."""
 
     def __init__(self) -> None:
-        self._read: dict[str, list[Found]] = {}
+        self._read: dict[str, list[FoundFile]] = {}
 
     def forget(self) -> None:
         """A new scan begins."""
         self._read.clear()
 
-    def beside(self, path: str) -> list[Found]:
+    def beside(self, path: str) -> list[FoundFile]:
         """As `siblings`."""
         folder = os.path.dirname(path)
         if folder not in self._read:

@@ -6,13 +6,22 @@ that was truncated (and even grew past the offset again) is noticed by the very 
 
 import ctypes
 import os
-from collections import deque
 from sys import byteorder
 
+from sidecars.log_shipper.core.checkpoint import FilePosition
 from sidecars.log_shipper.core.documents import Template
-from sidecars.log_shipper.core.identity import HEAD_BYTES, FileKey, Head, Mark, digest, first_line_digest, marker_length
+from sidecars.log_shipper.core.file_state import FileEvent, FileState, after
+from sidecars.log_shipper.core.identity import (
+    HEAD_BYTES,
+    FileIdentity,
+    FileKey,
+    Mark,
+    digest,
+    first_line_digest,
+    marker_length,
+)
 from sidecars.log_shipper.core.joining import Joining
-from sidecars.log_shipper.core.lag import Lag
+from sidecars.log_shipper.core.lag import FileFigures, Lag
 from sidecars.log_shipper.core.ledger import Ledger
 from sidecars.runtime.clock import monotonic
 
@@ -32,59 +41,149 @@ class Truncated(Exception):
 
 
 class Tail:
-    """A file that is being followed. Owned by the agent's one reading task; no other code reads it.
-
-    States, in the order of a life: followed (`listed`: found under a name that matches), left over (renamed or
-    removed from the globs: read on as long as it exists), over (`fd` is None and nothing is unread).
+    """A file that is being followed; its states are those of `FileState`. Owned by the one reading task; no other code
+    reads it. Closed, it is a `FilePosition` (see `position` and `resumed`).
     """
 
-    original: "Tail | None" = None
-    """What this is a copy of, where only the file system tells: made by copytruncate before we ran, or before the
-    state was lost."""
-    origin_sought = False
-    elder: "Tail | None" = None
-    """The next older copy of the same original, as long as that has no ids either: they are numbered by age."""
-    encoding: str | None = None
-    """Of its text; empty for UTF-8, None until its first bytes were looked at."""
-    encoding_before = ""
-    """What it was before a truncation: the writer goes on without a byte order mark."""
-    joining: Joining | None = None
-    """The records of it that are open, where lines can be parts of records."""
-    former: "Tail | None" = None
-    """The generation before it, as long as nothing was read of this one: a record may go on from there to here."""
+    __slots__ = (
+        "_marker",
+        "_short_end",
+        "changed_ns",
+        "elder",
+        "encoding",
+        "encoding_before",
+        "fd",
+        "former",
+        "grown_at",
+        "history",
+        "identity",
+        "intact_ns",
+        "joining",
+        "key",
+        "lag",
+        "ledger",
+        "modified_ns",
+        "origin_sought",
+        "original",
+        "place",
+        "size_bytes",
+        "start_line",
+        "state",
+        "stuck_at",
+        "template",
+    )
 
     def __init__(self, path: str, start: Mark | None = None) -> None:
-        self.path = path
-        """The name it was first seen under: `log.file.path` of its documents, also after a rename."""
+        self.identity = FileIdentity(path)
         self.place = path
         """Where it is now, as far as known."""
         self.key = FileKey(0, 0)
+        self.state = FileState.CLOSED
         self.fd: int | None = None
         self.ledger = Ledger(start or Mark())
-        self.head = Head()
-        self.prefix = ""
-        self.first_line = ""
-        """What its first line says; known once its documents have got their ids."""
         self.start_line = ""
-        """The same, as it was when the first bytes were read."""
-        self.generation = 0
+        """What its first line said when the first bytes were read."""
         self.template: Template | None = None
         self.size_bytes = 0
         self.modified_ns = 0
+        self.changed_ns = 0
         self.intact_ns = 0
         """Modification time when the content was last known to be what was read."""
-        self.links = 1
-        self.listed = True
         self.grown_at = 0.0
         """Loop time of the last growth that was seen."""
         self.lag = Lag()
         self.stuck_at = (-1, 0)
         """Size and modification time at which the rest of the file was half a line: no use reading it again."""
-        self.history: deque[Mark] = deque(maxlen=_HISTORY)
+        self.history: list[Mark] = []
+        """The last segment ends, oldest first."""
+        self.original: Tail | None = None
+        """What this is a copy of, where only the file system tells: made by copytruncate before we ran, or before the
+        state was lost."""
+        self.origin_sought = False
+        self.elder: Tail | None = None
+        """The next older copy of the same original, as long as that has no ids either: they are numbered by age."""
+        self.encoding: str | None = None
+        """Of its text; empty for UTF-8, None until its first bytes were looked at."""
+        self.encoding_before = ""
+        """What it was before a truncation: the writer goes on without a byte order mark."""
+        self.joining: Joining | None = None
+        """The records of it that are open, where lines can be parts of records."""
+        self.former: Tail | None = None
+        """The generation before it, as long as nothing was read of this one: a record may go on from there to here."""
         self._short_end: Mark | None = None
         """Where a copy ends that holds less than was read of its original, as long as some of that is in flight."""
-        self._listed_path = ""
         self._marker = b""
+
+    @classmethod
+    def of(cls, position: FilePosition) -> "Tail":
+        """Return the closed file of a position."""
+        tail = cls(position.identity.path, position.mark)
+        tail.identity, tail.place, tail.key = position.identity, position.place, position.key
+        tail.intact_ns = position.modified_ns
+        if position.mark.offset:
+            tail.encoding = position.encoding or None
+        else:
+            tail.encoding_before = position.encoding
+        tail.joining = Joining(position.cuts) if position.cuts else None
+        return tail
+
+    def position(self) -> FilePosition:
+        """Return what the checkpoint keeps of it."""
+        return FilePosition(
+            identity=self.identity,
+            place=self.place,
+            key=self.key,
+            mark=self.kept,
+            modified_ns=self.intact_ns,
+            changed_ns=self.changed_ns,
+            encoding=self.encoding_before if self.encoding is None else self.encoding,
+            cuts=() if self.joining is None else tuple(self.joining.cuts_from(self.ledger.committed.offset)),
+        )
+
+    def resumed(self, position: FilePosition) -> "Tail | None":
+        """Return this newly opened file as the one that `position` was taken of, or None when it is another one."""
+        again = self._at(position)
+        if not again.resumes():
+            return None
+        self.fd = None  # it is the other's now
+        return again
+
+    def is_file_of(self, position: FilePosition) -> bool:
+        """Tell whether this newly opened file is the one that `position` was taken of."""
+        return self._at(position).resumes()
+
+    def _at(self, position: FilePosition) -> "Tail":
+        """Return this open file as it would be at `position`."""
+        again = Tail.of(position)
+        again.fd, again.key, again.place, again.state = self.fd, self.key, self.place, self.state
+        again.size_bytes, again.modified_ns, again.changed_ns = self.size_bytes, self.modified_ns, self.changed_ns
+        again.grown_at, again.lag = self.grown_at, self.lag
+        again.intact_ns = again.modified_ns
+        return again
+
+    def figures(self, now: float) -> FileFigures:
+        """Return what there is to measure of it."""
+        lag_seconds = self.lag.seconds(self.ledger.committed.offset, now)
+        return FileFigures(self.place, self.size_bytes, self.lag_bytes, lag_seconds, self.deleted)
+
+    def happened(self, event: FileEvent) -> None:
+        """Change the state."""
+        self.state = after(self.state, event)
+
+    @property
+    def path(self) -> str:
+        """The name it was first seen under."""
+        return self.identity.path
+
+    @property
+    def listed(self) -> bool:
+        """Whether a name that matches leads to it."""
+        return self.state is FileState.FOLLOWED
+
+    @property
+    def deleted(self) -> bool:
+        """No name left: the space is free once we let go."""
+        return self.state is FileState.DELETED
 
     def open(self) -> None:
         """Open what is at `place`. Raises OSError. A FIFO put in place of a log must not block: O_NONBLOCK."""
@@ -95,23 +194,18 @@ class Tail:
         self.close()
         self.fd = fd
         status = os.fstat(fd)
+        self.state = after(FileState.CLOSED, FileEvent.OPENED)
         self._note(status)
         self.intact_ns = self.modified_ns
         self.key = FileKey(status.st_dev, status.st_ino)
 
-    def start_at(self, mark: Mark) -> None:
-        """Read on from `mark`, whatever was read before."""
-        self.ledger = Ledger(mark)
-        self.history.clear()
-        self.joining = None
-        self._marker = b""
-
     def inherit(self, former: "Tail", mark: Mark) -> None:
         """Go on where `former` stopped, in this copy of it that contains what `mark` marks.
 
-        The ledger moves over, so what is still in flight of the former file is committed here. A copy that ends
-        before the former's read offset holds nothing new: nothing is read of it until all of that is committed.
+        Its identity and ledger move over, so what is still in flight of the former file is committed here. A copy that
+        ends before the former's read offset holds nothing new: nothing is read of it until all of that is committed.
         """
+        self.identity, self.template = former.identity, former.template
         self.ledger, self.joining, former.joining = former.ledger, former.joining, None
         self.encoding = former.encoding
         if mark.offset == former.ledger.read.offset:
@@ -150,13 +244,13 @@ class Tail:
             return False
         if self.size_bytes < self.ledger.read.offset:
             raise Truncated
-        if self.ledger.read.offset == 0 and (changed or self.head.length < min(self.size_bytes, HEAD_BYTES)):
+        if self.ledger.read.offset == 0 and (changed or self.identity.head.length < min(self.size_bytes, HEAD_BYTES)):
             self._check_unread(before)
         return changed
 
     def _check_unread(self, before: tuple[int, int]) -> None:
         """Nothing was read yet, so there is no marker: what was seen of size and head tells. Raises Truncated."""
-        if self.size_bytes < before[0] or not self.head.fits(self.start_bytes()):
+        if self.size_bytes < before[0] or not self.identity.head.fits(self.start_bytes()):
             self.size_bytes, self.modified_ns = before  # by these its copy can be found
             raise Truncated
         self.know_head()
@@ -170,7 +264,7 @@ class Tail:
         """Whether the open file is the one that `ledger` and `head` describe; also prepares reading on."""
         self._leave_former()
         mark = self.ledger.read
-        if self.fd is None or self.size_bytes < mark.offset or not self.head.fits(self.start_bytes()):
+        if self.fd is None or self.size_bytes < mark.offset or not self.identity.head.fits(self.start_bytes()):
             return False
         self._marker = self._before(mark.offset)
         return mark.offset == 0 or digest(self._marker) == mark.marker
@@ -186,16 +280,17 @@ class Tail:
 
     def know_head(self) -> None:
         """Extend the head fingerprint to what can be read now."""
-        if self.head.length < HEAD_BYTES and self.size_bytes > self.head.length:
+        head = self.identity.head
+        if head.length < HEAD_BYTES and self.size_bytes > head.length:
             start = self.start_bytes()
-            if self.head.fits(start):
-                self.head = self.head.grown(start)
+            if head.fits(start):
+                self.identity = self.identity.grown(start)
 
     def _begin(self, data: bytes) -> None:
         """The first bytes are read: head and first line are of these very bytes, whatever happens to the file now."""
-        if not self.head.fits(data):
+        if not self.identity.head.fits(data):
             raise Truncated
-        self.head = self.head.grown(data)
+        self.identity = self.identity.grown(data)
         self.start_line = first_line_digest(data)
 
     def read(self, want_bytes: int) -> bytes:
@@ -218,6 +313,7 @@ class Tail:
         self._marker = (self._marker + block[:consumed])[-length:] if length else b""
         mark = Mark(self.ledger.read.offset + consumed, digest(self._marker), in_cut_line)
         self.history.append(mark)
+        del self.history[:-_HISTORY]
         return mark
 
     def hole(self) -> int:
@@ -261,14 +357,14 @@ class Tail:
         open_bytes = self.joining.open_bytes if self.joining else 0
         return self.unread_bytes + self.ledger.unacknowledged_bytes + open_bytes
 
-    def listed_as(self, path: str) -> None:
-        """It is found under `path`; a link is followed to where the file really is, for later searches beside it."""
-        if not self.listed or path != self._listed_path:
-            self._listed_path, self.place, self.listed = path, os.path.realpath(path), True
+    def listed_as(self, place: str) -> None:
+        """Note that a name that matches leads to it at `place` (another name where it is a link)."""
+        self.happened(FileEvent.LISTED)
+        self.place = place
 
     def unlisted(self) -> None:
-        """No matching name leads to it any more; an open file can still be asked where it went."""
-        self.listed = False
+        """Note that no matching name leads to it any more; an open file can still be asked where it went."""
+        self.happened(FileEvent.UNLISTED)
         if self.fd is not None and not self.deleted:
             self.place = name_of(self.fd, self.place)
 
@@ -282,9 +378,9 @@ class Tail:
         return not self.listed and now - self.grown_at >= LINGER_SECONDS
 
     @property
-    def deleted(self) -> bool:
-        """No name left: the space is free once we let go."""
-        return self.links == 0
+    def can_close(self) -> bool:
+        """Whether nothing is lost by closing it: all that is there is read and acknowledged, and it has a name."""
+        return self.is_done and not self.deleted and not self.has_open_record and self._short_end is None
 
     @property
     def origin(self) -> FileKey:
@@ -292,7 +388,9 @@ class Tail:
         return self.key if self.original is None else self.original.key
 
     def _note(self, status: os.stat_result) -> None:
-        self.size_bytes, self.modified_ns, self.links = status.st_size, status.st_mtime_ns, status.st_nlink
+        self.size_bytes, self.modified_ns, self.changed_ns = status.st_size, status.st_mtime_ns, status.st_ctime_ns
+        if status.st_nlink == 0 and not self.deleted:
+            self.happened(FileEvent.UNLINKED)
         self.lag.grew(self.size_bytes, monotonic())
 
 

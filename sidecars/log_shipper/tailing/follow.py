@@ -2,29 +2,41 @@
 
 One scan compares what the globs find with what is followed: new files, renamed, truncated and copied ones, and
 generations that came and went between two scans. Content and inode decide; names only say where to look.
+
+The files that changed last are held open. One beyond those that is read to its end, acknowledged and still is closed,
+and known by its position alone, as after a restart: it is opened again when its size or its times are others. What is
+written to a closed file that is deleted before anybody looked (a moment, where the kernel tells of writes) is lost.
 """
 
 import errno
 import os
 import resource
-from collections.abc import Container, Iterable
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Iterator
+from heapq import nlargest
+from itertools import islice, pairwise
+from math import ceil
 
 import msgspec
 
-from sidecars.log_shipper.core.checkpoint import Checkpoint, Position
+from sidecars.log_shipper.core.checkpoint import Checkpoint, FilePosition, by_inode
 from sidecars.log_shipper.core.ended import EndedFiles
+from sidecars.log_shipper.core.file_state import FileEvent
 from sidecars.log_shipper.core.identity import FileKey, Mark
-from sidecars.log_shipper.core.joining import Cut, Joining
+from sidecars.log_shipper.core.joining import Joining
 from sidecars.log_shipper.core.names import Names
 from sidecars.log_shipper.core.notices import Notice
 from sidecars.log_shipper.core.reach import Reach
 from sidecars.log_shipper.core.rotation import is_generation, logs_of
 
 from .copies import Moved, Suspects, find_copy, find_originals
-from .discovery import Folders, Found, Globs, is_hidden, look, owned
+from .discovery import FoundFile, Globs, Siblings, is_hidden, look, owned
 from .files import LINGER_SECONDS, Tail, Truncated
 
+_HELD = 256
+"""So many files stay open whatever happens to them, those that changed last: what is written to an open file is read
+even when it is deleted at once."""
+_REST_SECONDS = 10.0
+"""A file beyond those is closed once it was still for so long."""
 _LOOKS = 5
 """Attempts to open a file that was just found by its content, while a rotation renames it."""
 _RESERVED = 40
@@ -34,52 +46,54 @@ _LEAST = 4
 
 
 class Following:
-    """The followed files, by inode. Only the reading task uses it."""
+    """The followed files, by inode: `tails` are open, `closed` are not. Only the reading task uses it."""
 
-    def __init__(self, globs: Globs, checkpoint: Checkpoint, descriptors: int) -> None:
+    def __init__(self, globs: Globs, checkpoint: Checkpoint, descriptors: int, held: int = _HELD) -> None:
         self.tails: dict[FileKey, Tail] = {}
+        self.closed = {position.key: position for position in checkpoint.positions}
         self.ended = EndedFiles(checkpoint.ended)
-        self.found: dict[FileKey, Found] = {}
+        self.found: dict[FileKey, FoundFile] = {}
         self.folders: set[str] = set()
+        self._held = min(held, descriptors)
         self._globs = globs
-        self._positions = {position.key: position for position in checkpoint.positions}
-        self._opening = Opening(descriptors)
-        self._folders = Folders()
-        self._suspects = Suspects()
-        self._names = Names({each.path: (each.key, each.modified_ns) for each in checkpoint.positions})
+        self._unmet = set(self.closed)
+        """Those of the checkpoint that were not seen yet in this run."""
+        self._by_inode = by_inode(checkpoint.positions)
+        self._opening = Opening(descriptors, self._close_one)
+        self._siblings = Siblings()
+        self._suspects = Suspects(self.tails, self.closed)
+        self._names = Names({each.identity.path: (each.key, each.modified_ns) for each in checkpoint.positions})
+        self._round: Iterator[FileKey] = iter(())
 
     def scan(self, now: float) -> None:
         """Bring the followed files in line with what is there; `now` is loop time."""
         self.found = self._globs.find()
-        self._folders.forget()
-        self._opening.begin(self.tails.values())
+        self._siblings.forget()
+        self._suspects.begin()
+        self._opening.begin(len(self.tails))
         for tail in list(self.tails.values()):
             self.refresh(tail, now)
         self._note_names(now)
-        for key, item in sorted(self.found.items(), key=lambda pair: pair[0] not in self._positions):
-            known = self.tails.get(key)  # those of the checkpoint came first: a new file may be the copy of one of them
-            if known is None:
-                self._meet(item, now)
-            elif known.fd is None and (known.size_bytes, known.modified_ns) != (item.size_bytes, item.modified_ns):
-                self._reopen(known, now)
-        for position in list(self._positions.values()):
+        self._meet_all(now)
+        for position in list(self.closed.values()):
             self._recover(position, now)
         for path, since_ns in self._names.searches(now).items():
             self._look_for_missed(path, since_ns, now)
         find_originals(self.tails.values())
         self._let_go(now)
-        self.folders = self._globs.folders(self.found)
+        self._rest(now)
+        self.folders = self._globs.folders()
 
     def refresh(self, tail: Tail, now: float) -> None:
         """Look at one file again; sets `grown_at` when it changed."""
-        empty_ns = 0 if tail.head.length else tail.modified_ns
+        empty_ns = 0 if tail.identity.head.length else tail.modified_ns
         try:
             if tail.refresh():
                 tail.grown_at = now
                 tail.check()
                 if empty_ns:  # filled and truncated, perhaps, since it was seen empty
                     self._names.search(tail.path, empty_ns, now)
-                if not tail.first_line and self._may_be_copy(tail, now) and self.tails.get(tail.key) is tail:
+                if not tail.identity.first_line and self._may_be_copy(tail, now) and self.tails.get(tail.key) is tail:
                     del self.tails[tail.key]
                     self._opening.put_off(tail)  # seen when it was empty, or held half a line
         except Truncated:
@@ -87,32 +101,52 @@ class Following:
         except OSError as error:
             self._opening.notice(Notice.UNREADABLE, tail.place, error.strerror or "")
 
+    def refresh_closed(self, share: float, now: float) -> None:
+        """Look at this share of the closed files, in turn, and open those that changed."""
+        todo = ceil(len(self.closed) * share)
+        keys = list(islice(self._round, todo))
+        if len(keys) < todo:
+            self._round = iter(list(self.closed))
+            keys += islice(self._round, todo - len(keys))
+        for key in keys:
+            position = self.closed.get(key)
+            if position is None or _is_as_it_was(position):
+                continue
+            item = self.found.get(key)
+            if item is None:
+                self._siblings.forget()
+                self._recover(position, now)
+            elif (there := look(item.path)) is not None and there.key == key:
+                self._meet(there, now)
+            # else it was renamed or is gone, of which the next scan knows more
+
     def truncated(self, tail: Tail, now: float) -> None:
         """The content is not what was read. What was unread may live on in a copy; the inode begins anew."""
         self._opening.notice(Notice.TRUNCATED, tail.place)
-        self._end(tail)
         fresh = Tail(tail.path)
-        fresh.place, fresh.listed, fresh.grown_at = tail.place, tail.listed, now
+        fresh.grown_at = now
         if tail.fd is not None:
             fresh.hold(os.dup(tail.fd))
             fresh.know_head()
+        fresh.place, fresh.state = tail.place, tail.state
+        self._end(tail, FileEvent.REPLACED)
         fresh.encoding_before = tail.encoding or tail.encoding_before
         fresh.former = self._follow_copy(tail, now)
         if tail.joining is not None and tail.has_open_record:  # what was read of it is in no file any more
             fresh.ledger.continues(tail.ledger)
             fresh.joining = Joining()
             fresh.joining.adopt(tail.joining, tail)
-        self.tails[fresh.key] = fresh
+        self._follow(fresh)
 
     def reach(self) -> Reach:
         """What the last scan did not find, or may not read."""
-        forbidden = self._opening.forbidden(item.path for item in self.found.values())
+        forbidden = self._opening.forbidden(self.found.values())
         unreadable = tuple(there for path in forbidden if (there := owned(path)) is not None)
         return msgspec.structs.replace(self._globs.reach(), unreadable=unreadable)
 
     def link_generations(self) -> None:
         """Find the generation before each file of which nothing was read yet: where lines can be parts of a record, one
-        may begin there and end here.
+        may begin there and end here. (A closed one has no open record.)
         """
         fresh = [tail for tail in self.tails.values() if not tail.ledger.read.offset and tail.size_bytes]
         if not fresh:
@@ -137,128 +171,214 @@ class Following:
         """What was come across since the last call, with the path and the reason of an error."""
         return self._opening.take_notices()
 
-    def positions(self) -> list[Position]:
-        """What the checkpoint needs of each file; positions not met again yet are kept as they are."""
-        return [*map(position_of, self.tails.values()), *self._positions.values()]
+    def checkpoint(self) -> Checkpoint:
+        """Return what outlives a restart; positions not met again yet are kept as they are."""
+        positions = [tail.position() for tail in self.tails.values()]
+        return Checkpoint([*positions, *self.closed.values()], self.ended.listed())
 
-    def _end(self, tail: Tail) -> None:
+    def _follow(self, tail: Tail) -> None:
+        self.tails[tail.key] = tail
+        self._suspects.add(tail)
+
+    def _end(self, tail: Tail, event: FileEvent) -> None:
         if self.tails.get(tail.key) is tail:  # its inode may be another file's by now
             del self.tails[tail.key]
-        self.ended.note(tail.key, tail.first_line, tail.generation)
+        tail.happened(event)
+        self.ended.note(tail.key, tail.identity.first_line, tail.identity.generation)
 
     def _note_names(self, now: float) -> None:
         """Update which followed files have a matching name, and which paths were rotated."""
         for key, tail in self.tails.items():
             item = self.found.get(key)
             if item is not None:
-                tail.listed_as(item.path)
+                tail.listed_as(item.place)
             else:
                 tail.unlisted()
         led = {item.path: (key, item.modified_ns) for key, item in self.found.items()}
-        for path in self._names.changed(led, {*self.tails, *self._positions}, now):
+        for path in self._names.changed(led, {*self.tails, *self.closed}, now):
             self._opening.notice(Notice.ROTATED, path)
 
-    def _meet(self, item: Found, now: float) -> None:
-        """A file under a matching name that is not followed yet."""
-        tail = self._opening.opened(Tail(item.path), now)
+    def _meet_all(self, now: float) -> None:
+        """Open what the globs found and is not open. Files that are known come first: a new one may be a copy of one of
+        them. Those that are as they were stay closed, but for the last changed ones.
+        """
+        new: list[FoundFile] = []
+        at_rest: list[FoundFile] = []
+        for key, item in self.found.items():
+            position = self.closed.get(key)
+            if key in self.tails:
+                continue
+            if position is None:
+                new.append(item)
+            elif position.is_all_of(item.size_bytes, item.modified_ns, item.changed_ns):
+                at_rest.append(item)
+            else:
+                self._meet(item, now)
+        if (spare := self._held - len(self.tails)) > 0:
+            for item in nlargest(spare, at_rest, key=lambda each: each.modified_ns):
+                self._meet(item, now)
+        for item in at_rest:
+            if item.key in self.closed:
+                self._note_met(item.key, item.path)
+        for item in new:
+            if item.key not in self.tails:
+                self._meet(item, now)
+
+    def _note_met(self, key: FileKey, path: str) -> None:
+        """A file of the checkpoint is there, and goes on from its position."""
+        if key in self._unmet:
+            self._unmet.discard(key)
+            self._opening.notice(Notice.RESUMED, path)
+
+    def _meet(self, item: FoundFile, now: float) -> None:
+        """A file under a matching name that is not open."""
+        tail = self._opening.opened(item, now)
         if tail is None:
             return
         if tail.key in self.tails:  # the name leads elsewhere since it was found
             self._opening.put_off(tail)
             return
-        position = self._positions.pop(tail.key, None) or moved_device(tail, self._positions)
-        if position is not None and resume(tail, position):
-            self._opening.notice(Notice.RESUMED, item.path)
-            if not position.head.length:
-                self._names.search(item.path, position.modified_ns, now)
-        elif position is not None:
-            self._replaced(tail, position, now)
+        position = self.closed.pop(tail.key, None) or self._moved_device(tail)
+        if position is not None:
+            again = tail.resumed(position)
+            if again is not None:
+                self._note_met(position.key, item.path)
+                if not position.identity.head.length:
+                    self._names.search(item.path, position.modified_ns, now)
+                tail = again
+            else:
+                self._replaced(tail, position, now)
         elif self._may_be_copy(tail, now):
             self._opening.put_off(tail)
             return
         else:
             self._opening.notice(Notice.FOUND, item.path)
         tail.know_head()
-        self.tails[tail.key] = tail
+        self._follow(tail)
+
+    def _moved_device(self, tail: Tail) -> FilePosition | None:
+        """Take out the position of this very file under another device number: those change when a node restarts. Inode
+        and content must be the same, and the position's own file must be gone.
+        """
+        for key in self._by_inode.get(tail.key.inode, ()):
+            position = self.closed.get(key)
+            if position is None or key.device == tail.key.device or not position.mark.offset:
+                continue
+            there = look(position.place)
+            if (there is None or there.key != key) and tail.is_file_of(position):
+                return self.closed.pop(key)
+        return None
 
     def _may_be_copy(self, tail: Tail, now: float) -> bool:
         """Whether a new file is the copy of a followed one, or may become it: then it is not to be read as its own."""
-        if self._suspects.may_be_copy(tail, self.tails.values(), now):
+        for position in self._suspects.at_rest(tail):
+            if (item := self.found.get(position.key)) is not None:
+                self._meet(item, now)
+        if self._suspects.may_be_copy(tail, now):
             return True
         # Its original may have been truncated before the two were compared: then it goes on in its copy, perhaps here.
-        for other in self._suspects.originals(tail, self.tails.values()):
+        for other in self._suspects.originals(tail):
             self.refresh(other, now)
         return self.tails.get(tail.key, tail) is not tail
 
-    def _replaced(self, tail: Tail, position: Position, now: float) -> None:
+    def _replaced(self, tail: Tail, position: FilePosition, now: float) -> None:
         """While nobody looked, the inode got other content: truncated, or removed and reused."""
         self._opening.notice(Notice.TRUNCATED, tail.path)
-        former = Tail(position.path)
-        apply(former, position)
-        former.key, former.place = position.key, tail.place
-        self._end(former)
+        self._unmet.discard(position.key)
+        former = Tail.of(position)
+        former.place = tail.place
+        self._end(former, FileEvent.REPLACED)
         self._follow_copy(former, now)
 
     def _follow_copy(self, tail: Tail, now: float) -> Tail | None:
         """Let `tail` go on in the copy of its former content, if there is one; there may be later copies too."""
         self._names.search(tail.path, tail.intact_ns, now)
-        copy = self._opening.opened_copy(tail, {key for key, other in self.tails.items() if other.first_line}, now)
+        copy = self._opening.opened_copy(tail, self._is_other, now)
         if copy is None:
             tail.close()
             return None
         heir, mark = copy
-        heir.path, heir.head, heir.prefix, heir.template = tail.path, tail.head, tail.prefix, tail.template
-        heir.first_line, heir.generation, heir.listed = tail.first_line, tail.generation, heir.key in self.found
+        if heir.key not in self.found:
+            heir.unlisted()
         heir.inherit(tail, mark)
         tail.close()
         if (empty := self.tails.get(heir.key)) is not None:  # the copy was met before anything was in it
             empty.close()
-        self.tails[heir.key] = heir
+        self._follow(heir)
         self._suspects.clear(heir.key)
         self._opening.notice(Notice.COPY, heir.place)
         return heir
 
-    def _recover(self, position: Position, now: float) -> None:
-        """A file of the checkpoint that no name led to: renamed out of the globs, or copied, or gone. One that may be
-        there and cannot be opened now keeps its position; one whose inode is another file's by now does not.
+    def _is_other(self, key: FileKey) -> bool:
+        """Whether this file is something else already than somebody's copy."""
+        if (tail := self.tails.get(key)) is not None:
+            return bool(tail.identity.first_line)
+        position, item = self.closed.get(key), self.found.get(key)
+        return (
+            position is not None
+            and item is not None
+            and position.is_all_of(item.size_bytes, item.modified_ns, item.changed_ns)
+        )
+
+    def _recover(self, position: FilePosition, now: float) -> None:
+        """A closed file to which no name led: renamed out of the globs, or copied, or gone. One that may be there and
+        cannot be opened now keeps its position; one whose inode is another file's by now does not.
         """
-        reused = position.key in self.tails
-        if not reused and (position.key in self.found or is_hidden(os.path.dirname(position.place))):
-            self._opening.postponed += 1
-            return
-        for item in self._folders.beside(position.place):
+        key = position.key
+        item = self.found.get(key)
+        if key not in self.tails:
+            if item is not None:
+                is_at_rest = position.is_all_of(item.size_bytes, item.modified_ns, item.changed_ns)
+                self._opening.postponed += not is_at_rest
+                return
+            if len(self.tails) >= self._held and _is_as_it_was(position):
+                self._note_met(key, position.place)
+                return
+            if is_hidden(os.path.dirname(position.place)):
+                self._opening.postponed += 1
+                return
+            if self._is_found_beside(position, now):
+                return
+        del self.closed[key]
+        former = Tail.of(position)
+        self._end(former, FileEvent.FINISHED)
+        if key in self._unmet:
+            self._unmet.discard(key)
+            self._follow_copy(former, now)
+            self._opening.notice(Notice.GONE, position.identity.path)
+        else:
+            self._opening.notice(Notice.LET_GO, position.place)
+
+    def _is_found_beside(self, position: FilePosition, now: float) -> bool:
+        """Whether a closed file is in its folder under another name, and so is followed again, or may be later."""
+        for item in self._siblings.beside(position.place):
             if item.key.inode != position.key.inode or item.key in self.tails:
                 continue
             tail = self._opening.opened_item(item, now)
             if tail is None:
-                return
-            if item.path == position.path:  # it has its name still, and the settings do not name it any more
+                return True
+            if item.path == position.identity.path:  # its name is the same, and the settings do not name it any more
                 self._opening.closed(tail)
-                del self._positions[position.key]
-                return
-            if resume(tail, position):
-                del self._positions[position.key]
-                tail.listed = False
-                self.tails[tail.key] = tail
-                self._opening.notice(Notice.RESUMED, item.path)
-                return
+                del self.closed[position.key]
+                return True
+            again = tail.resumed(position)
+            if again is not None:
+                del self.closed[position.key]
+                again.unlisted()
+                self._follow(again)
+                self._note_met(position.key, item.path)
+                return True
             self._opening.closed(tail)
-        del self._positions[position.key]
-        former = Tail(position.path)
-        apply(former, position)
-        former.key, former.place = position.key, position.place
-        self._end(former)
-        self._follow_copy(former, now)
-        self._opening.notice(Notice.GONE, position.path)
+        return False
 
     def _look_for_missed(self, path: str, since_ns: int, now: float) -> None:
         """Generations of `path` younger than the one that was followed: created and renamed between two scans."""
         before = (len(self.tails), self.postponed)
-        for item in self._folders.beside(path):
-            if item.key in self.tails or item.key in self._positions or item.modified_ns < since_ns:
+        for item in self._siblings.beside(path):
+            if item.key in self.tails or item.key in self.closed or item.modified_ns < since_ns:
                 continue
             is_one = is_generation(os.path.basename(item.path), os.path.basename(path))
-            if not is_one or not self._globs.wants(item.path):
+            if not is_one or not self._globs.wants(item.path, item.place):
                 continue
             tail = self._opening.opened_item(item, now)
             if tail is None:
@@ -266,93 +386,108 @@ class Following:
             if self._may_be_copy(tail, now):
                 self._opening.put_off(tail)
                 continue
-            tail.path, tail.listed = path, item.key in self.found
-            self.tails[tail.key] = tail
+            tail.identity = msgspec.structs.replace(tail.identity, path=path)
+            if item.key not in self.found:
+                tail.unlisted()
+            self._follow(tail)
             self._opening.notice(Notice.MISSED, item.path)
         if before != (len(self.tails), self.postponed):
             self._names.search_on(path, now)
 
-    def _reopen(self, tail: Tail, now: float) -> None:
-        """A file that was closed for want of descriptors has changed."""
-        if self._opening.reopened(tail, now) and not tail.resumes():
-            self.truncated(tail, now)
-
     def _let_go(self, now: float) -> None:
         """Forget files without a name that are read to their end and acknowledged."""
         for tail in list(self.tails.values()):
-            if tail.listed or tail.ledger.in_flight_bytes:
+            if not tail.deleted or tail.ledger.in_flight_bytes or now - tail.grown_at < LINGER_SECONDS:
                 continue
-            if tail.fd is None:
-                gone = tail.is_done and not self._found_again(tail, now)
-            else:
-                gone = tail.deleted and now - tail.grown_at >= LINGER_SECONDS and (tail.is_done or tail.ends_in_hole())
-            if gone:
-                self._end(tail)
+            if tail.is_done or tail.ends_in_hole():
+                self._end(tail, FileEvent.FINISHED)
                 tail.close()
                 self._opening.notice(Notice.LET_GO, tail.place)
 
-    def _found_again(self, tail: Tail, now: float) -> bool:
-        """Whether a file that was closed and then renamed is still there; reopens it if it changed."""
-        item = next((item for item in self._folders.beside(tail.place) if item.key == tail.key), None)
-        if item is None:
+    def _rest(self, now: float) -> None:
+        """Close files that are done and still, the stillest first, until no more are open than are held."""
+        surplus = len(self.tails) - self._held
+        if surplus > 0:
+            still = [tail for tail in self.tails.values() if tail.can_close and now - tail.grown_at >= _REST_SECONDS]
+            still.sort(key=lambda tail: tail.modified_ns)
+            for tail in still[:surplus]:
+                self.refresh(tail, now)
+                self._close(tail)
+
+    def _close_one(self) -> bool:
+        """Make room for another file; whether that could be done."""
+        still = min((tail for tail in self.tails.values() if tail.can_close), key=lambda t: t.grown_at, default=None)
+        return still is not None and self._close(still)
+
+    def _close(self, tail: Tail) -> bool:
+        """Close a file, and know it by its position; whether that could be done."""
+        if not tail.can_close or self.tails.get(tail.key) is not tail:
             return False
-        tail.place = item.path
-        if (tail.size_bytes, tail.modified_ns) != (item.size_bytes, item.modified_ns):
-            self._reopen(tail, now)
+        del self.tails[tail.key]
+        self.closed[tail.key] = tail.position()
+        tail.happened(FileEvent.CLOSED)
+        tail.close()
+        self._opening.give_back()
         return True
 
 
 class Opening:
-    """Opens and closes log files during a scan, and keeps what it came across."""
+    """Opens and closes log files during a scan within a budget of descriptors, and keeps what it came across."""
 
-    def __init__(self, descriptors: int) -> None:
+    def __init__(self, descriptors: int, close_one: Callable[[], bool]) -> None:
         self.postponed = 0
         """Files of the present scan that have to wait for the next one."""
-        self._descriptors = Descriptors(descriptors)
+        self._descriptors = descriptors
+        self._close_one = close_one
+        self._open = 0
         self._unreadable: dict[str, int] = {}
         """Files that could not be opened, by why."""
         self._notices: list[tuple[Notice, str, str]] = []
 
-    def begin(self, tails: Iterable[Tail]) -> None:
-        """A scan begins; these are open."""
+    def begin(self, open_files: int) -> None:
+        """A scan begins, with so many files open."""
         self.postponed = 0
-        self._descriptors.count(tails)
+        self._open = open_files
 
-    def forbidden(self, found: Iterable[str]) -> list[str]:
+    def forbidden(self, found: Iterable[FoundFile]) -> list[str]:
         """Those of the files found that this process may not read."""
-        self._unreadable = {path: self._unreadable[path] for path in found if path in self._unreadable}
-        return [path for path, reason in self._unreadable.items() if reason in (errno.EACCES, errno.EPERM)]
+        if self._unreadable:
+            places = {item.place for item in found}
+            self._unreadable = {place: why for place, why in self._unreadable.items() if place in places}
+        return [place for place, reason in self._unreadable.items() if reason in (errno.EACCES, errno.EPERM)]
 
-    def opened(self, tail: Tail, now: float) -> Tail | None:
-        """`tail` with its file open, or None (noted once) when it cannot be opened now; the next scan tries again."""
-        if not self._descriptors.room():
+    def opened(self, item: FoundFile, now: float) -> Tail | None:
+        """The file that was found, open, or None (noted once) when it cannot be opened now; the next scan tries again.
+        Its key is another one when its name leads elsewhere by now.
+        """
+        tail = Tail(item.path)
+        tail.place = item.place
+        if self._open >= self._descriptors and not self._close_one():
             self.postponed += 1
             self.notice(Notice.DESCRIPTORS, tail.place)
             return None
         try:
             tail.open()
         except OSError as error:
-            self._descriptors.give_back()
             self.postponed += error.errno in (errno.EMFILE, errno.ENFILE)
             if tail.place not in self._unreadable:
                 self._unreadable[tail.place] = error.errno or 0
                 self.notice(Notice.UNREADABLE, tail.place, error.strerror or "")
             return None
+        self._open += 1
         self._unreadable.pop(tail.place, None)
-        if tail.listed:
-            tail.listed_as(tail.place)
         tail.grown_at = now
         return tail
 
-    def opened_item(self, item: Found, now: float) -> Tail | None:
+    def opened_item(self, item: FoundFile, now: float) -> Tail | None:
         """The file that was found, open; None also when its name leads elsewhere by now: the next scan knows where."""
-        tail = self.opened(Tail(item.path), now)
+        tail = self.opened(item, now)
         if tail is not None and tail.key != item.key:
             self.put_off(tail)
             return None
         return tail
 
-    def opened_copy(self, original: Tail, taken: Container[FileKey], now: float) -> tuple[Tail, Mark] | None:
+    def opened_copy(self, original: Tail, taken: Callable[[FileKey], bool], now: float) -> tuple[Tail, Mark] | None:
         """The copy of what `original` held, open, and the mark up to which it was read. Names move while we look."""
         for _ in range(_LOOKS):
             try:
@@ -366,17 +501,6 @@ class Opening:
                 return heir, copy[1]
         return None
 
-    def reopened(self, tail: Tail, now: float) -> bool:
-        """Open a followed file that was closed for want of descriptors; whether it is there and still that file."""
-        key = tail.key
-        if self.opened(tail, now) is None:
-            return False
-        if tail.key != key:  # the name leads elsewhere since it was found; the next scan knows where
-            self.put_off(tail)
-            tail.key = key
-            return False
-        return True
-
     def put_off(self, tail: Tail) -> None:
         """The next scan looks at this file again."""
         self.closed(tail)
@@ -385,7 +509,11 @@ class Opening:
     def closed(self, tail: Tail) -> None:
         """Close a file that is not to be followed, or not yet."""
         tail.close()
-        self._descriptors.give_back()
+        self.give_back()
+
+    def give_back(self) -> None:
+        """One file less is open."""
+        self._open -= 1
 
     def notice(self, notice: Notice, path: str, reason: str = "") -> None:
         """Something was come across; `reason` is what the system said, if it is an error."""
@@ -397,109 +525,21 @@ class Opening:
         return taken
 
 
-class Descriptors:
-    """A budget of open files. Closing one is harmless only when all of it is read and acknowledged."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._tails: list[Tail] = []
-        self._held = 0
-        self._idle: list[Tail] | None = None
-
-    def count(self, tails: Iterable[Tail]) -> None:
-        """Take stock, at the beginning of a scan."""
-        self._tails = [tail for tail in tails if tail.fd is not None]
-        self._held = len(self._tails)
-        self._idle = None
-
-    def room(self) -> bool:
-        """Whether one more file may be opened; closes the one that was still for longest, if there is one."""
-        if self._held < self._limit:
-            self._held += 1
-            return True
-        if self._idle is None:
-            self._idle = [tail for tail in self._tails if tail.fd is not None and tail.is_done and not tail.deleted]
-            self._idle.sort(key=lambda tail: tail.grown_at, reverse=True)
-        while self._idle:
-            tail = self._idle.pop()
-            if tail.fd is not None and tail.is_done and not tail.deleted:  # it may have grown since
-                tail.close()
-                return True
+def _is_as_it_was(position: FilePosition) -> bool:
+    """Whether a closed file is where it was, and nothing was written to it."""
+    try:
+        status = os.stat(position.place)
+    except OSError:
         return False
+    return (status.st_ino, status.st_dev) == (position.key.inode, position.key.device) and position.is_all_of(
+        status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    )
 
-    def give_back(self) -> None:
-        """What `room` was asked for is not held after all."""
-        self._held -= 1
 
-
-def allowed() -> int:
+def descriptors_allowed() -> int:
     """How many files may be held open; raises the soft limit of the process to the hard one first."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = _MOST if hard == resource.RLIM_INFINITY else min(hard, _MOST)
     if soft < most:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     return max(_LEAST, max(soft, most) - _RESERVED)
-
-
-def position_of(tail: Tail) -> Position:
-    return Position(
-        path=tail.path,
-        place=tail.place,
-        key=tail.key,
-        head=tail.head,
-        mark=tail.kept,
-        prefix=tail.prefix,
-        first_line=tail.first_line,
-        generation=tail.generation,
-        modified_ns=tail.intact_ns,
-        encoding=tail.encoding_before if tail.encoding is None else tail.encoding,
-        cuts=_cuts(tail),
-    )
-
-
-def apply(tail: Tail, position: Position) -> None:
-    """Give a tail the identity and place of a checkpoint's position."""
-    tail.path, tail.head, tail.prefix = position.path, position.head, position.prefix
-    tail.first_line, tail.generation = position.first_line, position.generation
-    tail.intact_ns = position.modified_ns
-    tail.start_at(position.mark)
-    if position.mark.offset:
-        tail.encoding = position.encoding or None
-    else:
-        tail.encoding_before = position.encoding
-    tail.joining = Joining(position.cuts) if position.cuts else None
-
-
-def _cuts(tail: Tail) -> list[Cut]:
-    if tail.joining is None:
-        return []
-    tail.joining.forget(tail.ledger.committed.offset)
-    return tail.joining.cuts.copy()
-
-
-def moved_device(tail: Tail, positions: dict[FileKey, Position]) -> Position | None:
-    """Take out the position of this very file under another device number: those change when a node restarts. Inode
-    and content must be the same, and the position's own file must be gone.
-    """
-    for key, position in positions.items():
-        if key.inode != tail.key.inode or key.device == tail.key.device or not position.mark.offset:
-            continue
-        there = look(position.place)
-        if (there is None or there.key != key) and resume(tail, position):
-            return positions.pop(key)
-    return None
-
-
-def resume(tail: Tail, position: Position) -> bool:
-    """Go on from `position` if the open file is the one it was taken of; else the tail stays new."""
-    path = tail.path
-    apply(tail, position)
-    tail.intact_ns = tail.modified_ns
-    if tail.resumes():
-        return True
-    opened = Tail(path)
-    tail.path, tail.head, tail.prefix = path, opened.head, opened.prefix
-    tail.first_line, tail.generation = opened.first_line, opened.generation
-    tail.start_at(opened.ledger.read)
-    tail.encoding, tail.encoding_before = None, ""
-    return False

@@ -12,9 +12,11 @@ from sidecars.kit.watch.folders import folder_watch
 from sidecars.log_shipper.core.batch import Batch
 from sidecars.log_shipper.core.checkpoint import Checkpoint
 from sidecars.log_shipper.core.joining import Joining
+from sidecars.log_shipper.core.lag import FileFigures
 from sidecars.log_shipper.core.lines import Intake
-from sidecars.log_shipper.core.notices import SAID, WORTH_A_WARNING, Notice
+from sidecars.log_shipper.core.notices import WORTH_A_WARNING, Notice, texts
 from sidecars.log_shipper.core.reach import said
+from sidecars.log_shipper.core.schedule import Schedule, is_hot
 from sidecars.log_shipper.metrics import ShipperMetrics
 from sidecars.log_shipper.settings import LogShipperSettings
 from sidecars.runtime import Context, State
@@ -22,13 +24,9 @@ from sidecars.runtime.clock import monotonic, now, rfc3339, seconds_until
 
 from .discovery import Globs
 from .files import Tail, Truncated
-from .follow import Following, allowed
+from .follow import Following, descriptors_allowed
 from .reader import Reader, shape_of
 
-_POLL_SECONDS = 0.1
-"""How often a file that is being written is looked at; inotify would tell of every single write."""
-_HOT_SECONDS = 1.0
-"""A file that did not grow for so long is left to inotify."""
 _SLACK_BYTES = 256 << 10
 """Beside records that are not over yet, what one more read may bring."""
 _RECORD_BYTES = 12
@@ -37,10 +35,6 @@ _SLICE_SECONDS = 0.2
 """So long at a time a backlog is read before names, new files and a request to stop are looked at."""
 _ABSENT_SECONDS = 5.0
 """For so long a glob may have no file without a word: the app starts after a native sidecar, and rotation has gaps."""
-_SCAN_SECONDS = 2.0
-_BUSY_SCAN_SECONDS = 0.5
-_SCAN_SHARE = 10
-"""A scan is followed by a pause of at least so many times its own duration, whatever happens."""
 
 
 class Tailing:
@@ -51,31 +45,34 @@ class Tailing:
         settings: LogShipperSettings,
         ctx: Context,
         metrics: ShipperMetrics,
-        start: Checkpoint,
+        saved: Checkpoint,
         handed_on: Callable[[Batch], None],
     ) -> None:
-        """Start with what the checkpoint knows."""
-        scope = settings.pod_uid or f"{settings.pod_namespace}/{settings.pod_name or host_name()}"
-        self.following = Following(Globs(settings.paths, settings.exclude, settings.own_files), start, allowed())
-        self._reader = Reader(settings, shape_of(settings), scope, self.following.ended)
         self._settings = settings
         self._ctx = ctx
         self._metrics = metrics
         self._handed_on = handed_on
-        self.wake = asyncio.Event()
-        self.in_flight_records = 0
+        globs = Globs(settings.paths, settings.exclude, settings.own_files)
+        self.following = Following(globs, saved, descriptors_allowed())
+        scope = settings.pod_uid or f"{settings.pod_namespace}/{settings.pod_name or host_name()}"
+        self._reader = Reader(settings, shape_of(settings), scope, self.following.ended)
+        self._wake = asyncio.Event()
+        self._told = _Told(self._wake)
+        self._watch = folder_watch(settings.watch_backend, self._told)
+        self._schedule = Schedule(settings.batch_seconds)
+        self._in_flight_records = 0
         self.in_flight_bytes = 0
         """Bytes read and not yet settled, those of the batch in the making included."""
-        self._watch = folder_watch(settings.watch_backend, self.wake)
         self._batch = Batch()
-        self._batch_due = 0.0
-        self._scan_due = 0.0
-        self._scan_after = 0.0
         self._has_more = False
-        self._contents_watched = True
         self.last_growth = monotonic()
         self._absent_since: dict[str, float] = {}
         self._reach_said = ""
+
+    @property
+    def decisions(self) -> int:
+        """How many things were decided that the checkpoint has to hold before what depends on them is sent."""
+        return self._reader.decisions
 
     async def step(self, *, final: bool = False) -> bool:
         """Look, read what there is and fits, hand on what is due; whether anything was read.
@@ -83,81 +80,80 @@ class Tailing:
         `final`: half lines count as lines, and nothing waits for company in its batch.
         """
         at = monotonic()
-        if final or at >= self._scan_due or (self._watch.names_changed and at >= self._scan_after):
-            self._scan(at)
+        told = self._told.is_set()
+        self._told.clear()
+        if final or self._schedule.must_scan(at, names_changed=self._watch.names_changed):
+            self.look()
         else:
-            self._refresh(at, everything=self._contents_watched)
+            self._refresh(at, told=told)
         any_read = await self._read_all(final=final)
         postponed = self.following.postponed > 0
         if postponed:
-            self._scan_due = min(self._scan_due, max(self._scan_after, monotonic() + _POLL_SECONDS))
-        if final or postponed or (self._batch.parts and monotonic() >= self._batch_due):
+            self._schedule.scan_soon(monotonic())
+        if final or postponed or self._schedule.must_flush(monotonic()):
             self.flush()
         return any_read
 
     async def wait(self, at_most_seconds: float = math.inf) -> None:
         """Until there is reason for the next step."""
         at = monotonic()
-        hot = self._is_hot(at)
-        self._contents_watched = not hot
+        hot = self._hot(at)
         folders = self.following.folders
-        if self._watch.watch(() if hot else folders, folders):
-            return  # what was written before the watch was set is seen by looking once more
+        written = {os.path.dirname(name) for tail in hot for name in (tail.path, tail.place)}
+        if self._watch.watch(folders - written, folders):
+            self._told.set()  # what was written before the watch was set is seen by looking once more
+            return
         if self.has_room and self._has_more:
             return
         self._metrics.polling.set(self._watch.polling)
-        due = [self._scan_due, at + at_most_seconds]
-        if self._batch.parts:
-            due.append(self._batch_due)
-        due += [joining.deadline(at) for joining in self._waiting()]
-        if hot and self.has_room:
-            due.append(at + _POLL_SECONDS)
-        if self._watch.names_changed:
-            due.append(self._scan_after)
+        names_changed = self._watch.names_changed
+        due = self._schedule.next_at(at, hot=bool(hot), has_room=self.has_room, names_changed=names_changed)
+        due = min([due, at + at_most_seconds, *(joining.deadline(at) for joining in self._waiting())])
         try:
-            async with asyncio.timeout(seconds_until(min(due))):
-                await self.wake.wait()
+            async with asyncio.timeout(seconds_until(due)):
+                await self._wake.wait()
         except TimeoutError:
             pass  # a timer is a reason as well
-        self.wake.clear()
+        self._wake.clear()
+
+    def wake(self) -> None:
+        """End the present wait."""
+        self._wake.set()
 
     def look(self) -> None:
         """Look at names and sizes now."""
-        self._scan(monotonic())
+        began = monotonic()
+        self._watch.names_changed = False
+        self.following.scan(began)
+        if self._reader.joins_records:
+            self.following.link_generations()
+        self._report()
+        self._say_reach(began)
+        self._schedule.scanned(began, monotonic(), polling=self._watch.polling)
 
     def flush(self) -> None:
         """Hand the batch in the making on."""
+        self._schedule.flushed()
         if self._batch.parts:
             batch, self._batch = self._batch, Batch()
             self._handed_on(batch)
 
-    def close(self) -> None:
-        """Let go of all files and watches."""
-        self._watch.close()
-        for tail in self.following.tails.values():
-            tail.close()
-
     def settle(self, batch: Batch) -> None:
-        """Every record of the batch has its outcome: move the low watermarks of its files."""
+        """Every record of the batch has its outcome: move the low watermarks."""
         for part in batch.parts:
             part.ledger.settle(part.segment)
         self.in_flight_bytes -= batch.file_bytes
-        self.in_flight_records -= len(batch.spans)
-        self.wake.set()
+        self._in_flight_records -= len(batch.spans)
+        self._wake.set()
+
+    def checkpoint(self) -> Checkpoint:
+        """Return what outlives a restart."""
+        return self.following.checkpoint()
 
     @property
     def is_settled(self) -> bool:
         """Whether all that was read is settled, and no file waits to be opened."""
         return not self.in_flight_bytes and not self.following.postponed
-
-    @property
-    def decisions(self) -> int:
-        """How many things were decided that the checkpoint must hold before anything is sent that depends on them."""
-        return self._reader.decisions
-
-    def checkpoint(self) -> Checkpoint:
-        """Return where reading would go on after a restart."""
-        return Checkpoint(self.following.positions(), self.following.ended.listed())
 
     def undelivered(self) -> dict[str, int]:
         """Return the bytes that nobody took yet, by file and by the last look at it; files without any are left out."""
@@ -168,7 +164,7 @@ class Tailing:
         return found
 
     def status(self) -> list[dict[str, Any]]:
-        """Return the files for /status."""
+        """Return the open files for /status."""
         files = [
             {
                 "path": tail.path,
@@ -186,13 +182,28 @@ class Tailing:
         ]
         return sorted(files, key=lambda item: str(item["path"]))
 
+    def figures(self) -> list[FileFigures]:
+        """Return what there is to measure of each open file."""
+        at = monotonic()
+        return [tail.figures(at) for tail in self.following.tails.values()]
+
+    def closed_files(self) -> int:
+        """Return how many files are known by their position alone."""
+        return len(self.following.closed)
+
+    def close(self) -> None:
+        """Let go of all files and watches."""
+        self._watch.close()
+        for tail in self.following.tails.values():
+            tail.close()
+
     @property
     def has_room(self) -> bool:
         """Whether more may be read."""
         return self._held_bytes() < self._settings.in_flight_bytes
 
     def _held_bytes(self) -> int:
-        return max(self.in_flight_bytes, _RECORD_BYTES * self.in_flight_records)
+        return max(self.in_flight_bytes, _RECORD_BYTES * self._in_flight_records)
 
     def _has_room_for(self, tail: Tail) -> bool:
         """Whether more may be read of this file. Where records that are not over yet take all the room, the first file
@@ -211,26 +222,18 @@ class Tailing:
         tails = [tail for tail in self.following.tails.values() if tail.has_open_record and not tail.readable]
         return [tail.joining for tail in tails if tail.joining is not None]
 
-    def _is_hot(self, at: float) -> bool:
-        return any(at - tail.grown_at < _HOT_SECONDS for tail in self.following.tails.values() if tail.fd is not None)
+    def _hot(self, at: float) -> list[Tail]:
+        """The files that are being written."""
+        return [tail for tail in self.following.tails.values() if is_hot(tail.grown_at, at)]
 
-    def _scan(self, at: float) -> None:
-        self._watch.names_changed = False
-        self.following.scan(at)
-        if self._reader.joins_records:
-            self.following.link_generations()
-        self._report()
-        self._say_reach(at)
-        took = monotonic() - at
-        busy = self._watch.polling or self._is_hot(at)
-        self._scan_due = at + max(_BUSY_SCAN_SECONDS if busy else _SCAN_SECONDS, took * _SCAN_SHARE)
-        self._scan_after = at + took * _SCAN_SHARE
-
-    def _refresh(self, at: float, *, everything: bool) -> None:
-        """Look again at the files that are being written, or at all when inotify told of a write somewhere."""
-        for tail in list(self.following.tails.values()):
-            if tail.fd is not None and (everything or at - tail.grown_at < _HOT_SECONDS):
-                self.following.refresh(tail, at)
+    def _refresh(self, at: float, *, told: bool) -> None:
+        """Look again at the files that are being written, and at more when the kernel told of a write somewhere."""
+        everything = self._schedule.must_refresh_all(at, told=told)
+        for tail in list(self.following.tails.values()) if everything else self._hot(at):
+            self.following.refresh(tail, at)
+        share = self._schedule.share_of_closed(told=told, hot=bool(self._hot(at)))
+        if share and self.following.closed:
+            self.following.refresh_closed(share, at)
         self._report()
 
     async def _read_all(self, *, final: bool) -> bool:
@@ -307,10 +310,10 @@ class Tailing:
     def _taken(self, read: Intake, *, had_parts: bool) -> None:
         """Enter what was read in the books; the batch goes when it is full."""
         self.in_flight_bytes += read.file_bytes
-        self.in_flight_records += read.records
+        self._in_flight_records += read.records
         self._metrics.taken(read)
         if not had_parts:
-            self._batch_due = monotonic() + self._settings.batch_seconds
+            self._schedule.batch_begun(monotonic())
         if self._batch.body_bytes >= self._settings.batch_bytes * 7 // 8:
             self.flush()
 
@@ -331,13 +334,26 @@ class Tailing:
 
     def _report(self) -> None:
         """Count and log what the scan came across."""
-        for notice, path, reason in self.following.notices():
+        notices = self.following.notices()
+        for notice, _, _ in notices:
             self._metrics.file_events.labels(notice.value).inc()
+        for notice, text, path, reason in texts(notices):
             say = self._ctx.log.warning if notice in WORTH_A_WARNING else self._ctx.log.info
             every_seconds = 30.0 if notice is Notice.DESCRIPTORS else 0.0
             why = {"reason": reason} if reason else {}
-            text = SAID[notice].format(path, reason)
             say(text, action=f"file.{notice.value}", every_seconds=every_seconds, file=path, **why)
+
+
+class _Told(asyncio.Event):
+    """Set when the kernel tells of something; sets the other event, which ends the wait, as well."""
+
+    def __init__(self, wake: asyncio.Event) -> None:
+        super().__init__()
+        self._wake = wake
+
+    def set(self) -> None:
+        super().set()
+        self._wake.set()
 
 
 def host_name() -> str:

@@ -153,22 +153,24 @@ class Reader:
         """
         unnamed: list[Tail] = []
         each: Tail | None = tail
-        while each is not None and not each.prefix:
+        while each is not None and not each.identity.prefix:
             unnamed.append(each)
             each.elder, each = None, each.elder
         for each in reversed(unnamed):
             if each is tail or (each.fd is not None and each.size_bytes):
                 self._identify(each)
-        tail.template = Template(self._shape, tail.path, tail.prefix)
+        tail.template = Template(self._shape, tail.path, tail.identity.prefix)
 
     def _identify(self, tail: Tail) -> None:
-        tail.first_line = tail.start_line or first_line_digest(tail.start_bytes())
-        tail.generation = self._ended.next_generation(tail.origin, tail.first_line)
+        first_line = tail.start_line or first_line_digest(tail.start_bytes())
+        generation = self._ended.next_generation(tail.origin, first_line)
         if tail.original is not None:
-            if tail.original.prefix and tail.original.first_line == tail.first_line:
-                tail.generation = max(tail.generation, tail.original.generation + 1)
-            self._ended.note(tail.origin, tail.first_line, tail.generation)
-        tail.prefix = id_prefix(self._scope, tail.origin, tail.first_line, tail.generation)
+            original = tail.original.identity
+            if original.prefix and original.first_line == first_line:
+                generation = max(generation, original.generation + 1)
+            self._ended.note(tail.origin, first_line, generation)
+        prefix = id_prefix(self._scope, tail.origin, first_line, generation)
+        tail.identity = tail.identity.named(prefix, first_line, generation)
         self.decisions += 1
 
     def _encoded(self, tail: Tail, taken: Taken, timestamp: str) -> Encoded:

@@ -131,9 +131,9 @@ async def test_who_a_file_is_stands_in_the_checkpoint_before_its_first_line_is_s
     begun: list[bool] = []
 
     def look(payload: Payload) -> None:
-        known = load((stage.folder / "state" / "checkpoint.json").read_bytes()).positions
+        known = load((stage.folder / "state" / "checkpoint.json").read_bytes()).checkpoint.positions
         first, _ = Memory.records(payload)[0]
-        begun.append(any(each.prefix and first.startswith(each.prefix) for each in known))
+        begun.append(any(each.identity.prefix and first.startswith(each.identity.prefix) for each in known))
 
     async with stage.running(batch_seconds=0):
         await passes(3)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sidecars.log_shipper.core.identity import Head, Mark, digest
+from sidecars.log_shipper.core.identity import FileIdentity, Head, Mark, digest
 from sidecars.log_shipper.core.reach import said
 from sidecars.log_shipper.tailing.copies import find_copy
 from sidecars.log_shipper.tailing.discovery import Globs
@@ -38,9 +38,9 @@ def test_a_copy_may_be_older_than_the_last_write_to_its_original(tmp_path: Path)
     copy = tmp_path / "app.log.1"
     copy.write_bytes(content)
     original = Tail(str(tmp_path / "app.log"), Mark(len(content), digest(content)))
-    original.head = Head.of(content)
+    original.identity = FileIdentity(original.path, Head.of(content))
     original.intact_ns = copy.stat().st_mtime_ns + 50_000_000
-    found = find_copy(original, ())
+    found = find_copy(original, lambda _: False)
     assert found is not None
     assert found[0].path == str(copy)
 
@@ -112,4 +112,4 @@ def test_a_folder_that_may_not_be_entered_is_known(tmp_path: Path, pattern: str,
 def test_the_root_is_no_file() -> None:
     globs = Globs(("/", "/none.log"), ())
     assert globs.find() == {}
-    assert globs.folders({}) == {"/"}
+    assert globs.folders() == {"/"}

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from sidecars.log_shipper.core.checkpoint import Checkpoint, dump, load
-from sidecars.log_shipper.core.identity import FileKey
+from sidecars.log_shipper.core.identity import FileIdentity, FileKey
 from sidecars.log_shipper.core.notices import Notice
 from sidecars.log_shipper.metrics import ShipperMetrics
 from sidecars.runtime.observe.metrics import expose
@@ -165,7 +165,7 @@ def test_a_file_with_another_device_number_after_a_restart_is_read_on(reading: M
     one = reading("*.log")
     write(log, *numbered(0, 10))
     one.go()
-    before = load(one.stop())
+    before = load(one.stop()).checkpoint
     moved = [
         msgspec.structs.replace(position, key=FileKey(position.key.device + 1, position.key.inode))
         for position in before.positions
@@ -181,14 +181,14 @@ def test_the_same_inode_on_another_device_is_another_file(reading: Make, log: Pa
     one = reading("*.log")
     write(log, *numbered(0, 10))
     one.go()
-    before = load(one.stop())
+    before = load(one.stop()).checkpoint
     (position,) = before.positions
     stranger = log.with_name("stranger.log")
     write(stranger, *numbered(50, 60))
     elsewhere = msgspec.structs.replace(
         position,
         key=FileKey(position.key.device + 1, stranger.stat().st_ino),
-        path="/nowhere/x.log",
+        identity=FileIdentity("/nowhere/x.log"),
         place="/nowhere/x.log",
     )
     one.start(dump(Checkpoint([elsewhere, position], before.ended)))
@@ -205,7 +205,7 @@ def test_any_file_name_will_do(reading: Make, tmp_path: Path, name: bytes) -> No
     write(path, "b")
     assert one.go() == ["b"]
     ctx = context()
-    ShipperMetrics(ctx.metrics).watch(one.following.tails.values, lambda: 0.0)
+    ShipperMetrics(ctx.metrics).watch(one.figures, int, float)
     assert b"lag_bytes" in expose(ctx.metrics.registry, "")[0]
 
 

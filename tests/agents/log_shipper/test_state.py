@@ -2,13 +2,15 @@
 
 import asyncio
 import itertools
+import resource
 import threading
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from sidecars.log_shipper.core.checkpoint import Checkpoint, Position, dump, load
-from sidecars.log_shipper.core.identity import FileKey, Head, Mark
+from sidecars.log_shipper.core.checkpoint import SCHEMA, Change, Checkpoint, FilePosition, dump, load
+from sidecars.log_shipper.core.identity import FileIdentity, FileKey, Head, Mark
 from sidecars.log_shipper.metrics import ShipperMetrics
 from sidecars.log_shipper.tailing.checkpoint_file import StateFolder
 from sidecars.runtime import Context, State
@@ -17,7 +19,11 @@ from tests.support.waiting import until_async
 
 
 def checkpoint(offset: int, path: str = "/a.log") -> Checkpoint:
-    return Checkpoint([Position(path, path, FileKey(1, 2), Head(1, "h"), Mark(offset, "m"), "p", "f", 0)])
+    return Checkpoint([position(offset, path)])
+
+
+def position(offset: int, path: str = "/a.log", inode: int = 2) -> FilePosition:
+    return FilePosition(FileIdentity(path, Head(1, "h"), "p", "f"), path, FileKey(1, inode), Mark(offset, "m"))
 
 
 def folder_at(path: Path) -> tuple[StateFolder, Context]:
@@ -50,7 +56,7 @@ async def test_the_start_clears_what_a_killed_predecessor_left(tmp_path: Path) -
 BAD: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "garbage"),
     "cut off": (dump(checkpoint(5))[:-9], "truncated"),
-    "of an older schema": (dump(checkpoint(5)).replace(b'"schema":1', b'"schema":0', 1), "schema"),
+    "of an older schema": (dump(checkpoint(5)).replace(b'"schema":%d' % SCHEMA, b'"schema":0', 1), "schema"),
     "of other bytes": (b"\0" * 4096, "garbage"),
 }
 
@@ -144,12 +150,12 @@ class SlowFolder(StateFolder):
     let_go = threading.Event()
     slow = True
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, checkpoint: Checkpoint, change: Change | None) -> tuple[int, bool]:
         if self.slow:
             self.slow = False
             self.begun.set()
             assert self.let_go.wait(30)
-        super()._write(data)
+        return super()._write(checkpoint, change)
 
 
 async def test_the_last_write_is_not_overtaken_by_one_that_was_given_up(tmp_path: Path) -> None:
@@ -165,4 +171,87 @@ async def test_the_last_write_is_not_overtaken_by_one_that_was_given_up(tmp_path
     assert not done, "the last write did not wait for the one under way"
     state.let_go.set()
     assert await last
-    assert load((tmp_path / "checkpoint.json").read_bytes()) == checkpoint(2)
+    assert load((tmp_path / "checkpoint.json").read_bytes()).checkpoint == checkpoint(2)
+
+
+def many(count: int, offset: int = 5) -> Checkpoint:
+    return Checkpoint([position(offset, f"/logs/{number}.log", number) for number in range(count)])
+
+
+def moved(before: Checkpoint, index: int, offset: int) -> Checkpoint:
+    """One of the files was read on; the others' positions are the same objects, as those of files at rest are."""
+    changed = msgspec.structs.replace(before.positions[index], mark=Mark(offset, "m"))
+    return Checkpoint([*before.positions[:index], changed, *before.positions[index + 1 :]], before.ended)
+
+
+async def test_what_is_written_follows_what_moved_and_not_how_many_files_there_are(tmp_path: Path) -> None:
+    state, ctx = folder_at(tmp_path)
+    file = tmp_path / "checkpoint.json"
+    latest = many(2000)
+    await state.save(latest)
+    whole_bytes = file.stat().st_size
+    for offset in range(100, 110):
+        latest = moved(latest, offset, offset)
+        await state.save(latest)
+    assert 0 < file.stat().st_size - whole_bytes < 10 * 1000
+    await state.save(latest)
+    assert metric(ctx, "checkpoint_writes_total", result="ok") == 11, "nothing moved, and yet it was written"
+    assert folder_at(tmp_path)[0].load() == latest
+
+
+async def test_the_file_stays_small_however_long_it_is_appended_to(tmp_path: Path) -> None:
+    state, _ = folder_at(tmp_path)
+    latest, largest = many(10), 0
+    for offset in range(1000):
+        latest = moved(latest, offset % 10, offset)
+        await state.save(latest)
+        largest = max(largest, (tmp_path / "checkpoint.json").stat().st_size)
+    assert largest < 80_000
+    assert folder_at(tmp_path)[0].load() == latest
+
+
+@pytest.mark.parametrize("lost_bytes", [1, 30, 200])
+async def test_a_change_that_was_cut_short_is_left_out(tmp_path: Path, lost_bytes: int) -> None:
+    state, ctx = folder_at(tmp_path)
+    file = tmp_path / "checkpoint.json"
+    for offset in (5, 6, 7):
+        await state.save(checkpoint(offset))
+    file.write_bytes(file.read_bytes()[:-lost_bytes])
+    again, ctx = folder_at(tmp_path)
+    assert again.load() == checkpoint(6)
+    assert metric(ctx, "checkpoint_resets_total", reason="garbage") == 0
+    await again.save(checkpoint(8))
+    assert folder_at(tmp_path)[0].load() == checkpoint(8), "nothing is appended to half a line"
+
+
+@pytest.mark.parametrize("meddling", ["removed", "replaced", "appended to"])
+async def test_a_file_that_somebody_meddled_with_is_written_anew(tmp_path: Path, meddling: str) -> None:
+    state, _ = folder_at(tmp_path)
+    file = tmp_path / "checkpoint.json"
+    await state.save(checkpoint(5))
+    if meddling == "removed":
+        file.unlink()
+    elif meddling == "replaced":
+        (tmp_path / "other").write_bytes(file.read_bytes())
+        (tmp_path / "other").rename(file)
+    else:
+        file.write_bytes(file.read_bytes() + b"x")
+    assert await state.save(checkpoint(6))
+    assert folder_at(tmp_path)[0].load() == checkpoint(6)
+
+
+async def test_an_append_that_fails_half_done_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    """A full disk: as far as RLIMIT_FSIZE is one."""
+    state, _ = folder_at(tmp_path)
+    file = tmp_path / "checkpoint.json"
+    await state.save(checkpoint(5))
+    before = file.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 20, hard))
+    try:
+        assert not await state.save(checkpoint(6))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert file.read_bytes() == before
+    assert await state.save(checkpoint(7))
+    assert folder_at(tmp_path)[0].load() == checkpoint(7)

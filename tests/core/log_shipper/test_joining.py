@@ -198,7 +198,7 @@ def test_a_record_over_the_limit_leaves_in_several_and_loses_nothing() -> None:
 
 def test_cuts_before_the_low_watermark_are_forgotten() -> None:
     joining = Joining([Cut("stdout", 5), Cut("stderr", 9)])
-    joining.forget(6)
+    joining.cuts_from(6)
     assert joining.cuts == [Cut("stderr", 9)]
 
 
