@@ -2,19 +2,17 @@
 page names a setting or a metric that is not there.
 """
 
-import importlib
 import re
 from pathlib import Path
-from typing import Any, get_type_hints
 
-import msgspec
 import pytest
 import yaml
 
 from scripts import docs
 from sidecars.__main__ import find
 from sidecars.declaration import declarations, names
-from sidecars.runtime.settings.load import load
+from sidecars.runtime.settings.fields import fields_of
+from sidecars.runtime.settings.load import Basics, load
 from tests.rules import agents
 from tests.rules.conftest import Fleet
 
@@ -32,14 +30,8 @@ def text_of(page: Path) -> str:
     return page.read_text(encoding="utf-8")
 
 
-def settings_of(name: str) -> Any:
-    return importlib.import_module(f"sidecars.{name.replace('-', '_')}.agent").SIDECAR.settings
-
-
-def description_of(annotation: Any) -> str | None:
-    """The description in a field's msgspec.Meta."""
-    metas = [meta for meta in getattr(annotation, "__metadata__", ()) if isinstance(meta, msgspec.Meta)]
-    return next((meta.description for meta in metas if meta.description), None)
+def settings_of(name: str) -> type[Basics]:
+    return find(name).settings
 
 
 def documented_metrics(name: str) -> set[str]:
@@ -57,10 +49,7 @@ def test_there_are_sidecars_to_look_at() -> None:
 
 @pytest.mark.parametrize("name", names())
 def test_every_setting_says_what_it_is(name: str) -> None:
-    hints = get_type_hints(settings_of(name), include_extras=True)
-    silent = [
-        field.name for field in msgspec.structs.fields(settings_of(name)) if not description_of(hints[field.name])
-    ]
+    silent = [field.name for field in fields_of(settings_of(name)) if not field.about.get("description")]
     assert not silent, f"settings without a description in their Meta: {silent}"
 
 
@@ -97,7 +86,7 @@ def test_alerts_and_pages_name_no_metric_that_is_not_there(name: str) -> None:
 @pytest.mark.parametrize("name", names())
 def test_pages_name_no_variable_that_is_no_setting(name: str) -> None:
     prefix = f"{name.replace('-', '_').upper()}_"
-    known = {prefix + field.name.upper() for field in msgspec.structs.fields(settings_of(name))} | {f"{prefix}CONFIG"}
+    known = {prefix + field.name.upper() for field in fields_of(settings_of(name))} | {f"{prefix}CONFIG"}
     known |= {f"{prefix}HASH", f"{prefix}CANDIDATE"}  # what a command of a step finds in its environment
     invented = {name_of(page): set(re.findall(rf"\b{prefix}[A-Z_]+\b", text_of(page))) - known for page in PAGES}
     assert not {where: what for where, what in invented.items() if what}
