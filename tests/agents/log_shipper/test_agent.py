@@ -27,7 +27,7 @@ FOREVER = 1e6
 
 class Memory(PlainTransport):
     """Keeps documents by their id. While it is `down` it refuses, while it `hangs` it never answers; `busy` says which
-    messages are refused with a 429 for now.
+    messages are refused with a 429 for now, and `spoilt` which for good.
     """
 
     def __init__(self) -> None:
@@ -35,6 +35,7 @@ class Memory(PlainTransport):
         self.down = False
         self.hangs = False
         self.busy: Callable[[str], bool] = lambda _: False
+        self.spoilt: Callable[[str], bool] = lambda _: False
         self.requests = 0
         self.before_answer: Callable[[Payload], None] = lambda _: None
         self.closed = False
@@ -63,6 +64,8 @@ class Memory(PlainTransport):
         name, message = record
         if self.busy(message):
             return {"create": {"status": 429, "error": {"type": "es_rejected_execution_exception", "reason": "busy"}}}
+        if self.spoilt(message):
+            return {"create": {"status": 400, "error": {"type": "document_parsing_exception", "reason": "no"}}}
         status = 409 if name in self.documents else 201
         self.documents[name] = message
         return {"create": {"status": status}}
@@ -185,7 +188,11 @@ async def test_an_ordinary_sidecar_tails_on_until_the_files_are_quiet(stage: Sta
     stage.assert_all_arrived()
 
 
-async def test_an_ordinary_sidecar_gives_up_waiting_for_quiet_when_the_grace_runs_out(stage: Stage) -> None:
+@pytest.mark.parametrize("grace_seconds", [5, 8])
+async def test_an_ordinary_sidecar_gives_up_waiting_for_quiet_when_the_grace_runs_out(
+    stage: Stage, grace_seconds: float
+) -> None:
+    """What the app writes until then is delivered, the half line that it dies in too."""
     async with asyncio.TaskGroup() as tasks:
 
         async def chatter() -> None:
@@ -194,13 +201,16 @@ async def test_an_ordinary_sidecar_gives_up_waiting_for_quiet_when_the_grace_run
                 await passes(0.1)
 
         writing = tasks.create_task(chatter())
-        async with stage.running(8, lifecycle="ordinary", quiet_seconds=60):
+        async with stage.running(grace_seconds, lifecycle="ordinary", quiet_seconds=60) as ctx:
             await passes(1)
+            ctx.stop.request("SIGTERM")
             began = clock()
-        assert 5 <= clock() - began < 8
-        writing.cancel()
-    async with stage.running():
-        await passes(1)
+            await passes(grace_seconds - 3.5)
+            writing.cancel()
+            await passes(0.01)
+            write(stage.log, "half a line", end="")
+            stage.lines.append("half a line")
+        assert grace_seconds - 3 <= clock() - began < grace_seconds
     stage.assert_all_arrived()
 
 
@@ -255,6 +265,17 @@ async def test_what_is_acknowledged_beyond_a_gap_is_not_counted_as_undelivered(s
     stage.backend.busy = lambda _: False
     async with stage.running():
         await passes(1)
+    stage.assert_all_arrived()
+
+
+async def test_a_refused_record_is_kept_once_and_not_sent_again_by_the_next_life(stage: Stage) -> None:
+    stage.backend.spoilt = lambda message: message == "line 000003"
+    for _ in range(2):
+        async with stage.running():
+            stage.write(10)
+            await passes(1)
+    (kept,) = (stage.folder / "state" / "dead-letter.ndjson").read_text(encoding="utf-8").splitlines()
+    assert json.loads(kept)["document"]["message"] == stage.lines.pop(3)
     stage.assert_all_arrived()
 
 
