@@ -23,10 +23,14 @@ class Stop:
         """Whether somebody asked for the stop."""
         return self._event.is_set()
 
-    def request(self, reason: str) -> None:
-        """Ask for the stop and start the grace. Later requests change nothing: the first deadline stands."""
+    def request(self, reason: str, grace_seconds: float | None = None) -> None:
+        """Ask for the stop and start the grace, another one if that is given. Later requests change nothing: the first
+        deadline stands.
+        """
         if self.requested:
             return
+        if grace_seconds is not None:
+            self.grace_seconds = grace_seconds
         self.reason = reason
         self.since = now()
         self._deadline = monotonic() + self.grace_seconds

@@ -57,6 +57,10 @@ class SidecarProcess:
     log: Log
     shared: Shared | None
 
+    def log_abandoned(self, busy: str) -> None:
+        """Name the tasks and threads that did not end with the process."""
+        self.log.error("left without waiting", action="sidecar.abandoned", busy=busy)
+
 
 class Absent:
     """Stands where a sidecar without admin endpoint has nothing."""
@@ -68,13 +72,16 @@ class Absent:
         raise TypeError(self._message)
 
 
-def build(chosen: Sequence[Sidecar], settings: Sequence[Basics]) -> SidecarProcess:
-    """Make the context of each sidecar; nothing runs yet."""
+def build(chosen: Sequence[Sidecar], settings: Sequence[Basics], oneshot: str | None = None) -> SidecarProcess:
+    """Make the context of each sidecar, with the main of a flag's one-shot or its own; nothing runs yet."""
     name = "+".join(sidecar.name for sidecar in chosen)
     log = Log(name, settings[0].log_level)
     pairs = list(zip(chosen, settings, strict=True))
     shared = _shared(name, pairs, log) if chosen[0].admin else None
-    units = [Unit(sidecar, its, _context(sidecar, its, shared), sidecar.main) for sidecar, its in pairs]
+    units = [
+        Unit(sidecar, its, _context(sidecar, its, shared), sidecar.oneshot(oneshot).main if oneshot else sidecar.main)
+        for sidecar, its in pairs
+    ]
     stop = Stop(max(unit.ctx.stop.grace_seconds for unit in units))
     return SidecarProcess(units, stop, log, shared)
 

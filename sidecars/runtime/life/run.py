@@ -28,24 +28,31 @@ def run(sidecars: Sidecar | Sequence[Sidecar], argv: Sequence[str]) -> int:
     """
     chosen = [sidecars] if isinstance(sidecars, Sidecar) else list(sidecars)
     line = read_arguments(chosen, argv)
+    if line.help:
+        return show_help(chosen[0])
     try:
-        if line.help:
-            from sidecars.runtime.command import reference  # only to print it
-
-            return show(reference.help_text(chosen[0]))
         settings = read_settings(chosen, line)
         configure()
-        process = build(chosen, settings)
-        if names := environment.ignored():
-            process.log.info(
-                "some variables are for the app, not for a sidecar: ignored", action="environment.ignored", names=names
-            )
-        return run_loop(
-            report_late(life_of(process, line.oneshot), chosen, line),
-            lambda what: process.log.error("left without waiting", action="sidecar.abandoned", busy=what),
-        )
+        process = build(chosen, settings, line.oneshot)
+        log_ignored_variables(process)
+        return run_loop(report_late(life_of(process, line.oneshot), chosen, line), process.log_abandoned)
     except SettingsError as error:
         return report(error, chosen, line)
+
+
+def show_help(sidecar: Sidecar) -> int:
+    """Print the help of a sidecar, and return the exit status."""
+    from sidecars.runtime.command import reference  # only to print it
+
+    return show(reference.help_text(sidecar))
+
+
+def log_ignored_variables(process: SidecarProcess) -> None:
+    """Name the variables that are not for a sidecar, so that nobody wonders why they do nothing."""
+    if names := environment.ignored():
+        process.log.info(
+            "some variables are for the app, not for a sidecar: ignored", action="environment.ignored", names=names
+        )
 
 
 async def report_late(life: Coroutine[Any, Any, int], chosen: Sequence[Sidecar], line: CommandLine) -> int:
@@ -140,12 +147,8 @@ def elsewhere(first: Sidecar, firsts: Basics, other: Sidecar, others: Basics) ->
 
 def life_of(process: SidecarProcess, oneshot: str | None) -> Coroutine[Any, Any, int]:
     """Return what is to be run: a flag's one-shot, a main that is one, or mains with all that is around them."""
-    unit = process.units[0]
-    if oneshot:
-        unit.main = unit.sidecar.oneshot(oneshot).main
-        return one_shot(process, f"--{oneshot}")
-    if process.shared is None:
-        return one_shot(process, unit.sidecar.name)
+    if oneshot or process.shared is None:
+        return one_shot(process, f"--{oneshot}" if oneshot else process.units[0].sidecar.name)
     from .serving import live  # with an HTTP server, which a one-shot does not pay
 
     return live(process, process.shared)

@@ -94,7 +94,7 @@ async def watch_until_all_ended(process: SidecarProcess) -> None:
     if process.stop.requested:
         process.log.info("stopping", action="stop.requested", reason=process.stop.reason)
         if len(process.units) == 1:
-            await stop_main(process.units[0], process.stop.reason)
+            await stop_main(process.units[0], process.stop.reason, process.units[0].ctx.stop.grace_seconds)
         else:
             await stop_in_turn(process)
 
@@ -107,22 +107,22 @@ async def stop_in_turn(process: SidecarProcess) -> None:
     for later in reversed(range(len(process.units))):
         unit = process.units[later]
         left_seconds = process.stop.remaining() - kept_seconds * later
-        unit.ctx.stop.grace_seconds = max(0.0, min(unit.ctx.stop.grace_seconds, left_seconds))
-        await stop_main(unit, process.stop.reason)
+        await stop_main(unit, process.stop.reason, max(0.0, min(unit.ctx.stop.grace_seconds, left_seconds)))
         unit.ctx.log.info("stopped", action="sidecar.stopped")
 
 
-async def stop_main(unit: Unit, reason: str) -> None:
+async def stop_main(unit: Unit, reason: str, grace_seconds: float) -> None:
     """Ask one main to stop, wait as long as its grace lasts, then cancel it."""
-    unit.ctx.stop.request(reason)
+    unit.ctx.stop.request(reason, grace_seconds)
     if unit.task is None:
         return
     await asyncio.wait({unit.task}, timeout=unit.ctx.stop.remaining())
     if unit.task.done():
         return
     unit.ctx.metrics.counter("grace_overruns", "Stops that took longer than the grace.").inc()
-    grace_seconds = round(unit.ctx.stop.grace_seconds, 3)
-    unit.ctx.log.error("cannot finish within the grace: cancelled", action="stop.overrun", grace_seconds=grace_seconds)
+    unit.ctx.log.error(
+        "cannot finish within the grace: cancelled", action="stop.overrun", grace_seconds=round(grace_seconds, 3)
+    )
     unit.task.cancel()
     await asyncio.wait({unit.task}, timeout=CANCEL_SECONDS)
 
