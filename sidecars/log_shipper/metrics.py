@@ -127,7 +127,7 @@ class ShipperMetrics:
             pinned = [each for each in held if each.deleted]
             by_file = lags(held)
             lag_bytes = {place: lag[0] for place, lag in by_file.items()}
-            yield _by_file(name("lag_bytes"), "Bytes in the file beyond what is acknowledged.", lag_bytes)
+            yield _by_file(name("lag_bytes"), _LAG_BYTES, lag_bytes)
             yield _by_file(name("lag_seconds"), _LAG_SECONDS, {place: lag[1] for place, lag in by_file.items()})
             yield GaugeMetricFamily(name("open_files"), "Files held open.", len(held))
             yield GaugeMetricFamily(
@@ -175,5 +175,6 @@ _REACH = {  # by the field of Reach
     "closed": ("closed_folders", "Folders that the globs lead into and this process may not enter."),
     "unreadable": ("unreadable_files", "Files that this process may not read."),
 }
+_LAG_BYTES = "Bytes in the file beyond what is acknowledged; at most 200 files, and one series for all others."
 _LAG_SECONDS = "Age of the oldest line that is not acknowledged; one without its end is none yet."
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
