@@ -66,7 +66,7 @@ class Latency:
         return min(patience, max(PATIENCE_SECONDS, left_seconds / _SHARES_OF_LEFT))
 
 
-class Race:
+class HedgedRequest:
     """The copies of one request: when the next goes out, and when there is nothing more to wait for."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Whose turn it is among several nodes: one that failed is out of turn for a while, longer each time in a row."""
+"""Whose turn it is among several nodes: one that failed is ejected for a while, longer each time in a row."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ _MOST_DOUBLINGS = 30
 class _Turn(Generic[T]):
     node: T
     failures: int = 0
-    """In a row; a node that is back in turn keeps them until it answers."""
+    """In a row; a node that is no longer ejected keeps them until it answers."""
     back_at: float = 0.0
 
 
@@ -42,7 +42,7 @@ class Pool(Generic[T]):
         return turn.node
 
     def failed(self, node: T, now: float) -> None:
-        """Let others have the next turns."""
+        """Eject it: others have the next turns."""
         turn = self._of(node)
         pause_seconds = self._first_seconds * 2 ** min(turn.failures, _MOST_DOUBLINGS)
         turn.back_at = now + min(pause_seconds, self._longest_seconds)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from sidecars.log_shipper.core.bulk import Answer, reason_of, whole_refusal
-from sidecars.log_shipper.core.hedging import Hedge, Latency, Race, hedge
+from sidecars.log_shipper.core.hedging import Hedge, HedgedRequest, Latency, hedge
 from sidecars.log_shipper.core.pool import Pool
 from sidecars.runtime import Stop
 from sidecars.runtime.clock import monotonic, seconds_until
@@ -57,7 +57,7 @@ class RequestAttempt:
         self._pool = pool
         self._nodes = pool.all()
         self._asks = ask
-        self._race = Race()
+        self._request = HedgedRequest()
         self._asked: set[Node] = set()
         self._copies: list[_Copy] = []
         self._ended: asyncio.Queue[tuple[_Copy, Answer] | None] = asyncio.Queue()
@@ -80,7 +80,7 @@ class RequestAttempt:
         while True:
             why = hedge(own_ids=self._cluster.own_ids, stopping=self._cluster.stop.requested, routes=self._routes)
             patience_seconds = self._cluster.latency.patience_seconds(self._cluster.stop.remaining())
-            due = self._race.next_at(why, self._routes, patience_seconds)
+            due = self._request.next_at(why, self._routes, patience_seconds)
             if due <= monotonic():
                 self._send_copy(tasks, why)
                 continue
@@ -91,8 +91,8 @@ class RequestAttempt:
             if answer.status not in NODE_FAILURES:
                 self._won(copy, patience_seconds)
                 return answer
-            self._race.failed(monotonic())
-            if self._race.is_over(self._routes):
+            self._request.failed(monotonic())
+            if self._request.is_over(self._routes):
                 return answer
             self._failed.append(answer.reason or reason_of(whole_refusal(answer)))
 
@@ -117,7 +117,7 @@ class RequestAttempt:
         copy = _Copy(node, Connection(self._think_again), monotonic(), own)
         copy.task = tasks.create_task(self._ask(copy, self._limit_seconds(node, why)))
         self._copies.append(copy)
-        self._race.sent(copy.sent_at)
+        self._request.sent(copy.sent_at)
 
     def _next_node(self) -> Node:
         """Return the node whose turn it is. One that was asked in this attempt already can be back in turn (a second
@@ -164,7 +164,7 @@ class RequestAttempt:
         (self._cluster.silent.add if silent else self._cluster.silent.discard)(known)
 
     def _won(self, winner: _Copy, patience_seconds: float) -> None:
-        """Others that were silent for long, while this one was quick, are out of turn for a moment."""
+        """Others that were silent for long, while this one was quick, are ejected for a moment."""
         now = monotonic()
         self._cluster.latency.answered(now - winner.sent_at)
         self._cluster.addresses.answered(winner.connection)

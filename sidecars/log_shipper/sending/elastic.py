@@ -1,6 +1,6 @@
 """Send one bulk request to one of the Elasticsearch nodes.
 
-A node that failed is out of turn for a while (`core.pool`). A request that has no answer for a while may be sent once
+A node that failed is ejected for a while (`core.pool`). A request that has no answer for a while may be sent once
 more beside the first (`core.hedging` says when). Whether it is sent again when all of that failed is not decided here:
 `delivery` does, with the data in hand.
 

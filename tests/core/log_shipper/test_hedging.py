@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from sidecars.log_shipper.core.hedging import Hedge, Latency, Race, hedge, ordered
+from sidecars.log_shipper.core.hedging import Hedge, HedgedRequest, Latency, hedge, ordered
 
 NEVER, AT_ONCE = math.inf, -math.inf
 
@@ -25,63 +25,63 @@ def test_a_second_copy_may_go_out(own_ids: bool, stopping: bool, routes: int, wh
 
 
 def test_while_stopping_copies_go_out_at_growing_intervals_as_long_as_all_hang() -> None:
-    race, at = Race(), 100.0
+    request, at = HedgedRequest(), 100.0
     times = []
     for _ in range(7):
-        race.sent(at)
+        request.sent(at)
         times.append(at - 100.0)
-        at = race.next_at(Hedge.STOPPING, 1, 1.0)
+        at = request.next_at(Hedge.STOPPING, 1, 1.0)
     assert [round(time, 2) for time in times] == [0, 1, 2.5, 4.75, 8.12, 13.19, 20.78]
 
 
 def test_of_several_nodes_each_gets_one_copy() -> None:
-    race = Race()
-    assert race.next_at(Hedge.NODES, 3, 1.0) == AT_ONCE
-    race.sent(0.0)
-    assert race.next_at(Hedge.NODES, 3, 1.0) == 1.0
-    race.sent(1.0)
-    assert race.next_at(Hedge.NODES, 3, 1.0) == 2.5
-    race.sent(2.5)
-    assert race.next_at(Hedge.NODES, 3, 1.0) == NEVER
+    request = HedgedRequest()
+    assert request.next_at(Hedge.NODES, 3, 1.0) == AT_ONCE
+    request.sent(0.0)
+    assert request.next_at(Hedge.NODES, 3, 1.0) == 1.0
+    request.sent(1.0)
+    assert request.next_at(Hedge.NODES, 3, 1.0) == 2.5
+    request.sent(2.5)
+    assert request.next_at(Hedge.NODES, 3, 1.0) == NEVER
 
 
 def test_without_a_reason_the_next_node_is_asked_when_the_one_before_has_failed() -> None:
-    race = Race()
-    race.sent(0.0)
-    assert race.next_at(None, 2, 1.0) == NEVER
-    assert not race.is_over(2)
-    race.failed(10.0)
-    assert not race.is_over(2)
-    assert race.next_at(None, 2, 1.0) == AT_ONCE
-    race.sent(10.0)
-    race.failed(20.0)
-    assert race.is_over(2)
-    assert race.next_at(None, 2, 1.0) == NEVER
+    request = HedgedRequest()
+    request.sent(0.0)
+    assert request.next_at(None, 2, 1.0) == NEVER
+    assert not request.is_over(2)
+    request.failed(10.0)
+    assert not request.is_over(2)
+    assert request.next_at(None, 2, 1.0) == AT_ONCE
+    request.sent(10.0)
+    request.failed(20.0)
+    assert request.is_over(2)
+    assert request.next_at(None, 2, 1.0) == NEVER
 
 
 def test_a_failure_sends_the_next_node_a_copy_at_once_also_beside_one_that_hangs() -> None:
-    race = Race()
-    race.sent(0.0)
-    race.sent(1.0)
-    race.failed(1.1)
-    assert race.next_at(Hedge.NODES, 3, 1.0) == AT_ONCE
-    assert race.next_at(Hedge.NODES, 2, 1.0) == NEVER
-    assert not race.is_over(2), "the first may still be answered"
+    request = HedgedRequest()
+    request.sent(0.0)
+    request.sent(1.0)
+    request.failed(1.1)
+    assert request.next_at(Hedge.NODES, 3, 1.0) == AT_ONCE
+    assert request.next_at(Hedge.NODES, 2, 1.0) == NEVER
+    assert not request.is_over(2), "the first may still be answered"
 
 
 def test_while_stopping_a_second_follows_a_failure_beside_one_that_hangs() -> None:
-    race = Race()
+    request = HedgedRequest()
     for at in (0.0, 1.0, 2.5, 4.75):
-        race.sent(at)
-    race.failed(5.0)
-    assert race.next_at(Hedge.STOPPING, 1, 1.0) == 6.0
+        request.sent(at)
+    request.failed(5.0)
+    assert request.next_at(Hedge.STOPPING, 1, 1.0) == 6.0
 
 
 def test_while_stopping_an_only_copy_that_failed_ends_the_attempt() -> None:
-    race = Race()
-    race.sent(0.0)
-    race.failed(0.1)
-    assert race.is_over(1)
+    request = HedgedRequest()
+    request.sent(0.0)
+    request.failed(0.1)
+    assert request.is_over(1)
 
 
 @pytest.mark.parametrize(
