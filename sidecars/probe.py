@@ -58,7 +58,7 @@ def admin_ports() -> list[str]:
 
 
 def is_port(text: str) -> bool:
-    """Whether somebody can listen there."""
+    """Return whether somebody can listen there."""
     return text.isdigit() and 0 < int(text) < 65536
 
 
@@ -81,7 +81,9 @@ def ask(page: str, address: tuple[str, int], family: int) -> tuple[str, str]:
 
 
 def complete(answer: bytes) -> bool:
-    """Whether all of it is here, or as much as anybody wants to see; else only the end of the connection tells."""
+    """Return whether all of it is here, or as much as anybody wants to see; else only the end of the connection
+    tells.
+    """
     head, end, body = answer.lower().partition(b"\r\n\r\n")
     length = head.partition(b"\r\ncontent-length:")[2].partition(b"\r\n")[0].strip()
     return len(answer) >= _MOST_BYTES or bool(end and length.isdigit() and len(body) >= int(length))

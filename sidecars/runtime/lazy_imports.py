@@ -32,6 +32,11 @@ LEFT_OUT = {
     "_zstd": "0.5 MiB (new in Python 3.14); without it aiohttp does not announce that compression, so never gets it",
     "frozenlist._frozenlist": "1.7 MiB with the C++ library; the same class in Python holds a few callbacks",
 }
+_SERVERS = {
+    "http.server": ("BaseHTTPRequestHandler",),
+    "socketserver": ("ThreadingMixIn",),
+    "wsgiref.simple_server": ("WSGIRequestHandler", "WSGIServer", "make_server"),
+}
 _LEAVING = Lock()  # never held during an import
 _NEEDS = {"ssl": "_ssl", "bz2": "_bz2", "lzma": "_lzma"}  # a Python without one has to say so at the import
 
@@ -84,7 +89,7 @@ class _Deferred(ModuleType):
 
 @contextmanager
 def _without_servers() -> Iterator[None]:
-    """The metrics library can serve and push by itself, for which it asks for servers; neither is used here."""
+    """Import without HTTP servers: the metrics library can serve and push by itself, and neither is used here."""
     standing_in = [_standing_in(name, names) for name, names in _SERVERS.items() if name not in sys.modules]
     sys.modules.update({module.__name__: module for module in standing_in})
     try:
@@ -101,11 +106,6 @@ def _standing_in(name: str, names: Sequence[str]) -> ModuleType:
     return module
 
 
-_SERVERS = {
-    "http.server": ("BaseHTTPRequestHandler",),
-    "socketserver": ("ThreadingMixIn",),
-    "wsgiref.simple_server": ("WSGIRequestHandler", "WSGIServer", "make_server"),
-}
 _SPARINGLY: dict[str, Callable[[], AbstractContextManager[None]]] = {
     # 2 MiB of the system's certificates for requests that bring no TLS context; ours bring one
     "aiohttp.connector": without_certificates,

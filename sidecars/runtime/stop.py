@@ -45,7 +45,7 @@ class Stop:
         await self._event.wait()
 
     async def sleep(self, seconds: float) -> bool:
-        """Sleep, or return early when the stop is requested. Returns True when it is requested."""
+        """Sleep, or less when the stop is requested. Return whether it is requested."""
         try:
             async with asyncio.timeout(at_least_a_moment(seconds)):
                 await self._event.wait()

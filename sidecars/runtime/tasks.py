@@ -45,6 +45,6 @@ async def supervise(
 
 
 def _is_cancelled() -> bool:
-    """Whether somebody cancelled this task: a future that was cancelled raises the same in whoever waits for it."""
+    """Return whether somebody cancelled this task. A future that was cancelled raises the same error in its waiter."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

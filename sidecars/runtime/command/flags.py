@@ -1,4 +1,4 @@
-"""The command line of one sidecar: its flags as texts by setting name, nothing typed yet (settings.py does that).
+"""The command line of one sidecar: its flags as texts by setting name, nothing typed yet (settings/load.py does that).
 
 Exists so that a wrong flag is a Problem like any other, reported together with the rest, and never repeats the value
 beside it. Not argparse: it has no flags in Go's style, and loses the order of words that stand between flags.
@@ -126,5 +126,7 @@ def parse_arguments(sidecar: Sidecar, argv: Sequence[str]) -> CommandLine:
 
 
 def _is_value(word: str) -> bool:
-    """Whether a word is no flag. A value that begins with a dash is given as `--name=-value`, unless it is a number."""
+    """Return whether a word is no flag. A value that begins with a dash is given as `--name=-value`, unless it is a
+    number.
+    """
     return not word.startswith("-") or word == "-" or bool(_NUMBER.fullmatch(word))

@@ -96,9 +96,10 @@ class Signals:
 
     @contextmanager
     def given_back(self) -> Iterator[int | None]:
-        """Within, signals act as they did when this process was started, for a program that takes its place. Yield the
-        number of a request to stop that came before, else None; the program must not be started after one, since as
-        process 1 it would not learn of it.
+        """Let signals act as they did when this process was started, for a program that takes its place.
+
+        Yield the number of a request to stop that came before, else None; the program must not be started after one,
+        since as process 1 it would not learn of it.
         """
         before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)  # what comes from here on stays pending
         for number in (*STOPS, *_IGNORED):

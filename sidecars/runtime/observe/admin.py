@@ -157,7 +157,7 @@ class AdminServer:
         return not self._stop.requested and all(admin.health.ready for admin in self._admins)
 
     def _conditions(self) -> list[dict[str, Any]]:
-        """All conditions, with the sidecar's name in front when there are several, and the two that the runtime
+        """Return all conditions, with the sidecar's name in front when there are several, and the two that the runtime
         knows.
         """
         shown: list[Condition] = []
@@ -262,8 +262,8 @@ def _refused(error: OSError | UnicodeError, host: str, port: int) -> Problem:
 
 
 def is_loopback(transport: asyncio.BaseTransport | None) -> bool:
-    """Whether the other end is on this pod's loopback: 127/8, ::1, or 127/8 mapped into IPv6. Headers are not asked:
-    they can be made up.
+    """Return whether the other end is on this pod's loopback: 127/8, ::1, or 127/8 mapped into IPv6. Headers are not
+    asked: they can be made up.
     """
     peer = transport.get_extra_info("peername") if transport else None
     if not isinstance(peer, tuple):

@@ -120,8 +120,8 @@ class Log:
         self._write(logging.ERROR, message, action, fields)
 
     def _write(self, level: int, message: str, action: str, fields: dict[str, object]) -> None:
-        """Fields with a meaning: `error` (an exception: its text and traceback), `every_seconds` (at most one line
-        per action and period).
+        """Write one line. Two fields have a meaning: `error` (an exception: its text and traceback) and `every_seconds`
+        (at most one line per action and period).
         """
         if not self._logger.isEnabledFor(level):
             return

@@ -44,18 +44,14 @@ class Silent:
 
     @contextmanager
     def start_as_current_span(self, name: str, **options: object) -> Iterator["Silent"]:
-        """A span that nobody sees."""
+        """Return a span that nobody sees."""
         del name, options
         yield self
 
     def start_span(self, name: str, **options: object) -> "Silent":
-        """As above, to be ended by hand."""
+        """Return one that is ended by hand."""
         del name, options
         return self
-
-    def is_recording(self) -> bool:
-        """It is not."""
-        return False
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         if name.startswith("_"):

@@ -88,7 +88,7 @@ def process_environment() -> Mapping[str, str]:
 
 @contextmanager
 def without_certificates() -> Iterator[None]:
-    """For the import of a library: the system's CA certificates, which it would load, are not found inside."""
+    """Hide the system's CA certificates from the import of a library, which would load them."""
     ours = ("SSL_CERT_FILE", "SSL_CERT_DIR")
     before = {name: os.environ.get(name) for name in ours}
     os.environ.update(dict.fromkeys(ours, os.devnull))

@@ -23,6 +23,10 @@ _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(?:([kKMGT])(i?))?B?", re.ASCII)
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)\s*(ms|s|m|h|d)?", re.ASCII)
 _DURATIONS = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:ms|s|m|h|d)\s*){2,}", re.ASCII)  # 1m30s
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}\s*$", re.ASCII)
+_OPEN_QUERY = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*://[^?#]*[?#]", re.ASCII)
+_KEY = re.compile(r"""\s*[^\s=;:"'?&<>(){}\[\]]+\s*=""")
+_NUMBERS = {SettingKind.INTEGER, SettingKind.FLOAT, SettingKind.SIZE, SettingKind.DURATION}
 _BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
 
@@ -178,7 +182,7 @@ def _duration(text: str) -> float:
 
 
 def is_boolean(text: str) -> bool:
-    """Whether the text is a yes or a no."""
+    """Return whether the text is a yes or a no."""
     return text.strip().lower() in _BOOLEANS
 
 
@@ -187,11 +191,6 @@ def _boolean(text: str) -> bool:
         return _BOOLEANS[text.strip().lower()]
     except KeyError:
         raise ValueError("not a yes or no") from None
-
-
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}\s*$", re.ASCII)
-_OPEN_QUERY = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*://[^?#]*[?#]", re.ASCII)
-_KEY = re.compile(r"""\s*[^\s=;:"'?&<>(){}\[\]]+\s*=""")
 
 
 def _list(text: str) -> tuple[str, ...]:
@@ -271,7 +270,6 @@ def _json(text: str, kind: type[T]) -> T:
         raise ValueError("not JSON") from None
 
 
-_NUMBERS = {SettingKind.INTEGER, SettingKind.FLOAT, SettingKind.SIZE, SettingKind.DURATION}
 _TEXTS: dict[SettingKind, Callable[[str], object]] = {
     SettingKind.INTEGER: _integer,
     SettingKind.FLOAT: _float,
