@@ -22,6 +22,8 @@ _SHARES_OF_LEFT = 3
 """While stopping, no more than this part of the time that is left passes before a second copy goes out."""
 _AFTER_FAILURE_SECONDS = 1.0
 """While stopping: one copy failed and another one hangs."""
+_CHANCE_SECONDS = 10.0
+_SECOND_CHANCE_SECONDS = 3.0
 _SAMPLES = 15
 _SILENT_SECONDS = 30.0
 """For so long an address that did not answer comes after those that did."""
@@ -45,6 +47,16 @@ def hedge(*, own_ids: bool, stopping: bool, routes: int) -> Hedge | None:
     if stopping:
         return Hedge.STOPPING
     return Hedge.NODES if routes > 1 else None
+
+
+def attempt_seconds(timeout_seconds: float, nodes: int, *, may_hedge: bool, silent: bool) -> float:
+    """Return how long one of several nodes may take. Where there are others it has less time, and little when it was
+    silent the last time and must not be hedged: a node that accepts and never answers must not hold up what the others
+    could take.
+    """
+    if nodes == 1:
+        return timeout_seconds
+    return min(timeout_seconds, _SECOND_CHANCE_SECONDS if silent and not may_hedge else _CHANCE_SECONDS)
 
 
 class Latency:

@@ -1,6 +1,6 @@
 """Whose turn it is among several nodes: one that failed is ejected for a while, longer each time in a row."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -14,6 +14,8 @@ class _Turn(Generic[T]):
     failures: int = 0
     """In a row; a node that is no longer ejected keeps them until it answers."""
     back_at: float = 0.0
+    silent: bool = False
+    """Whether it did not answer at all the last time."""
 
 
 class Pool(Generic[T]):
@@ -31,31 +33,36 @@ class Pool(Generic[T]):
         """Return all nodes, whose turn it is first."""
         return [turn.node for turn in self._turns]
 
-    def next(self, now: float) -> T:
+    def next(self, now: float, asked: Collection[T] = ()) -> T:
         """Return the next one that is in turn; where none is, the one that will be first. It goes to the end of the
-        line.
+        line. One that was `asked` in this attempt already can be in turn again, a second after it failed: then one that
+        was not asked takes its place, and rather one that answered the last time.
         """
         due = [turn for turn in self._turns if turn.back_at <= now]
         turn = due[0] if due else min(self._turns, key=lambda each: each.back_at)
         self._turns.remove(turn)
         self._turns.append(turn)
-        return turn.node
+        if turn.node not in asked:
+            return turn.node
+        others = [each for each in self._turns if each.node not in asked]
+        return min(others, key=lambda each: each.silent, default=turn).node
 
-    def failed(self, node: T, now: float) -> None:
-        """Eject it: others have the next turns."""
+    def failed(self, node: T, now: float, *, silent: bool = False) -> None:
+        """Eject it: others have the next turns. `silent`: it did not answer at all."""
         turn = self._of(node)
         pause_seconds = self._first_seconds * 2 ** min(turn.failures, _MOST_DOUBLINGS)
         turn.back_at = now + min(pause_seconds, self._longest_seconds)
         turn.failures += 1
+        turn.silent = silent
 
     def answered(self, node: T) -> None:
         """It is well."""
         turn = self._of(node)
-        turn.failures, turn.back_at = 0, 0.0
+        turn.failures, turn.back_at, turn.silent = 0, 0.0, False
 
-    def failures(self, node: T) -> int:
-        """Return how often it failed in a row."""
-        return self._of(node).failures
+    def is_silent(self, node: T) -> bool:
+        """Return whether it did not answer at all the last time."""
+        return self._of(node).silent
 
     def _of(self, node: T) -> _Turn[T]:
         return next(turn for turn in self._turns if turn.node == node)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from sidecars.log_shipper.core.bulk import Answer, reason_of, whole_refusal
-from sidecars.log_shipper.core.hedging import Hedge, HedgedRequest, Latency, hedge
+from sidecars.log_shipper.core.hedging import Hedge, HedgedRequest, Latency, attempt_seconds, hedge
 from sidecars.log_shipper.core.pool import Pool
 from sidecars.runtime import Stop
 from sidecars.runtime.clock import monotonic, seconds_until
@@ -17,8 +17,6 @@ from .node import CONNECTION, Addresses, Connection, Node
 
 NODE_FAILURES = (0, 502, 503, 504)
 """Another node may do better."""
-_CHANCE_SECONDS = 10.0
-_SECOND_CHANCE_SECONDS = 3.0
 
 
 @dataclass(slots=True, eq=False)
@@ -31,8 +29,6 @@ class Cluster:
     hedged: Callable[[Hedge], None]
     addresses: Addresses
     latency: Latency = field(default_factory=Latency)
-    silent: set[Node] = field(default_factory=set)
-    """Nodes that did not answer the last time."""
 
 
 @dataclass(slots=True, eq=False)
@@ -109,37 +105,21 @@ class RequestAttempt:
             self._cluster.hedged(why)
             self._failed.append("timeout")
             self._cluster.addresses.silent(self._copies[-1].connection)
-        node = self._next_node()
+        node = self._pool.next(monotonic(), self._asked)
+        limit_seconds = attempt_seconds(
+            self._cluster.request_timeout_seconds,
+            len(self._nodes),
+            may_hedge=why is not None,
+            silent=self._pool.is_silent(node),
+        )
         own = node in self._asked
         self._asked.add(node)
         if own:
             node = node.twin()
         copy = _Copy(node, Connection(self._think_again), monotonic(), own)
-        copy.task = tasks.create_task(self._ask(copy, self._limit_seconds(node, why)))
+        copy.task = tasks.create_task(self._ask(copy, limit_seconds))
         self._copies.append(copy)
         self._request.sent(copy.sent_at)
-
-    def _next_node(self) -> Node:
-        """Return the node whose turn it is. One that was asked in this attempt already can be back in turn (a second
-        after it failed, while the next one is waited for): then one that was not, and rather one that answered the last
-        time.
-        """
-        node = self._pool.next(monotonic())
-        if node not in self._asked:
-            return node
-        others = [each for each in self._nodes if each not in self._asked]
-        return min(others, key=self._cluster.silent.__contains__, default=node)
-
-    def _limit_seconds(self, node: Node, why: Hedge | None) -> float:
-        """Return how long the node may take. Where there are others it has less time, and little when it failed the
-        last time and must not be hedged: a node that accepts and never answers must not hold up what the others could
-        take.
-        """
-        limit_seconds = self._cluster.request_timeout_seconds
-        if len(self._nodes) == 1:
-            return limit_seconds
-        chance_seconds = _CHANCE_SECONDS if why or node not in self._cluster.silent else _SECOND_CHANCE_SECONDS
-        return min(limit_seconds, chance_seconds)
 
     async def _ask(self, copy: _Copy, limit_seconds: float) -> None:
         """One copy to one node; what came of it goes to `_ended`."""
@@ -153,15 +133,14 @@ class RequestAttempt:
         self._ended.put_nowait((copy, answer))
 
     def _note(self, copy: _Copy, *, failed: bool, silent: bool) -> None:
-        """What the pool, and the next attempts, have to know of a node."""
+        """What the pool has to know of a node."""
         known = next((node for node in self._nodes if node.address == copy.node.address), None)
         if known is None:
             return
         if failed:
-            self._pool.failed(known, monotonic())
+            self._pool.failed(known, monotonic(), silent=silent)
         else:
             self._pool.answered(known)
-        (self._cluster.silent.add if silent else self._cluster.silent.discard)(known)
 
     def _won(self, winner: _Copy, patience_seconds: float) -> None:
         """Others that were silent for long, while this one was quick, are ejected for a moment."""

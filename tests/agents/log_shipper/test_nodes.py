@@ -113,7 +113,6 @@ async def test_each_of_several_silent_nodes_is_asked_once_in_an_attempt() -> Non
         for _ in range(3):
             answer = await nodes.send(PAYLOAD)
             assert (answer.status, answer.failovers[:2]) == (0, ("timeout", "timeout"))
-        assert [nodes.pool.failures(node) for node in nodes.pool.all()] == [3, 3, 3]
         assert len(nodes.script.sent) == 9
 
 

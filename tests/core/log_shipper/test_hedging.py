@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from sidecars.log_shipper.core.hedging import Hedge, HedgedRequest, Latency, hedge, ordered
+from sidecars.log_shipper.core.hedging import Hedge, HedgedRequest, Latency, attempt_seconds, hedge, ordered
 
 NEVER, AT_ONCE = math.inf, -math.inf
 
@@ -133,3 +133,19 @@ def test_addresses_take_turns_and_those_that_were_silent_lately_come_last(
 ) -> None:
     assert ordered(["a", "b", "c"], silent_at, turn, 100.0) == expected
     assert ordered([], silent_at, turn, 100.0) == []
+
+
+@pytest.mark.parametrize(
+    ("timeout_seconds", "nodes", "may_hedge", "silent", "expected"),
+    [
+        (30, 1, False, True, 30),
+        (30, 2, False, False, 10),
+        (30, 2, False, True, 3),
+        (30, 2, True, True, 10),
+        (2, 2, True, True, 2),
+    ],
+)
+def test_a_node_beside_others_has_less_time_and_little_when_it_was_silent(
+    timeout_seconds: float, nodes: int, may_hedge: bool, silent: bool, expected: float
+) -> None:
+    assert attempt_seconds(timeout_seconds, nodes, may_hedge=may_hedge, silent=silent) == expected

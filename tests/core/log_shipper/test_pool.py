@@ -25,7 +25,6 @@ def test_the_pause_doubles_with_each_failure_in_a_row_up_to_half_a_minute(failur
     pool = Pool("ab")
     for _ in range(failures):
         pool.failed("a", 100.0)
-    assert pool.failures("a") == failures
     assert turns(pool, 2, now=100 + seconds - 0.01) == "bb"
     assert "a" in turns(pool, 2, now=100 + seconds)
 
@@ -35,7 +34,6 @@ def test_an_answer_brings_it_back_at_once_and_forgets_its_failures() -> None:
     for _ in range(5):
         pool.failed("a", 0.0)
     pool.answered("a")
-    assert pool.failures("a") == 0
     assert sorted(turns(pool, 2)) == ["a", "b"]
     pool.failed("a", 0.0)
     assert "a" in turns(pool, 2, now=1.0)
@@ -54,3 +52,16 @@ def test_an_only_node_is_always_in_turn() -> None:
     pool = Pool(["a"])
     pool.failed("a", 0.0)
     assert turns(pool, 3) == "aaa"
+
+
+def test_a_node_that_was_asked_already_is_passed_over_for_one_that_was_not_and_rather_one_that_answers() -> None:
+    pool = Pool("abc")
+    assert pool.next(0.0, asked="bc") == "a"
+    assert pool.next(0.0, asked="bc") == "a"
+    pool.failed("a", 0.0, silent=True)
+    assert pool.is_silent("a")
+    assert pool.next(5.0, asked="c") == "b"
+    assert {pool.next(5.0, asked="ab") for _ in range(3)} == {"c"}
+    assert pool.next(5.0, asked="abc") in "abc"
+    pool.answered("a")
+    assert not pool.is_silent("a")
