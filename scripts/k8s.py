@@ -1,11 +1,12 @@
 """Write the components of k8s/ from the declarations: for each sidecar the ways in which it is added to a pod, and a
-folder to try it beside the example app.
+folder to try it beside the example app, which gets the labels that ask for all of them.
 
 `python -m scripts.k8s` (`make k8s`) writes; a test compares. A pod stands deeper in a CronJob than in a Deployment, and
 a Pod is one; kustomize has no patch for all three, so each component has one for each. The patches have no comments:
 kustomize takes those over, and cannot read them again in a workload that is written in braces.
 """
 
+import re
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,7 @@ RESTRICTED: Object = {
     "runAsGroup": 65532,
     "seccompProfile": {"type": "RuntimeDefault"},
 }
+ASKS = re.compile(r"( {4}sidecars/\S+: \S+\n)+")
 NO_JOB = "a Job with an ordinary sidecar never ends. Use {name} as a native one"  # the path of a patch, so it is shown
 ABOUT: dict[str, str] = {
     "native": """
@@ -76,7 +78,16 @@ def files() -> dict[Path, str]:
             found[folder / variant / "kustomization.yaml"] = component(declared, pod, variant)
             if pod.grace:
                 found[folder / variant / "grace" / "kustomization.yaml"] = grace(declared, pod, variant)
+    app = K8S / "app" / "deployment.yaml"
+    found[app] = ASKS.sub(
+        asking([path.parent.name for path in found if path.parents[1] == K8S]), app.read_text(encoding="utf-8")
+    )
     return found
+
+
+def asking(names: list[str]) -> str:
+    """Return the labels of the example app: it asks for every sidecar, and gets those whose component is there."""
+    return "".join(f"    sidecars/{name}: shop-{name}\n" for name in names)
 
 
 def component(declared: Declaration, pod: Kubernetes, variant: Variant) -> str:
