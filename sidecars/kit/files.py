@@ -55,8 +55,9 @@ def read_small(setting: str, path: str, limit_bytes: int = CERTIFICATES_BYTES) -
     except OSError as error:
         if error.errno == errno.EINVAL:
             raise UnusableFile(setting, path, "it is not a regular file", lasting=True) from None
-        reason = f"{error.strerror or error}; mount it, and let this container's user read it"
-        raise UnusableFile(setting, path, reason, lasting=isinstance(error, PermissionError)) from None
+        denied = isinstance(error, PermissionError)
+        remedy = "let this container's user read it" if denied else "is its volume mounted?"
+        raise UnusableFile(setting, path, f"{error.strerror or error}; {remedy}", lasting=denied) from None
     except ValueError:  # a NUL in the path
         raise UnusableFile(setting, path, "it is no path", lasting=True) from None
     if len(content) > limit_bytes:

@@ -59,7 +59,7 @@ async def send(request: Request) -> AsyncIterator[aiohttp.ClientResponse]:
         response = await session.request(
             request.method,
             request.url,
-            headers={"User-Agent": f"sidecars/{__version__}", "Accept-Encoding": "identity", **request.headers},
+            headers={**_unless_given(request.headers), **request.headers},
             data=request.body,
             allow_redirects=False,
             server_hostname=request.server_name or None,
@@ -71,6 +71,13 @@ async def send(request: Request) -> AsyncIterator[aiohttp.ClientResponse]:
     finally:
         connector.cut()
         await session.close()
+
+
+def _unless_given(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers of every request, without those that are given in any spelling: one would be sent twice."""
+    given = {name.lower() for name in headers}
+    ours = {"User-Agent": f"sidecars/{__version__}", "Accept-Encoding": "identity"}
+    return {name: value for name, value in ours.items() if name.lower() not in given}
 
 
 async def read_up_to(response: aiohttp.ClientResponse, body: bytearray, limit_bytes: int) -> None:

@@ -5,17 +5,17 @@ import random
 
 from sidecars.runtime import Backoff, Context, Permanent, Sidecar, Transient
 from sidecars.runtime.clock import monotonic
-from sidecars.runtime.life.status import ExitStatus
+from sidecars.runtime.life.status import ExitStatus, leave
 
 from .become import CannotBecome, become, look_for
 from .check import findings, refuse_start
-from .core.names import fault
+from .core.address import host_fault
 from .core.schedule import BASE_SECONDS, Pace, Schedule, progress_pauses
 from .core.target import File, Socket, Target
-from .core.verdict import End, Verdict
+from .core.wait_state import End, WaitState
 from .probing.probes import Probe, probe_of
+from .probing.reasons import reason
 from .settings import WaitForSettings
-from .termination import leave
 
 _STATUS = {End.READY: ExitStatus.DONE, End.TIMED_OUT: ExitStatus.FAILED, End.HOPELESS: 3}
 
@@ -27,7 +27,7 @@ class Waiting:
         self._settings = settings
         self._ctx = ctx
         self._targets = settings.parsed
-        self._verdict = Verdict(tuple(target.shown for target in self._targets), any_suffices=settings.any)
+        self._state = WaitState(tuple(target.shown for target in self._targets), any_suffices=settings.any)
         self._decided = asyncio.Event()
         self._began = monotonic()
 
@@ -35,8 +35,8 @@ class Waiting:
         """Wait until the targets are ready, or cannot be, or the time is up."""
         for place, target in enumerate(self._targets):
             if reason := _name_fault(target):
-                self._verdict.hopeless(place, reason)
-        if (end := self._verdict.end()) is not None:
+                self._state.hopeless(place, reason)
+        if (end := self._state.end()) is not None:
             return end
         try:
             async with asyncio.timeout(self._settings.timeout_seconds or None), asyncio.TaskGroup() as group:
@@ -50,17 +50,17 @@ class Waiting:
                 for task in tasks:
                     task.cancel()
         except TimeoutError:
-            return self._verdict.end() or End.TIMED_OUT
-        return self._verdict.end() or End.INTERRUPTED
+            return self._state.end() or End.TIMED_OUT
+        return self._state.end() or End.INTERRUPTED
 
     def conclude(self, end: End) -> None:
         """Say how it ended, in the log and, without success, in the termination log."""
         if end is End.READY:
             self._ctx.log.info("ready", action="wait.done", waited_seconds=round(self._waited_seconds, 3))
             return
-        message = self._verdict.explanation(end, self._waited_seconds)
-        self._ctx.log.error(message, action="wait.failed", end=end.value, targets=self._verdict.blocking)
-        leave(self._settings.termination_log, message, self._ctx.log)
+        message = self._state.explanation(end, self._waited_seconds)
+        self._ctx.log.error(message, action="wait.failed", end=end.value, targets=self._state.blocking)
+        _leave(self._settings.termination_log, message, self._ctx)
 
     async def _watch(self, place: int, target: Target) -> None:
         """Try one target until it is ready or never can be."""
@@ -76,9 +76,9 @@ class Waiting:
                 if await self._ctx.stop.sleep(pause_seconds):
                     return
         except Permanent as error:
-            self._verdict.hopeless(place, str(error))
+            self._state.hopeless(place, str(error))
         else:
-            self._verdict.ready(place)
+            self._state.ready(place)
             self._ctx.log.info(
                 f"{target.shown} is ready",
                 action="wait.ready",
@@ -87,7 +87,7 @@ class Waiting:
             )
         finally:
             probe.close()
-        if self._verdict.end() is not None:
+        if self._state.end() is not None:
             self._decided.set()
 
     async def _attempt(self, place: int, probe: Probe, schedule: Schedule) -> float | None:
@@ -98,12 +98,12 @@ class Waiting:
         try:
             await probe.within(limit_seconds)
         except Transient as error:
-            self._verdict.blocked(place, str(error))
+            self._state.blocked(place, str(error))
             return schedule.failed()
         pause_seconds = schedule.succeeded(monotonic())
         if pause_seconds is not None:
             up_seconds = round(schedule.up_seconds(monotonic()), 1)
-            self._verdict.blocked(place, f"up for {up_seconds:g} of {self._settings.stable_seconds:g} s")
+            self._state.blocked(place, f"up for {up_seconds:g} of {self._settings.stable_seconds:g} s")
         return pause_seconds
 
     async def _tell(self) -> None:
@@ -111,10 +111,10 @@ class Waiting:
             if await self._ctx.stop.sleep(pause_seconds):
                 return
             self._ctx.log.info(
-                self._verdict.progress(self._waited_seconds),
+                self._state.progress(self._waited_seconds),
                 action="wait.blocked",
                 waited_seconds=round(self._waited_seconds, 3),
-                targets=self._verdict.blocking,
+                targets=self._state.blocking,
             )
 
     @property
@@ -123,7 +123,7 @@ class Waiting:
 
 
 def _name_fault(target: Target) -> str:
-    return "" if isinstance(target, File | Socket) else fault(target.host)
+    return "" if isinstance(target, File | Socket) else host_fault(target.host)
 
 
 async def main(settings: WaitForSettings, ctx: Context) -> int:
@@ -161,8 +161,16 @@ def _look_for_the_command(settings: WaitForSettings, ctx: Context) -> None:
 
 def _give_up(error: CannotBecome, settings: WaitForSettings, ctx: Context) -> int:
     ctx.log.error(str(error), action="command.failed")
-    leave(settings.termination_log, str(error), ctx.log)
+    _leave(settings.termination_log, str(error), ctx)
     return error.status
+
+
+def _leave(path: str, message: str, ctx: Context) -> None:
+    """Leave the reason where `kubectl describe pod` shows it; that it cannot be written is only worth a warning."""
+    try:
+        leave(path, message)
+    except OSError as error:
+        ctx.log.warning(f"cannot write {path}: {reason(error)}", action="termination.failed")
 
 
 SIDECAR = Sidecar(

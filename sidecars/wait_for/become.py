@@ -12,7 +12,7 @@ from sidecars.runtime.life.signals import SIGNALS
 from sidecars.runtime.life.status import ExitStatus
 from sidecars.runtime.settings import environment
 
-from .probing.words import words
+from .probing.reasons import reason
 
 
 class CannotBecome(Permanent):
@@ -58,7 +58,7 @@ def _exec(command: tuple[str, ...]) -> NoReturn:
             f"cannot run {command[0]}: it is not there; is it in this image?", ExitStatus.NOT_FOUND
         ) from None
     except OSError as error:
-        raise CannotBecome(f"cannot run {command[0]}: {words(error)}", ExitStatus.NOT_EXECUTABLE) from None
+        raise CannotBecome(f"cannot run {command[0]}: {reason(error)}", ExitStatus.NOT_EXECUTABLE) from None
 
 
 def _was_given(name: bytes) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from sidecars.kit.files import unusable
 from sidecars.runtime import Finding, Problem
 
-from .core.names import fault
+from .core.address import host_fault
 from .core.target import File, Socket
 from .settings import WaitForSettings
 
@@ -23,7 +23,7 @@ def refuse_start(settings: WaitForSettings) -> Iterator[Problem]:
 def findings(settings: WaitForSettings) -> Iterator[Finding]:
     """Looks at our own files only."""
     for target in settings.parsed:
-        reason = "" if isinstance(target, File | Socket) else fault(target.host)
+        reason = "" if isinstance(target, File | Socket) else host_fault(target.host)
         if reason:
             yield Finding("error", f"cannot wait for {target.shown}: {reason}")
         else:

@@ -7,8 +7,8 @@ from msgspec import Meta
 
 from sidecars.runtime import Basics, Problem
 
-from .core.parse import parse, without_secrets
-from .core.parse_http import header_fault
+from .core.address import without_secrets
+from .core.parse import header_fault, parse
 from .core.target import BadTarget, Target
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecars.kit.generations import Generations
+from sidecars.kit.generations import Entry, Generations
 from sidecars.runtime.errors import Permanent
 
 ONE = {"app.conf": b"one", "gone.conf": b"1", "conf.d/a/site": b"one", "old.d/x": b"1"}
@@ -258,6 +258,25 @@ def test_a_write_that_fails_half_way_leaves_nothing_behind(generations: Generati
         generations.stage({"a": b"x", "d/big": bytes(100_000)})
     assert folders(output) == {one}
     assert seen(output) == ONE
+
+
+def test_a_file_has_the_mode_and_the_owner_of_its_own(output: Path) -> None:
+    generations = Generations(str(output), 0o400)
+    owner = (12345, 23456) if os.geteuid() == 0 else (-1, -1)
+    files: dict[str, bytes | Entry] = {
+        "ca.pem": Entry(b"public", 0o444),
+        "d/key": Entry(b"secret", 0o440, *owner),
+        "pin": b"1",
+    }
+    generations.publish(generations.stage(files))
+    key, folder = (output / "d" / "key").stat(), (output / "..data").stat()
+    modes = [stat.S_IMODE((output / name).stat().st_mode) for name in files]
+    assert modes == [0o444, 0o440, 0o400]
+    assert owner in {(-1, -1), (key.st_uid, key.st_gid)}
+    assert stat.S_IMODE(folder.st_mode) & 0o055 == 0o055, "what all may read lies in a folder that all may enter"
+    assert generations.same_as_current(files)
+    assert not generations.same_as_current({**files, "pin": Entry(b"1", 0o440)})
+    assert not generations.same_as_current({**files, "d/key": Entry(b"secret", 0o440, 54321)})
 
 
 FULL_DISK = """

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from sidecars.runtime.life.status import MESSAGE_BYTES, cut
 from tests.support.toy_runs import ToyRun
 from tests.support.waiting import until
 
@@ -87,3 +88,11 @@ def test_the_verbs_know_it(start: Start) -> None:
 def _output(run: ToyRun) -> str:
     assert run.wait() == 0
     return run.stdout
+
+
+@pytest.mark.parametrize("text", ["short", "ü" * 4000, "x" * MESSAGE_BYTES])
+def test_a_message_is_cut_to_what_the_kubelet_takes_between_two_characters(text: str) -> None:
+    message = cut(text)
+    assert len(message) <= MESSAGE_BYTES
+    assert message.decode().removesuffix("...") == text[: len(message.decode().removesuffix("..."))]
+    assert (message.decode() == text) is (len(text.encode()) <= MESSAGE_BYTES)

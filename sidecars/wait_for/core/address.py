@@ -1,5 +1,6 @@
-"""The parts of a target's text, taken apart by hand: urllib's split drops characters, and refuses with a traceback what
-we want to name.
+"""The parts of a target's text, and host names that can never be: waiting for one would only end with the time limit.
+
+Taken apart by hand: urllib's split drops characters, and refuses with a traceback what we want to name.
 """
 
 import ipaddress
@@ -12,6 +13,8 @@ from .target import Mistake
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
+_LABEL = re.compile(r"[A-Za-z0-9_-]+")
+_QUAD = re.compile(r"[0-9]+(\.[0-9]+){3}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,7 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class TargetOptions:
     """The options of a target, decoded, in their order."""
 
     pairs: tuple[tuple[str, str], ...]
@@ -117,15 +120,55 @@ def _is_ipv6(text: str) -> bool:
         return False
 
 
-def options_of(text: str) -> Options:
+def options_of(text: str) -> TargetOptions:
     """Read `name=value&name=value`. A `+` stays a plus: it is more often part of a regular expression than a space."""
     parts = (part.partition("=") for part in text.split("&") if part)
-    return Options(tuple((unquote(name), unquote(value)) for name, _, value in parts))
+    return TargetOptions(tuple((unquote(name), unquote(value)) for name, _, value in parts))
 
 
-def unknown_options(address: Address, options: Options, known: tuple[str, ...], there_are: str) -> Iterator[Mistake]:
+def unknown_options(
+    address: Address, options: TargetOptions, known: tuple[str, ...], there_are: str
+) -> Iterator[Mistake]:
     """Name what is none of the known options, unless it may be the rest of a password."""
     for name in dict.fromkeys(name for name, _ in options.pairs if name not in known):
         yield Mistake(
             f"there is no option {'of that name' if address.hides_a_password else repr(name[:40])}", there_are
         )
+
+
+def host_fault(host: str) -> str:
+    """Return why nothing can ever be called that, or an empty text. An IPv6 address is left to `host_and_port`.
+
+    The limits are those of RFC 1035, 2.3.4; the underscore is in no RFC for hosts and in many clusters. A name that
+    does not resolve today is no fault: its Service may come.
+    """
+    if ":" in host:
+        return ""
+    name = ascii_name(host)
+    if name is None:
+        return "it cannot be encoded as an international domain name"
+    name = name.removesuffix(".")
+    if len(name) > 253:
+        return f"it has {len(name)} characters, a name has at most 253"
+    for label in name.split("."):
+        if not label:
+            return "one of its labels is empty"
+        if len(label) > 63:
+            return f"one of its labels has {len(label)} characters, a label has at most 63"
+        if not _LABEL.fullmatch(label):
+            return "it has other characters than letters, digits, - _ and ."
+    if _QUAD.fullmatch(name) and any(int(number) > 255 for number in name.split(".")):
+        return "it is neither an IPv4 address nor a name"
+    return ""
+
+
+def ascii_name(host: str) -> str | None:
+    """Return the name as it is looked up (`bücher.example` is `xn--bcher-kva.example`), None when there is no such
+    form.
+    """
+    if host.isascii():
+        return host
+    try:
+        return host.encode("idna").decode("ascii")
+    except UnicodeError:
+        return None

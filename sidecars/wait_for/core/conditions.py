@@ -6,21 +6,23 @@ import json
 import re
 from typing import Any
 
-from .target import Http, JsonCondition
+from sidecars.kit.http_match import json_value
+
+from .target import HttpTarget, JsonCondition
 
 BODY_BYTES = 1 << 20
 """So much of a body is looked at."""
 
 
-def needs_body(target: Http) -> bool:
+def needs_body(target: HttpTarget) -> bool:
     """Whether the status alone does not decide."""
     return target.body is not None or target.json is not None
 
 
-def unmet(target: Http, status: int, body: bytes, *, whole: bool) -> str:
+def unmet(target: HttpTarget, status: int, body: bytes, *, whole: bool) -> str:
     """Return what is not as it should be, or an empty text. `body` is not `whole` when it is longer than BODY_BYTES."""
     if status not in target.statuses:
-        return f"answered {status}, expected {target.expected}"
+        return f"answered {status}, expected {target.statuses}"
     if target.body is not None and not re.search(target.body, body.decode("utf-8", "replace")):
         return f"answered {status}, and its body does not match"
     if target.json is None:
@@ -31,28 +33,15 @@ def unmet(target: Http, status: int, body: bytes, *, whole: bool) -> str:
 
 
 def _unmet_json(condition: JsonCondition, body: bytes) -> str:
-    path = ".".join(condition.path)
     try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
+        value = json_value(body, condition.path)
+    except ValueError:
         return "its answer is not JSON"
-    for step in condition.path:
-        try:
-            value = _within(value, step)
-        except LookupError:
-            return f"its JSON has no {path} yet"
+    except LookupError:
+        return f"its JSON has no {condition.shown} yet"
     if condition.equals is not None and not _equals(value, condition.equals):
-        return f"its JSON has another value at {path} than expected"
+        return f"its JSON has another value at {condition.shown} than expected"
     return ""
-
-
-def _within(value: Any, step: str) -> Any:
-    """Go one step down. Raise LookupError when there is no such thing."""
-    if isinstance(value, list) and step.isascii() and step.isdigit():
-        return value[int(step[:9])]
-    if isinstance(value, dict):
-        return value[step]
-    raise LookupError(step)
 
 
 def _equals(value: Any, expected: str) -> bool:

@@ -4,18 +4,33 @@ Options stand in the query. Of an HTTP address only the names that are options a
 with a `#` the options stand behind that, and the query is sent untouched.
 """
 
+import base64
 import re
 from collections.abc import Callable
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
-from .address import Address, Options, host_and_port, options_of, take_apart, unknown_options, without_secrets
-from .parse_http import read_http
-from .target import BadTarget, Dns, File, Mistake, Postgres, Socket, Target, Tcp
+from sidecars.kit.http_match import StatusSet, json_path, pattern_fault, status_set
+
+from .address import (
+    Address,
+    TargetOptions,
+    ascii_name,
+    host_and_port,
+    options_of,
+    take_apart,
+    unknown_options,
+)
+from .target import BadTarget, Dns, File, HttpTarget, JsonCondition, Mistake, Postgres, Socket, Target, Tcp
 
 _SOCKET_PATH_BYTES = 107
 """Longest path of a unix socket: sun_path holds 108 bytes with the final NUL, unix(7)."""
 _POSTGRES_PORT = 5432
 _WORD = re.compile(r"[a-z][a-z0-9+.-]*")
+_HTTP_OPTIONS = ("status", "body", "json", "method", "header")
+_METHOD = re.compile(r"[A-Za-z]{1,20}", re.ASCII)
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)  # token, RFC 9110, 5.6.2
+_SENT = "/?%:@!$&'()*+,;=~-._[]"
+"""What stays as it was written; the rest (spaces, letters outside ASCII) is percent-encoded."""
 
 
 def parse(text: str) -> Target:
@@ -38,7 +53,7 @@ def parse(text: str) -> Target:
     return target
 
 
-def _options(address: Address, known: tuple[str, ...], mistakes: list[Mistake]) -> Options:
+def _options(address: Address, known: tuple[str, ...], mistakes: list[Mistake]) -> TargetOptions:
     """Return the options of a kind that sends no query; an unknown one is a mistake."""
     options = options_of(f"{address.query}&{address.fragment or ''}")
     there_are = f"there are {', '.join(known)}" if known else f"{address.scheme} takes none"
@@ -116,15 +131,116 @@ def _path(address: Address, mistakes: list[Mistake]) -> str:
     return path
 
 
+def _http(address: Address, mistakes: list[Mistake]) -> HttpTarget:
+    """Return the target; what is wrong goes to `mistakes`."""
+    options, query = _http_options(address, mistakes)
+    if any("\ud800" <= c <= "\udfff" for c in f"{address.place}{address.path}{address.query}{address.fragment}"):
+        mistakes.append(Mistake("it has bytes that are not UTF-8", "percent-encode them: write %FF for the byte 255"))
+    tls = address.scheme == "https"
+    host, port = host_and_port(address.place, 443 if tls else 80, mistakes)
+    path = "/***" if "@" in address.path else address.path  # it may be the rest of a password
+    return HttpTarget(
+        shown=f"{address.scheme}://{address.place}{path}",
+        url=_url(address, host, port, query),
+        host=host,
+        tls=tls,
+        method=_method(options, mistakes),
+        headers=_headers(address, options, mistakes),
+        statuses=_statuses(options, mistakes),
+        body=_body(options, mistakes),
+        json=_json(options, mistakes),
+    )
+
+
+def _http_options(address: Address, mistakes: list[Mistake]) -> tuple[TargetOptions, str]:
+    if address.fragment is None:
+        parts = address.query.split("&")
+        ours = [part for part in parts if unquote(part.partition("=")[0]) in _HTTP_OPTIONS]
+        return options_of("&".join(ours)), "&".join(part for part in parts if part not in ours)
+    options = options_of(address.fragment)
+    mistakes.extend(unknown_options(address, options, _HTTP_OPTIONS, f"there are {', '.join(_HTTP_OPTIONS)}"))
+    return options, address.query
+
+
+def _url(address: Address, host: str, port: int, query: str) -> str:
+    # without the dot of an absolute name: certificates and virtual hosts know none (the lookup keeps it)
+    place = f"[{host.replace('%', '%25')}]" if ":" in host else (ascii_name(host) or host).removesuffix(".")
+    sent = (address.path or "/") + (f"?{query}" if query else "")
+    return f"{address.scheme}://{place}:{port}{quote(sent, safe=_SENT, errors='replace')}"
+
+
+def _method(options: TargetOptions, mistakes: list[Mistake]) -> str:
+    method = options.one("method", mistakes) or "GET"
+    if not _METHOD.fullmatch(method):
+        mistakes.append(Mistake("its method is no word", "write for example method=HEAD"))
+    return method.upper()
+
+
+def _statuses(options: TargetOptions, mistakes: list[Mistake]) -> StatusSet:
+    text = options.one("status", mistakes)
+    try:
+        return status_set(["2xx"] if text is None else text.split(","))
+    except ValueError as error:
+        remedy = "write for example status=2xx or status=200,204"
+        mistakes.append(Mistake(f"its status cannot be read: {error}", remedy))
+        return status_set(["2xx"])
+
+
+def _body(options: TargetOptions, mistakes: list[Mistake]) -> str | None:
+    text = options.one("body", mistakes)
+    if fault := pattern_fault(text or ""):
+        mistakes.append(Mistake(f"its body is no regular expression: {fault}", "put a \\ before signs meant literally"))
+        return None
+    return text
+
+
+def _json(options: TargetOptions, mistakes: list[Mistake]) -> JsonCondition | None:
+    text = options.one("json", mistakes)
+    if text is None:
+        return None
+    shown, equals, value = text.partition("=")
+    try:
+        path = json_path(shown)
+    except ValueError:
+        path = ()
+    if not path:
+        mistakes.append(Mistake("its json is no path of keys", "write for example json=status.ready=true"))
+    return JsonCondition(path, shown, value if equals else None)
+
+
+def _headers(address: Address, options: TargetOptions, mistakes: list[Mistake]) -> tuple[tuple[str, str], ...]:
+    found: list[tuple[str, str]] = []
+    for text in options.every("header"):
+        # as the setting `headers` writes them; a colon, as it is sent, is understood too
+        separator = re.search("[=:]", text)
+        name, value = (text[: separator.start()], text[separator.end() :].strip()) if separator else ("", "")
+        if header_fault(name, value):
+            mistakes.append(Mistake("one of its headers cannot be sent", "write for example header=X-Probe=wait-for"))
+        found.append((name, value))
+    if address.user is not None:
+        user = unquote(address.user)
+        pair = user if ":" in user else f"{user}:"  # RFC 7617 wants the colon, also without a password
+        encoded = base64.b64encode(pair.encode(errors="surrogateescape")).decode()
+        found.append(("Authorization", f"Basic {encoded}"))
+    return tuple(found)
+
+
+def header_fault(name: str, value: str) -> str:
+    """Return why a header cannot be sent, or an empty text; the value is not repeated."""
+    if not _HEADER_NAME.fullmatch(name):
+        return "its name is not a word of letters, digits and -"
+    if any(ord(c) < 32 and c != "\t" for c in value) or "\x7f" in value:
+        return "its value has a control character"
+    return ""
+
+
 _KINDS: dict[str, Callable[[Address, list[Mistake]], Target]] = {
     "tcp": _tcp,
-    "http": read_http,
-    "https": read_http,
+    "http": _http,
+    "https": _http,
     "dns": _dns,
     "file": _file,
     "socket": _socket,
     "postgres": _postgres,
     "postgresql": _postgres,
 }
-
-__all__ = ["parse", "without_secrets"]

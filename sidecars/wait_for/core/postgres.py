@@ -36,7 +36,7 @@ class NotPostgres(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class PostgresError:
     """An ErrorResponse: its SQLSTATE and its message."""
 
     sqlstate: str
@@ -82,13 +82,13 @@ def body_bytes(head: bytes) -> int:
     return int(length) - 4
 
 
-def refusal(body: bytes) -> Refusal:
+def refusal(body: bytes) -> PostgresError:
     """Read an ErrorResponse. Raise NotPostgres when it has no SQLSTATE, which every one has."""
     parts = [part.decode(errors="replace") for part in body.split(b"\0")]
     fields = {part[0]: part[1:] for part in parts if part}
     if not fields.get("C"):
         raise NotPostgres
-    return Refusal(fields["C"], fields.get("M", ""))
+    return PostgresError(fields["C"], fields.get("M", ""))
 
 
 def is_authenticated(body: bytes) -> bool:

@@ -5,6 +5,8 @@
 
 from dataclasses import dataclass, field
 
+from sidecars.kit.http_match import JsonPath, StatusSet
+
 
 @dataclass(frozen=True, slots=True)
 class Tcp:
@@ -17,16 +19,19 @@ class Tcp:
 
 @dataclass(frozen=True, slots=True)
 class JsonCondition:
-    """Something in a JSON document: `path` leads there (`items.0.name`); `equals` None means that it only has to be."""
+    """Something in a JSON document: `path` leads there, `shown` is the path as it was written; `equals` None means that
+    it only has to be.
+    """
 
-    path: tuple[str, ...]
+    path: JsonPath
+    shown: str
     equals: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class Http:
-    """An HTTP request whose answer is as it should be. `url` is sent as it is, `expected` names `statuses` for people,
-    `body` is a regular expression to be found in the answer's body.
+class HttpTarget:
+    """An HTTP request whose answer is as it should be. `url` is sent as it is, `body` is a regular expression to be
+    found in the answer's body.
     """
 
     shown: str
@@ -35,8 +40,7 @@ class Http:
     tls: bool
     method: str
     headers: tuple[tuple[str, str], ...] = field(repr=False)
-    statuses: frozenset[int] = field(repr=False)
-    expected: str
+    statuses: StatusSet
     body: str | None
     json: JsonCondition | None
 
@@ -78,7 +82,7 @@ class Postgres:
     database: str
 
 
-Target = Tcp | Http | Dns | File | Socket | Postgres
+Target = Tcp | HttpTarget | Dns | File | Socket | Postgres
 
 
 @dataclass(frozen=True, slots=True)

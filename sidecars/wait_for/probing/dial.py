@@ -7,15 +7,15 @@ from asyncio.staggered import staggered_race
 from functools import partial
 
 from sidecars.runtime import Transient
-from sidecars.wait_for.core.names import ascii_name
+from sidecars.wait_for.core.address import ascii_name
 
-from .aside import Aside
-from .words import words
+from .reasons import reason
+from .side_thread import SideThread
 
 STAGGER_SECONDS = 0.25
 """An address that does not answer delays the next one by so much: RFC 8305, 5, and asyncio's own default."""
 
-Found = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int]]
+Endpoint = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int]]
 
 
 class Lookup:
@@ -26,10 +26,10 @@ class Lookup:
         self._name = (ascii_name(host) or host).encode()
         self._port = port
         self._literal = _is_literal(host)
-        self._aside: Aside[list[Found]] = Aside(self._look_up)
+        self._aside: SideThread[list[Endpoint]] = SideThread(self._look_up)
         self._turn = 0
 
-    async def addresses(self) -> list[Found]:
+    async def addresses(self) -> list[Endpoint]:
         """Return at least one address, in the system's order of preference, beginning with another one each time: one
         attempt has time for about twenty that swallow packets. Raise OSError (gaierror) without one.
         """
@@ -42,7 +42,7 @@ class Lookup:
         """Let the thread go."""
         self._aside.close()
 
-    def _look_up(self) -> list[Found]:
+    def _look_up(self) -> list[Endpoint]:
         rows = socket.getaddrinfo(self._name, self._port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
         return [(family, address) for family, _, _, _, address in rows]  # type: ignore[misc] # (int, bytes) comes only from a Python built without IPv6
 
@@ -63,7 +63,7 @@ async def dial(lookup: Lookup) -> socket.socket:
     try:
         addresses = await lookup.addresses()
     except OSError as error:
-        raise Transient(words(error)) from None
+        raise Transient(reason(error)) from None
     opened: list[socket.socket] = []
     winner: socket.socket | None = None
     try:
@@ -76,11 +76,11 @@ async def dial(lookup: Lookup) -> socket.socket:
                 each.close()
     if winner is not None:
         return winner
-    reasons = [words(error) if isinstance(error, OSError) else repr(error) for error in errors]
+    reasons = [reason(error) if isinstance(error, OSError) else repr(error) for error in errors]
     raise Transient(", ".join(dict.fromkeys(reasons)))
 
 
-async def _connect(found: Found, opened: list[socket.socket]) -> socket.socket:
+async def _connect(found: Endpoint, opened: list[socket.socket]) -> socket.socket:
     family, address = found
     connection = socket.socket(family, socket.SOCK_STREAM)
     opened.append(connection)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from sidecars.runtime import Transient
 from sidecars.wait_for.core.target import File, Socket
 
-from .words import words
+from .reasons import reason
 
 _CHUNK_BYTES = 64 << 10
 _UNSIZED_BYTES = 1 << 20
@@ -28,7 +28,7 @@ def look(target: File) -> None:
         if target.contains and not _contains(target.path, target.contains.encode(errors="surrogateescape")):
             raise Transient("it does not contain the text yet")
     except OSError as error:
-        raise Transient(words(error)) from None
+        raise Transient(reason(error)) from None
 
 
 def _contains(path: str, wanted: bytes) -> bool:
@@ -69,4 +69,4 @@ def knock(target: Socket) -> None:
         except BlockingIOError:
             raise Transient("its queue of connections is full") from None
         except OSError as error:
-            raise Transient(words(error)) from None
+            raise Transient(reason(error)) from None

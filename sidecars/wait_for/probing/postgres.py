@@ -7,13 +7,13 @@ import ssl
 
 from sidecars.runtime import Transient
 from sidecars.wait_for.core import postgres as protocol
-from sidecars.wait_for.core.names import ascii_name
-from sidecars.wait_for.core.postgres import Encryption, NotPostgres, Refusal
+from sidecars.wait_for.core.address import ascii_name
+from sidecars.wait_for.core.postgres import Encryption, NotPostgres, PostgresError
 from sidecars.wait_for.core.target import Postgres
 from sidecars.wait_for.settings import WaitForSettings
 
 from .dial import Lookup, dial
-from .files import refused_certificate, tls_context
+from .tls import refused_certificate, tls_context
 
 
 async def ask(target: Postgres, settings: WaitForSettings, lookup: Lookup, deadline: float) -> None:
@@ -99,7 +99,7 @@ async def _talk(target: Postgres, connection: socket.socket, context: ssl.SSLCon
         writer.transport.abort()
 
 
-async def _error(reader: asyncio.StreamReader, kind: bytes) -> Refusal:
+async def _error(reader: asyncio.StreamReader, kind: bytes) -> PostgresError:
     return protocol.refusal(await _body(reader, kind))
 
 

@@ -5,20 +5,21 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
-from sidecars.runtime import Transient
-from sidecars.wait_for.core.target import Dns, File, Http, Postgres, Socket, Target, Tcp
+from sidecars.kit.files import UnusableFile
+from sidecars.runtime import Permanent, Transient
+from sidecars.wait_for.core.target import Dns, File, HttpTarget, Postgres, Socket, Target, Tcp
 from sidecars.wait_for.settings import WaitForSettings
 
-from .aside import Aside
 from .dial import Lookup, dial
 from .local import knock, look
-from .words import words
+from .reasons import reason
+from .side_thread import SideThread
 
 
 @dataclass(frozen=True)
 class Probe:
-    """`attempt(deadline)` returns when the target is ready; raises Transient, Permanent, OSError, and TimeoutError at
-    the deadline. `close` lets its thread go.
+    """`attempt(deadline)` returns when the target is ready; raises Transient, Permanent, UnusableFile, OSError, and
+    TimeoutError at the deadline. `close` lets its thread go.
     """
 
     attempt: Callable[[float], Awaitable[None]]
@@ -28,9 +29,11 @@ class Probe:
         """Try once, for at most so long. Raise Transient or Permanent with the reason."""
         try:
             await self.attempt(asyncio.get_running_loop().time() + limit_seconds)
+        except UnusableFile as error:  # one that is not there yet may come; one that we may not read never will be
+            raise (Permanent if error.lasting else Transient)(str(error)) from None
         except OSError as error:
             ours = isinstance(error, TimeoutError) and not error.errno  # one with a number comes from the kernel
-            raise Transient(f"no answer within {round(limit_seconds, 1):g} s" if ours else words(error)) from None
+            raise Transient(f"no answer within {round(limit_seconds, 1):g} s" if ours else reason(error)) from None
 
 
 def probe_of(target: Target, settings: WaitForSettings) -> Probe:
@@ -51,7 +54,7 @@ def probe_of(target: Target, settings: WaitForSettings) -> Probe:
 
             lookup = Lookup(target.host, target.port)
             return Probe(partial(postgres.ask, target, settings, lookup), lookup.close)
-        case Http():
+        case HttpTarget():
             from . import http  # aiohttp: +12 MiB
 
             lookup = Lookup(target.host, 0)
@@ -59,7 +62,7 @@ def probe_of(target: Target, settings: WaitForSettings) -> Probe:
 
 
 def _in_a_thread(call: Callable[[], None]) -> Probe:
-    aside = Aside(call)
+    aside = SideThread(call)
 
     async def attempt(deadline: float) -> None:
         async with asyncio.timeout_at(deadline):

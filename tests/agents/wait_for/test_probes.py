@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from sidecars.runtime import Transient
-from sidecars.wait_for.probing.aside import Aside
-from sidecars.wait_for.probing.dial import Found, Lookup, dial
+from sidecars.wait_for.probing.dial import Endpoint, Lookup, dial
+from sidecars.wait_for.probing.side_thread import SideThread
 from tests.agents.wait_for.attempt import outcome
 from tests.support.listeners import Listener, Script, closing, greeting, listening, response, saying, silent
 from tests.support.names import LOCALHOST
@@ -41,9 +41,9 @@ class Given(Lookup):
 
     def __init__(self, *listeners: Listener) -> None:
         super().__init__("given", 0)
-        self._given: list[Found] = [(socket.AF_INET, ("127.0.0.1", listener.port)) for listener in listeners]
+        self._given: list[Endpoint] = [(socket.AF_INET, ("127.0.0.1", listener.port)) for listener in listeners]
 
-    async def addresses(self) -> list[Found]:
+    async def addresses(self) -> list[Endpoint]:
         return self._given
 
 
@@ -59,17 +59,17 @@ async def test_an_address_that_swallows_packets_does_not_hide_the_next_one() -> 
 class Looked(Lookup):
     """What the system found, with the turn left to Lookup."""
 
-    def __init__(self, *found: Found) -> None:
+    def __init__(self, *found: Endpoint) -> None:
         self._found = list(found)
         super().__init__("127.0.0.1", 0)
 
-    def _look_up(self) -> list[Found]:
+    def _look_up(self) -> list[Endpoint]:
         return self._found
 
 
 async def test_every_attempt_begins_with_another_address() -> None:
     """Of a hundred black holes an attempt tries about twenty."""
-    rows: list[Found] = [(socket.AF_INET, (f"127.0.0.{number}", 1)) for number in range(3)]
+    rows: list[Endpoint] = [(socket.AF_INET, (f"127.0.0.{number}", 1)) for number in range(3)]
     lookup = Looked(*rows)
     assert [(await lookup.addresses())[0] for _ in range(4)] == [*rows, rows[0]]
     assert sorted(await lookup.addresses()) == sorted(rows)
@@ -97,7 +97,7 @@ async def test_a_call_that_hangs_is_joined_and_holds_up_neither_the_attempt_nor_
         hung.wait(PATIENCE_SECONDS)
         return "at last"
 
-    aside = Aside(call)
+    aside = SideThread(call)
     for _ in range(3):
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.02):
@@ -115,7 +115,7 @@ async def test_a_thread_that_cannot_be_made_may_come_and_none_is_waited_for_at_t
         del thread
         raise RuntimeError("can't start new thread")
 
-    aside = Aside(threading.current_thread)
+    aside = SideThread(threading.current_thread)
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", refuse)
         with pytest.raises(Transient, match="cannot start a thread"):
@@ -136,7 +136,7 @@ async def test_an_error_that_nobody_waits_for_any_more_is_no_complaint(recwarn: 
         hung.wait(PATIENCE_SECONDS)
         raise OSError("too late")
 
-    aside = Aside(call)
+    aside = SideThread(call)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.02):
             await aside.result()

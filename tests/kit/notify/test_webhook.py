@@ -222,37 +222,15 @@ async def test_the_user_of_an_address_is_sent_and_never_shown() -> None:
             assert "@" not in target.requests[0].headers["host"]
 
 
-def make_unusable(path: Path, kind: str) -> None:
-    match kind:
-        case "missing":
-            pass
-        case "folder":
-            path.mkdir()
-        case "pipe":
-            os.mkfifo(path)
-        case "loop":
-            path.symlink_to(path)
-        case "device":
-            path.symlink_to("/dev/zero")
-        case "large":
-            path.write_bytes(b"x" * (17 << 20))
-        case _:
-            path.write_bytes({"empty": b"\n", "lines": b"a\nb", "binary": b"\xff\xfe"}[kind])
-
-
 @pytest.mark.parametrize(
     "setting", ["bearer_token_file", "password_file", "ca_file", "client_certificate_file", "body_file"]
 )
-@pytest.mark.parametrize("kind", ["missing", "folder", "pipe", "loop", "device", "large", "empty", "lines", "binary"])
-async def test_a_file_of_ours_that_cannot_be_used_is_denied_by_name(tmp_path: Path, setting: str, kind: str) -> None:
-    if setting == "body_file" and kind in {"empty", "lines", "binary"}:
-        return  # those can be sent
+async def test_a_file_of_ours_that_cannot_be_used_is_denied_by_name(tmp_path: Path, setting: str) -> None:
     path = tmp_path / "file"
-    make_unusable(path, kind)
+    os.mkfifo(path)  # tests/kit/test_files.py has all that a file cannot be
     step = Call(url="https://127.0.0.1:1", username="me" if setting == "password_file" else "", **{setting: str(path)})  # type: ignore[arg-type]
     outcome = await webhook.call(step, CHANGE)
-    assert outcome.result is Result.DENIED
-    assert outcome.detail.startswith(f"cannot use {setting} {path}: ")
+    assert outcome == Outcome(Result.DENIED, f"cannot use {setting} {path}: it is not a regular file")
 
 
 @pytest.fixture

@@ -158,7 +158,7 @@ def test_something_else_than_a_file_of_ours_is_found_while_waiting(tmp_path: Pat
     with Listener() as nobody:
         run = wait_for(nobody.place, "https://127.0.0.1:1/", ca_file=tmp_path, timeout_seconds=60)
         assert run.wait() == 3
-    assert f"cannot read ca_file {tmp_path}: it is not a regular file" in run.left
+    assert f"cannot use ca_file {tmp_path}: it is not a regular file" in run.left
 
 
 @pytest.mark.parametrize(("number", "name"), [(signal.SIGTERM, "SIGTERM"), (signal.SIGINT, "SIGINT")])
@@ -178,7 +178,7 @@ def test_arguments_that_cannot_be_used_are_all_named(wait_for: Start) -> None:
     for words in (
         "no kind 'redis'",
         "'tcp://db': it names no port",
-        "'9' is no HTTP",
+        "'9' is no status",
         "no regular expression",
         "try_se",
     ):

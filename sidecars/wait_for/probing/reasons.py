@@ -11,7 +11,7 @@ _LOOKUP = {
 }
 
 
-def words(error: OSError) -> str:
+def reason(error: OSError) -> str:
     """Return what went wrong. asyncio puts the address into `strerror`, so the number is asked."""
     if isinstance(error, socket.gaierror):
         return _LOOKUP.get(error.errno or 0, "the name cannot be looked up")

@@ -1,12 +1,12 @@
-"""How it stands with all targets together: what follows from it, and how it is told."""
+"""The state of each target, what follows for the whole wait, and how that is said."""
 
 from enum import StrEnum
 
 _REASON_CHARACTERS = 200
 
 
-class Standing(StrEnum):
-    """How it stands with one target."""
+class TargetState(StrEnum):
+    """The state of one target."""
 
     WAITING = "waiting"
     READY = "ready"
@@ -23,13 +23,13 @@ class End(StrEnum):
     INTERRUPTED = "interrupted"
 
 
-class Verdict:
-    """The standing of each target, by its place in the list, with the last thing that was wrong with it."""
+class WaitState:
+    """The state of each target, by its place in the list, with the last reason why it was blocked."""
 
     def __init__(self, shown: tuple[str, ...], *, any_suffices: bool) -> None:
         self._shown = shown
         self._any = any_suffices
-        self._standings = [Standing.WAITING] * len(shown)
+        self._states = [TargetState.WAITING] * len(shown)
         self._reasons = ["no answer yet"] * len(shown)
 
     def blocked(self, place: int, reason: str) -> None:
@@ -38,27 +38,25 @@ class Verdict:
 
     def ready(self, place: int) -> None:
         """Note that a target is ready."""
-        self._standings[place] = Standing.READY
+        self._states[place] = TargetState.READY
 
     def hopeless(self, place: int, reason: str) -> None:
         """Note why a target can never become ready."""
-        self._standings[place] = Standing.HOPELESS
+        self._states[place] = TargetState.HOPELESS
         self._reasons[place] = _line(reason)
 
     def end(self) -> End | None:
-        """What the standings amount to: None as long as waiting makes sense."""
+        """Return how the wait ends; None as long as waiting makes sense."""
         enough, lost = (any, all) if self._any else (all, any)
-        if enough(standing is Standing.READY for standing in self._standings):
+        if enough(state is TargetState.READY for state in self._states):
             return End.READY
-        return End.HOPELESS if lost(standing is Standing.HOPELESS for standing in self._standings) else None
+        return End.HOPELESS if lost(state is TargetState.HOPELESS for state in self._states) else None
 
     @property
     def blocking(self) -> list[dict[str, str]]:
         """The targets that are not ready, each with its reason, for the log's fields."""
-        rows = zip(self._shown, self._standings, self._reasons, strict=True)
-        return [
-            {"target": shown, "reason": reason} for shown, standing, reason in rows if standing is not Standing.READY
-        ]
+        rows = zip(self._shown, self._states, self._reasons, strict=True)
+        return [{"target": shown, "reason": reason} for shown, state, reason in rows if state is not TargetState.READY]
 
     def progress(self, waited_seconds: float) -> str:
         """Return the line that says what is still missing."""
@@ -67,8 +65,8 @@ class Verdict:
     def explanation(self, end: End, waited_seconds: float) -> str:
         """Return for people why the waiting ended, other than with success."""
         if end is End.HOPELESS:
-            rows = zip(self._shown, self._standings, self._reasons, strict=True)
-            lost = [f"{shown} ({reason})" for shown, standing, reason in rows if standing is Standing.HOPELESS]
+            rows = zip(self._shown, self._states, self._reasons, strict=True)
+            lost = [f"{shown} ({reason})" for shown, state, reason in rows if state is TargetState.HOPELESS]
             return f"cannot go on: this can never become ready, correct it: {', '.join(lost)}"
         why = "interrupted" if end is End.INTERRUPTED else "timed out"
         return f"cannot go on: {why} after {round(waited_seconds, 1):g} s waiting for {self._missing}"

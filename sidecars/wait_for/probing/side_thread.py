@@ -16,7 +16,7 @@ from sidecars.runtime import Transient
 T = TypeVar("T")
 
 
-class Aside(Generic[T]):
+class SideThread(Generic[T]):
     """Runs `call`, one at a time. The thread is made at the first call."""
 
     def __init__(self, call: Callable[[], T]) -> None:
