@@ -92,7 +92,7 @@ class Shipper:
         self._stopping.conclude(cut)
 
     async def _until_quiet(self) -> None:
-        """The app got SIGTERM when we did and still writes: tail on until it is silent."""
+        """Tail on until the app is silent, which got SIGTERM when we did and still writes."""
         began = monotonic()
 
         def left_seconds() -> float:
@@ -138,8 +138,8 @@ class Shipper:
             self._settle(batch, await self._delivery.deliver(payload, batch.acknowledge))
 
     async def _save_decisions(self) -> None:
-        """Before the first line of a file is sent, who the file is stands in the checkpoint: should we be killed and
-        the file be copied and truncated meanwhile, its lines are recognised in the copy.
+        """Save who a file is before its first line is sent: should we be killed and the file be copied and truncated
+        meanwhile, its lines are recognised in the copy.
         """
         async with self._naming:
             decisions = self._tailing.decisions
@@ -148,7 +148,7 @@ class Shipper:
                 self._saved_decisions = decisions
 
     def _settle(self, batch: Batch, dead_bytes: int) -> None:
-        """Every record of the batch has its outcome: move the low watermarks."""
+        """Move the low watermarks: every record of the batch has its outcome."""
         self._metrics.settled(batch.file_bytes, dead_bytes)
         self._state.moved()
         self._tailing.settle(batch)
@@ -157,7 +157,7 @@ class Shipper:
         return DeliveryProgress(self._tailing.undelivered(), self._delivery.diagnosis, self._dead_letters.kept)
 
     def _status(self) -> dict[str, Any]:
-        """For /status."""
+        """Return what /status shows."""
         return {
             "output": self._settings.destination.value,
             "target": self._settings.target,
@@ -187,7 +187,7 @@ def transport_of(settings: LogShipperSettings, ctx: Context, metrics: ShipperMet
 
 
 async def setup(settings: LogShipperSettings, _ctx: Context) -> int:
-    """`--setup`: make or update the data stream's template, once."""
+    """Make or update the data stream's template, once."""
     from .sending.template import set_up  # the running agent does not need it
 
     return await set_up(settings)

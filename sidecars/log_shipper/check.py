@@ -35,7 +35,7 @@ def refuse_start(settings: LogShipperSettings) -> Iterator[Problem]:
 
 
 def findings(settings: LogShipperSettings) -> Iterator[Finding]:
-    """Looks at files and folders; talks to nobody."""
+    """Look at files and folders, and talk to nobody."""
     globs = Globs(settings.paths, settings.exclude, settings.own_files)
     found = globs.find()
     reach = globs.reach()
@@ -61,7 +61,7 @@ def findings(settings: LogShipperSettings) -> Iterator[Finding]:
 
 
 async def elasticsearch_findings(settings: LogShipperSettings) -> list[Finding]:
-    """Asks Elasticsearch: reachable, which version, credentials, may they write to the target."""
+    """Ask Elasticsearch: is it reachable, which version, credentials, may they write to the target."""
     if settings.destination is not Output.ELASTICSEARCH:
         return []
     elastic = Elastic(settings)

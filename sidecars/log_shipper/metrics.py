@@ -73,13 +73,13 @@ class ShipperMetrics:
         self.polling = gauge("watch_polling", "1 while inotify cannot be had and folders are polled.")
 
     def diagnosed(self, diagnosis: Diagnosis | None) -> None:
-        """Nothing goes through for this reason, or all is well."""
+        """Show why nothing goes through, or that all is well."""
         self.held.set(diagnosis is not None and diagnosis.held)
         for reason in TROUBLE_REASONS:
             self._trouble.labels(reason).set(diagnosis is not None and diagnosis.reason == reason)
 
     def taken(self, read: Intake) -> None:
-        """Bytes entered the books."""
+        """Count what was read."""
         again_bytes = min(self._read_before_bytes, read.file_bytes)
         self._read_before_bytes -= again_bytes
         self.read_bytes.inc(read.file_bytes - again_bytes)
@@ -89,18 +89,18 @@ class ShipperMetrics:
                 metric.inc(count)
 
     def reached(self, reach: Reach) -> None:
-        """What the last scan did not reach."""
+        """Show what the last scan did not reach."""
         for field, metric in self._reach.items():
             metric.set(len(getattr(reach, field)))
 
     def settled(self, file_bytes: int, dead_bytes: int) -> None:
-        """A batch is done."""
+        """Count a batch that is settled."""
         self.in_flight_bytes.dec(file_bytes)
         self.acknowledged_bytes.inc(file_bytes - dead_bytes)
         self.dead_letter_bytes.inc(dead_bytes)
 
     def count(self, judgement: Judgement) -> None:
-        """What became of the records of one request."""
+        """Count what became of the records of one request."""
         for outcome in ("indexed", "duplicate", "failure_store", "written"):
             self.records.labels(outcome).inc(getattr(judgement, outcome))
         for refusal in judgement.rejected.values():
@@ -110,7 +110,7 @@ class ShipperMetrics:
             self.retries.labels(reason).inc()
 
     def hedged(self, why: Hedge) -> None:
-        """A copy of a request went out beside one without an answer."""
+        """Count a copy of a request that went out beside one without an answer."""
         self._hedges.labels(why.value).inc()
 
     def watch(

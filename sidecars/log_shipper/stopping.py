@@ -112,11 +112,13 @@ class Stopping:
             await self._ctx.stop.pause(_EVERY_SECONDS)
 
     def _is_usual(self, progress: DeliveryProgress, *, first: bool) -> bool:
-        """An app has just written its last lines when the stop comes, and beside an ordinary sidecar it goes on."""
+        """Tell whether bytes are behind because an app has just written its last lines, or goes on beside an ordinary
+        sidecar.
+        """
         return not progress.diagnosis and (first or self._settings.lifecycle is Lifecycle.ORDINARY)
 
     def _all_of_it(self, cut: list[StopStep]) -> str:
-        """An ordinary sidecar does not know whether its app has ended."""
+        """Say what is delivered; an ordinary sidecar does not know whether its app has ended."""
         if self._settings.lifecycle is Lifecycle.NATIVE:
             return "everything is delivered"
         if StopStep.QUIET in cut:

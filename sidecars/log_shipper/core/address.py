@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 
 
 def url_of_host(hosts: str, port: str) -> str:
-    """ELASTICSEARCH_HOST as people have it (a name, name:port, a bare IPv6 address, a whole URL, or several, between
-    commas or newlines) as addresses, comma-separated.
+    """Return ELASTICSEARCH_HOST as people have it (a name, name:port, a bare IPv6 address, a whole URL, or several,
+    between commas or newlines) as addresses, comma-separated.
 
     A Service called `elasticsearch` makes Kubernetes set ELASTICSEARCH_PORT to `tcp://...`: that is not a port. Another
     text that is none stays where a port belongs, and so is refused.

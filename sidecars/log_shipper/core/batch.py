@@ -75,7 +75,9 @@ class Batch(msgspec.Struct):
         return Payload(pack(texts.pop() for _ in range(len(texts))), len(self.spans), self.spans)
 
     def acknowledge(self, numbers: Iterable[int]) -> None:
-        """These records have their outcome, and others of the batch have not: the watermark stays where it is."""
+        """Note that these records have their outcome, and others of the batch have not: the watermark stays where it
+        is.
+        """
         firsts = [part.first for part in self.parts]
         for number in numbers:
             self.parts[bisect_right(firsts, number) - 1].segment.unacknowledged_bytes -= self.spans[number]

@@ -352,7 +352,7 @@ def judge(body: bytes, count: int, *, own_ids: bool) -> Judgement | None:
 
 
 def _judge_item(result: Judgement, index: int, item: _BulkItem, *, own_ids: bool) -> None:
-    """Everything but the plain 201."""
+    """Judge everything but the plain 201."""
     status = item.status
     if 200 <= status < 300:
         if item.failure_store == "used":

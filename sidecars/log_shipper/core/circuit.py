@@ -72,11 +72,11 @@ class Circuit:
         return {"failed_attempts": self._failed_attempts, "for_seconds": round(now - self._since, 1)}
 
     def probed(self) -> None:
-        """One request goes out to see whether it works again."""
+        """Note that one request goes out to see whether it works again."""
         self.state = _NEXT[self.state, CircuitEvent.PROBED]
 
     def failed(self, diagnosis: Diagnosis, now: float) -> bool:
-        """An attempt failed as such. Return whether that is to be said now."""
+        """Note that an attempt failed as such. Return whether that is to be said now."""
         if self.is_closed:
             self._since, self._failed_attempts = now, 0
         self.state = _NEXT[self.state, CircuitEvent.FAILED]
@@ -100,7 +100,9 @@ class Circuit:
         return True
 
     def answered(self) -> bool:
-        """An attempt was answered as it should be. Return whether that is to be said: after a diagnosis that was."""
+        """Note that an attempt was answered as it should be. Return whether that is to be said: after a diagnosis that
+        was.
+        """
         self.state = _NEXT[self.state, CircuitEvent.ANSWERED]
         self.diagnosis = None
         said, self._said_any = self._said_any, False

@@ -89,7 +89,7 @@ class Template:
         self.overhead_bytes = sum(map(len, fixed)) + 60
 
     def plain(self, taken: Taken, timestamp: str) -> Encoded:
-        """Each line as the `message` of a document; `timestamp` is RFC 3339 text."""
+        """Return each line as the `message` of a document; `timestamp` is RFC 3339 text."""
         pieces, invalid = _escaped_texts_of(taken)
         before, middle, message, tail = (
             self._before_id,
@@ -110,7 +110,8 @@ class Template:
         return Encoded(texts, taken.spans, invalid)
 
     def record(self, taken: Taken, index: int, document: dict[str, Any], timestamp: str) -> str:
-        """Action and document of one record: our fields below, those of `document` above, what locates the line on top.
+        """Return action and document of one record: our fields below, those of `document` above, what locates the line
+        on top.
 
         What all records share is not encoded again, unless the document has fields of such a name. `timestamp` stands
         in for an `@timestamp` that the document does not have.
@@ -185,7 +186,7 @@ def encode(value: object) -> str:
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with `over` laid upon it, objects merged key by key; `over` wins where both have a value."""
+    """Return `base` with `over` laid upon it, objects merged key by key; `over` wins where both have a value."""
     result = dict(base)
     for key, value in over.items():
         present = result.get(key)
@@ -194,7 +195,9 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """`{"service.name": "a"}` becomes `{"service": {"name": "a"}}`, so one document never has both spellings."""
+    """Nest dotted names: `{"service.name": "a"}` becomes `{"service": {"name": "a"}}`, so one document never has both
+    spellings.
+    """
     result: dict[str, Any] = {}
     for name, value in flat.items():
         branch = value
@@ -205,8 +208,8 @@ def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _escaped_texts_of(taken: Taken) -> tuple[list[str], int]:
-    """`texts_of` as JSON string bodies. Where nothing has to be repaired and there is no backslash, the lines are
-    escaped as one string, in which a backslash before an `n` can only be a newline: no text is made for each line.
+    """Return `texts_of` as JSON string bodies. Where nothing has to be repaired and there is no backslash, the lines
+    are escaped as one string, in which a backslash before an `n` can only be a newline: no text is made for each line.
     """
     whole = b"\n".join(taken.lines)
     if whole and b"\\" not in whole and b"\r" not in whole and BYTE_ORDER_MARK not in whole:

@@ -75,17 +75,21 @@ class Evidence:
         self._refused = 0
 
     def begin(self) -> int:
-        """A request goes out. Return its number."""
+        """Note that a request goes out, and return its number."""
         self._begun += 1
         return self._begun
 
     def was_taken(self, request: int) -> None:
-        """The target took a record of this request, or refused it for a fault that is clearly the record's."""
+        """Note that the target took a record of this request, or refused it for a fault that is clearly the
+        record's.
+        """
         self._witness = max(self._witness, request)
         self._refused = 0
 
     def suspect(self, batch: BatchHistory, records: int, now: float) -> FirstRefusal:
-        """So many records of a batch were refused for what may be their own fault. Return when the first ones were."""
+        """Note that so many records of a batch were refused for what may be their own fault. Return when the first ones
+        were.
+        """
         if batch.first_refusal is None:
             batch.first_refusal = FirstRefusal(self._begun, now)
             self._refused += records

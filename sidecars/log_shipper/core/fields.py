@@ -90,11 +90,13 @@ class MovedFields:
         self.moved: list[tuple[str, Any]] = []
 
     def put(self, path: Path, value: Any) -> None:
-        """Values stay as they are; objects and lists become text, so that they never clash with each other."""
+        """Move a value aside. Values stay as they are; objects and lists become text, so that they never clash with
+        each other.
+        """
         self.moved.append(("_".join(path), _text(value) if isinstance(value, dict | list) else value))
 
     def into(self, labels: Any) -> Fields:
-        """`labels` with all that was moved; a label that is there already keeps its value beside the new one."""
+        """Return `labels` with all that was moved; a label that is there already keeps its value beside the new one."""
         result = dict(labels) if isinstance(labels, dict) else {}
         for name, value in self.moved:
             while isinstance(result.get(name), dict):
@@ -195,8 +197,8 @@ def _spelt(name: str) -> tuple[Path, str]:
 
 
 def _tidied(value: Fields, path: Path, aside: MovedFields) -> Fields:
-    """`value`, which stands at `path`, with dots nested as servers read them: both spellings of a field become one. Of
-    an object and a value at the same place the value moves aside; of two values both stay.
+    """Return `value`, which stands at `path`, with dots nested as servers read them: both spellings of a field become
+    one. Of an object and a value at the same place the value moves aside; of two values both stay.
     """
     result: Fields = {}
     for name, item in value.items():
@@ -268,7 +270,7 @@ def _both(one: Any, other: Any) -> Any:
 
 
 def _bounded(value: Any, level: int) -> Any:
-    """`value`, which stands at `level`, with what is too deep as text."""
+    """Return `value`, which stands at `level`, with what is too deep as text."""
     if not isinstance(value, dict | list):
         return value
     if level > _LEVELS:

@@ -68,7 +68,7 @@ class Latency:
         self._samples: deque[float] = deque(maxlen=_SAMPLES)
 
     def answered(self, seconds: float) -> None:
-        """A request was answered after so long."""
+        """Note that a request was answered after so long."""
         self._samples.append(seconds)
 
     def patience_seconds(self, left_seconds: float = math.inf) -> float:
@@ -89,13 +89,13 @@ class HedgedRequest:
         self.under_way = 0
 
     def sent(self, now: float) -> None:
-        """A copy went out."""
+        """Note that a copy went out."""
         self._sent.append(now)
         self._replace = False
         self.under_way += 1
 
     def failed(self, now: float) -> None:
-        """A copy ended, and the others may still bring an answer."""
+        """Note that a copy ended, and the others may still bring an answer."""
         self._failed_at = now
         self._replace = True
         self.under_way -= 1

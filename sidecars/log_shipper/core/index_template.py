@@ -125,7 +125,7 @@ def refused_part(reply: str, left_out: TemplateParts) -> TemplatePart | None:
 
 
 def differences(wanted: Mapping[str, Any], present: Mapping[str, Any]) -> list[str]:
-    """Dotted names of what `wanted` says and `present` does not have so.
+    """Return dotted names of what `wanted` says and `present` does not have so.
 
     What the server adds by itself (defaults, dates) and what others added beside our settings is no difference.
     """

@@ -56,7 +56,7 @@ class Pool(Generic[T]):
         turn.silent = silent
 
     def answered(self, node: T) -> None:
-        """It is well."""
+        """Note that it is well."""
         turn = self._of(node)
         turn.failures, turn.back_at, turn.silent = 0, 0.0, False
 

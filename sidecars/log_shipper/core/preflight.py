@@ -87,7 +87,7 @@ def answers(finding: PreflightFinding) -> bool:
 
 
 def product(answer: Answer) -> str:
-    """Name and version, by the answer to WHO_IS_THERE; empty where it does not say."""
+    """Return name and version, by the answer to WHO_IS_THERE; empty where it does not say."""
     root = _decoded(answer.body, _ServerInfo) if answer.status == 200 else None
     if root is None:
         return ""
@@ -140,7 +140,7 @@ def target(answer: Answer, name: str, *, is_stream: bool) -> list[PreflightFindi
 
 
 def _blocked(body: bytes) -> set[str]:
-    """`INDEX has index.blocks.write` for every block that keeps documents out."""
+    """Return `INDEX has index.blocks.write` for every block that keeps documents out."""
     found = _decoded(body, dict[str, dict[str, dict[str, Any]]]) or {}
     return {
         f"{index} has index.blocks.{block}"

@@ -15,7 +15,7 @@ from .timestamps import is_date
 
 
 def json_documents(template: Template, taken: Taken, timestamp: str) -> Encoded:
-    """Each line that is a JSON object gives its fields to the document; its `@timestamp` wins over ours."""
+    """Make a document of each line: one that is a JSON object gives it its fields; its `@timestamp` wins over ours."""
     texts, invalid = texts_of(taken)
     result = Encoded([], taken.spans, invalid)
     for index, text in enumerate(texts):
@@ -28,7 +28,7 @@ def json_documents(template: Template, taken: Taken, timestamp: str) -> Encoded:
 
 
 def cri_documents(template: Template, taken: Taken, timestamp: str) -> Encoded:
-    """Each CRI record becomes a document, its time `@timestamp`. The parts of long lines are joined already."""
+    """Make a document of each CRI record, its time `@timestamp`. The parts of long lines are joined already."""
     matches = [CRI.fullmatch(line) for line in taken.lines]
     contents = [line if match is None else match[4] or b"" for match, line in zip(matches, taken.lines, strict=True)]
     content = msgspec.structs.replace(taken, lines=contents)

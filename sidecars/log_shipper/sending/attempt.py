@@ -100,7 +100,7 @@ class RequestAttempt:
         return self._nodes[0].routes
 
     def _send_copy(self, tasks: asyncio.TaskGroup, why: Hedge | None) -> None:
-        """One more copy; where others are without an answer, it goes to another node or over a new connection."""
+        """Send one more copy; where others are without an answer, it goes to another node or over a new connection."""
         if self._copies and why:
             self._cluster.hedged(why)
             self._failed.append("timeout")
@@ -122,7 +122,7 @@ class RequestAttempt:
         self._request.sent(copy.sent_at)
 
     async def _ask(self, copy: _Copy, limit_seconds: float) -> None:
-        """One copy to one node; what came of it goes to `_ended`."""
+        """Send one copy to one node; what came of it goes to `_ended`."""
         CONNECTION.set(copy.connection)
         try:
             answer = await self._asks(copy.node, limit_seconds)
@@ -133,7 +133,7 @@ class RequestAttempt:
         self._ended.put_nowait((copy, answer))
 
     def _note(self, copy: _Copy, *, failed: bool, silent: bool) -> None:
-        """What the pool has to know of a node."""
+        """Tell the pool how a node did."""
         known = next((node for node in self._nodes if node.address == copy.node.address), None)
         if known is None:
             return
@@ -143,7 +143,7 @@ class RequestAttempt:
             self._pool.answered(known)
 
     def _won(self, winner: _Copy, patience_seconds: float) -> None:
-        """Others that were silent for long, while this one was quick, are ejected for a moment."""
+        """Eject others for a moment that were silent for long, while this one was quick."""
         now = monotonic()
         self._cluster.latency.answered(now - winner.sent_at)
         self._cluster.addresses.answered(winner.connection)
@@ -160,10 +160,12 @@ class RequestAttempt:
             return None
 
     async def _notice_stop(self) -> None:
-        """From the stop on there is more reason to send a copy."""
+        """Think again when the stop is requested: there is more reason to send a copy."""
         await self._cluster.stop.wait()
         self._think_again()
 
     def _think_again(self) -> None:
-        """There may be more reason for a copy than before: a look-up tells how many addresses the name has."""
+        """Think again about sending a copy: there may be more reason than before. A look-up tells how many addresses
+        the name has.
+        """
         self._ended.put_nowait(None)

@@ -26,7 +26,7 @@ class WatchedFiles:
         return self._seen != self._used
 
     def used(self) -> None:
-        """What `changed` saw is in use; what was put in its place since then is a change."""
+        """Note that what `changed` saw is in use; what was put in its place since then is a change."""
         self._used = self._seen
 
 

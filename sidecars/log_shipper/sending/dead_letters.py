@@ -89,7 +89,7 @@ class DeadLetters:
         return True
 
     def status(self) -> dict[str, Any]:
-        """For /status."""
+        """Return what /status shows."""
         return {"path": self.path, "records": self.kept, "dropped_bytes": self._file.dropped_bytes}
 
     def _note_kept(self, rejected: Sequence[tuple[bytes, Refusal]]) -> None:

@@ -46,7 +46,7 @@ class Transport(Protocol):
         """Return what `pack` was given, in one piece."""
 
     async def send(self, payload: Payload) -> Answer:
-        """One attempt; failures are answers."""
+        """Make one attempt; failures are answers."""
 
     async def close(self) -> None:
         """Let go of connections."""
@@ -78,7 +78,7 @@ class Delivery:
         self._hurry = asyncio.Event()
 
     def hurry(self) -> None:
-        """The sidecar is stopping: cut pauses short."""
+        """Cut pauses short: the sidecar is stopping."""
         self._hurry.set()
 
     @property
@@ -87,7 +87,7 @@ class Delivery:
         return self._condition.diagnosis
 
     def status(self) -> dict[str, Any]:
-        """For /status."""
+        """Return what /status shows."""
         return self._condition.status()
 
     async def deliver(self, payload: Payload, acknowledged: Callable[[Sequence[int]], None] = lambda _: None) -> int:
@@ -126,7 +126,7 @@ class Delivery:
         return dead_bytes
 
     def _ruled(self, batch: BatchHistory, judgement: Judgement, records: int) -> Judgement:
-        """Nothing of a request was taken: find out whose fault that is, and say it."""
+        """Find out whose fault it is that nothing of a request was taken, and say it."""
         ruling = self._evidence.rule(batch, judgement, records, monotonic(), others_taken=self._circuit.is_closed)
         if ruling.diagnosis and ruling.blame is Blame.TARGET:
             self._condition.fail(ruling.diagnosis)
@@ -158,7 +158,7 @@ class Delivery:
             self._probe_backoff.reset()
 
     async def _sent(self, payload: Payload) -> tuple[Answer, Judgement | None]:
-        """One attempt, as soon as the circuit lets it out."""
+        """Make one attempt, as soon as the circuit lets it out."""
         while not self._circuit.is_closed:
             async with self._probe:
                 if not self._circuit.is_closed:
@@ -169,7 +169,7 @@ class Delivery:
         return await self._attempt(payload)
 
     async def _attempt(self, payload: Payload) -> tuple[Answer, Judgement | None]:
-        """One request, and what it says of each record if it does."""
+        """Send one request. Return the answer, and what it says of each record if it does."""
         async with self._requests.turn(payload.age):
             number = self._evidence.begin()
             with self._metrics.request_seconds.time(), self._ctx.tracer.start_as_current_span("bulk") as span:
@@ -235,7 +235,7 @@ class _DeliveryCondition:
         return self.circuit.diagnosis or next(iter(self._held.values()), None)
 
     def status(self) -> dict[str, Any]:
-        """For /status."""
+        """Return what /status shows."""
         diagnosis = self.diagnosis
         shown: dict[str, Any] = {"circuit": self.circuit.state.value, "held": bool(diagnosis and diagnosis.held)}
         if diagnosis:
@@ -243,23 +243,23 @@ class _DeliveryCondition:
         return shown | self.circuit.lasts(monotonic())
 
     def fail(self, diagnosis: Diagnosis) -> None:
-        """Sending does not work at all."""
+        """Note that sending does not work at all."""
         is_to_be_said = self.circuit.failed(diagnosis, monotonic())
         self._show(diagnosis, is_to_be_said=is_to_be_said)
 
     def hold(self, batch: BatchHistory, diagnosis: Diagnosis) -> None:
-        """Records of this batch are held, while others go through."""
+        """Note that records of this batch are held, while others go through."""
         self._held[batch] = diagnosis
         self._show(diagnosis, is_to_be_said=self.circuit.is_to_be_said(diagnosis.kind, monotonic()))
 
     def release(self, batch: BatchHistory) -> None:
-        """The batch is settled."""
+        """Note that the batch is settled."""
         if self._held.pop(batch, None):
             self._show(self.diagnosis)
 
     def recover(self, *, unclear: bool) -> bool:
-        """A request was answered as it should be: close the circuit, unless it opened for unclear refusals and this is
-        another one. Return whether it closed.
+        """Close the circuit, since a request was answered as it should be, unless it opened for unclear refusals and
+        this is another one. Return whether it closed.
         """
         diagnosis, lasted = self.circuit.diagnosis, self.circuit.lasts(monotonic())
         if diagnosis and diagnosis.reason == "unclear" and unclear:
@@ -275,7 +275,7 @@ class _DeliveryCondition:
         return True
 
     def _show(self, diagnosis: Diagnosis | None, *, is_to_be_said: bool = False) -> None:
-        """Health and metrics; the log not at every attempt, and loudly where a person has to act."""
+        """Show it in health and metrics; in the log not at every attempt, and loudly where a person has to act."""
         self._metrics.diagnosed(diagnosis)
         if diagnosis is None:
             self._ctx.health.set("delivery", State.OK)
@@ -327,5 +327,5 @@ class OldestFirst:
 
 
 def new_backoff() -> Backoff:
-    """Full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/"""
+    """Return one with full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/"""
     return Backoff(_BASE_SECONDS, _CAP_SECONDS, random.random)

@@ -81,7 +81,7 @@ class Elastic:
         return isal_zlib.decompress(body, _GZIP_BITS) if self._packs else body
 
     async def send(self, payload: Payload) -> Answer:
-        """POST the payload until one node answers; never raises for what the network or the server does."""
+        """Send the payload until one node answers; never raises for what the network or the server does."""
         try:
             headers = self._headers(payload)
             pool = await self._nodes()
@@ -114,7 +114,7 @@ class Elastic:
         return answer
 
     async def _ask(self, node: Node, question: Question, headers: dict[str, str], limit_seconds: float) -> Answer:
-        """One request to one node."""
+        """Send one request to one node."""
         try:
             reply = await node.ask(question.method, question.path, question.body, headers, limit_seconds)
         except NoReply as error:
@@ -146,7 +146,7 @@ class Elastic:
         await _close(pool)
 
     def _headers(self, payload: Payload | None) -> dict[str, str]:
-        """For a bulk request, or for a question. Raises UnusableFile."""
+        """Return the headers of a bulk request, or of a question. Raises UnusableFile."""
         kind = "application/json" if payload is None else "application/x-ndjson"
         headers = {"content-type": kind, "accept": "application/json"}
         headers["user-agent"] = f"sidecars-log-shipper/{__version__}"

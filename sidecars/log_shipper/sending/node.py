@@ -38,7 +38,7 @@ class Connection:
         self.changed = changed
 
     def taken(self, transport: asyncio.Transport | None) -> None:
-        """This is the connection."""
+        """Note that this is the connection."""
         self._transport = transport
         self.changed()
 
@@ -73,12 +73,12 @@ class Addresses(AbstractResolver):
         return max(1, len(self._found.get(host, (0.0, []))[1]))
 
     def silent(self, connection: Connection) -> None:
-        """No answer came over this connection for too long."""
+        """Note that no answer came over this connection for too long."""
         if connection.peer:
             self._silent_at[connection.peer] = monotonic()
 
     def answered(self, connection: Connection) -> None:
-        """One came."""
+        """Note that an answer came."""
         self._silent_at.pop(connection.peer, None)
 
     async def resolve(
@@ -92,7 +92,7 @@ class Addresses(AbstractResolver):
         return [results[address] for address in ordered([*results], self._silent_at, self._turn - 1, monotonic())]
 
     async def close(self) -> None:
-        """Nothing is held: connectors come and go, this stays."""
+        """Do nothing: connectors come and go, this stays."""
 
     async def look_up(self, host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
         """Ask the name server. Raises OSError."""
@@ -117,7 +117,7 @@ class Connector(aiohttp.TCPConnector):
     """Notes the connection of each request in `CONNECTION`."""
 
     async def connect(self, *args: Any, **kwargs: Any) -> Any:
-        """One from the pool, or a new one."""
+        """Return one from the pool, or a new one."""
         made = await super().connect(*args, **kwargs)
         if connection := CONNECTION.get(None):
             connection.taken(made.transport)
@@ -136,7 +136,7 @@ class NodeAddress:
 
     @classmethod
     def parse(cls, url: str) -> Self:
-        """From an address, without the credentials in it. Raises ValueError."""
+        """Return what an address says, without the credentials in it. Raises ValueError."""
         parts = urlsplit(url)
         host = (parts.hostname or "").encode("idna" if not url.isascii() else "ascii").decode()
         return cls(parts.scheme, host, parts.port or _PORTS[parts.scheme], parts.path.rstrip("/"))

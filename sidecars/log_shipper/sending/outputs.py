@@ -61,7 +61,7 @@ class Stream:
             self.cut = view[start - 1] != _NEWLINE
 
     async def until_taken(self) -> None:
-        """Of a pipe: wait until its reader has taken all of it. Raises BrokenPipeError when there is none any more:
+        """Wait until the reader of this pipe has taken all of it. Raises BrokenPipeError when there is none any more:
         what a pipe holds is gone when its last end is closed (pipe(7)).
         """
         while True:
@@ -74,7 +74,7 @@ class Stream:
             await Stop().pause(_LOOK_SECONDS)
 
     def end_line(self) -> None:
-        """Of a pipe: try to end a line that was cut, for whoever writes next does not know of it. A full pipe is made
+        """Try to end a line in this pipe that was cut, for whoever writes next does not know of it. A full pipe is made
         larger for that.
         """
         if not self.cut:
@@ -87,7 +87,7 @@ class Stream:
             self.cut = False
 
     def leads_to(self, path: str) -> bool:
-        """Of a pipe: whether it is the one that is at this path now, and somebody has it open to read."""
+        """Return whether this pipe is the one that is at the path now, and somebody has it open to read."""
         return os.path.samestat(self._status, os.stat(path)) and not self._events() & select.POLLERR
 
     def close(self) -> None:
@@ -140,7 +140,7 @@ class Stdout(PlainTransport):
         return Answer(200, accepted=True)
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: nothing is held."""
 
 
 class NdjsonFile(PlainTransport):
@@ -174,7 +174,9 @@ class NdjsonFile(PlainTransport):
         self._let_go()
 
     async def _to_pipe(self, body: bytes) -> None:
-        """Not taken to its end, the pipe is closed, or the next reader would get what is written once more."""
+        """Write into the pipe, and wait until all of it is taken. When it is not, the pipe is closed, or the next
+        reader would get what is written once more.
+        """
         if self._pipe and not self._pipe.leads_to(self._path):
             self._let_go()
         stream = self._pipe = self._pipe or Stream(_open_pipe(self._path), cut=self._cut)
@@ -194,7 +196,9 @@ class NdjsonFile(PlainTransport):
 
 
 def _open_pipe(path: str) -> int:
-    """Raises OSError when nobody reads the pipe: opened for both, as append() would, it takes lines for nobody."""
+    """Open the pipe for writing alone. Raises OSError when nobody reads it: opened for both, as append() would, it
+    takes lines for nobody.
+    """
     try:
         fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:

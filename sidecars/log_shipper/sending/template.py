@@ -93,7 +93,7 @@ async def set_up(settings: LogShipperSettings) -> int:
 
 
 def template_name(data_stream: str) -> str:
-    """One template for each data stream."""
+    """Return the name of the template: there is one for each data stream."""
     return "sidecars-" + re.sub(r"[^a-z0-9_.-]", "-", data_stream)
 
 
@@ -107,7 +107,7 @@ class _TemplateSetup:
         self._left_out: TemplateParts = frozenset()
 
     async def run(self) -> list[str]:
-        """Lines that say what was done. Raises _SetupRefused, UnusableFile."""
+        """Return lines that say what was done. Raises _SetupRefused, UnusableFile."""
         server = product(await self._ask("GET", WHO_IS_THERE.path))
         if server.startswith("Elasticsearch"):
             self._left_out |= {FLAT_OBJECTS}
@@ -151,8 +151,8 @@ class _TemplateSetup:
         return found[0].index_template if found else None
 
     async def _apply_to_stream(self, changed: list[str]) -> list[str]:
-        """A stream that exists already keeps its own lifecycle and options: give it the template's. Its mapping follows
-        at its rollover.
+        """Give a stream that exists already the lifecycle and options of the template: it keeps its own. Its mapping
+        follows at its rollover.
         """
         name, retention = self._target.data_stream, self._target.retention
         path = f"/_data_stream/{quote(name)}"
