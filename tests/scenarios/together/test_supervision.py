@@ -6,13 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from sidecars.runtime import Context, Health, Log, Metrics, Settings, State, Stop, supervise
+from sidecars.runtime import Context, Log, Settings, State, Stop, supervise
 from sidecars.runtime.clock import monotonic
 from sidecars.runtime.errors import Transient
 from sidecars.runtime.life.process import SidecarProcess, Unit
 from sidecars.runtime.life.serving import KEPT_SECONDS, restart_main, stop_in_turn
-from sidecars.runtime.observe.admin import Admin
-from sidecars.runtime.observe.tracing import Tracing
+from tests.support.context import context
 from tests.support.toys import TOYS
 
 pytestmark = pytest.mark.looptime
@@ -25,11 +24,7 @@ def unit(name: str, work: Work, grace_seconds: float = 30.0) -> Unit:
     async def main(_: Settings, ctx: Context) -> int | None:
         return await work(ctx)
 
-    log, health = Log(name), Health(monotonic)
-    tracer = Tracing(name, {}, log).tracer(name)
-    ctx = Context(name, Stop(grace_seconds), health, Metrics(name), log, tracer, Admin(name, health))
-    sidecar = replace(TOYS["idle"], name=name)
-    return Unit(sidecar, Settings(), ctx, main)
+    return Unit(replace(TOYS["idle"], name=name), Settings(), context(grace_seconds, name), main)
 
 
 def states(one: Unit) -> dict[str, tuple[State, str]]:

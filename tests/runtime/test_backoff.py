@@ -1,12 +1,10 @@
-"""The pure parts: back-off and health."""
-
-import itertools
+"""How long to wait before the next try."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecars.runtime import Backoff, Health, State
+from sidecars.runtime import Backoff
 
 
 def test_delays_double_up_to_the_cap() -> None:
@@ -41,32 +39,3 @@ def test_no_delay_is_above_the_cap(base: float, factor: float, chance: float, tr
 def test_a_back_off_that_makes_no_sense_is_refused(base: float, cap: float) -> None:
     with pytest.raises(ValueError, match="cannot back off"):
         Backoff(base, cap, lambda: 0.5)
-
-
-@pytest.mark.parametrize(
-    ("started", "states", "ready"),
-    [
-        (False, [], False),
-        (True, [], True),
-        (True, [State.OK, State.DEGRADED], True),
-        (True, [State.OK, State.FAILING], False),
-        (False, [State.OK], False),
-    ],
-)
-def test_ready_is_started_and_nothing_failing(started: bool, states: list[State], ready: bool) -> None:
-    health = Health()
-    if started:
-        health.mark_started()
-    for number, state in enumerate(states):
-        health.set(f"condition-{number}", state)
-    assert health.ready is ready
-
-
-def test_since_is_the_first_moment_of_the_present_state() -> None:
-    seconds = itertools.count(1)
-    health = Health(lambda: next(seconds))
-    assert health.set("remote", State.OK, "fine")
-    assert not health.set("remote", State.OK, "still fine")
-    assert (health.conditions[0].since, health.conditions[0].reason) == (1, "still fine")
-    assert health.set("remote", State.FAILING, "gone")
-    assert health.conditions[0].since == 2
