@@ -159,7 +159,7 @@ def spec(declared: Declaration, pod: Kubernetes, variant: Variant) -> Object:
 def container(declared: Declaration, pod: Kubernetes, variant: Variant) -> Object:
     """Return the container of a sidecar."""
     values = {**(pod.ordinary if variant == "ordinary" else {}), **pod.environment}
-    env: list[Object] = [{"name": name, "value": text} for name, text in values.items()]
+    env: list[Object] = [{"name": name, "value": text.format(state=declared.state)} for name, text in values.items()]
     env += [{"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in pod.fields.items()]
     mounts: list[Object] = []
     if pod.volume:  # the first one: a label may say another name

@@ -40,9 +40,10 @@ class Kubernetes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """What the container of a sidecar says in a pod. `variants`: the ways to add it to one, each a component of k8s/.
 
     `requests`, `limits`: its resources. `fields`: variables filled from the pod, by the path of the field.
-    `environment`: variables with a value; `ordinary`: those that only an ordinary container has. `state_size`: of the
-    volume for its state. `secret`: the folder where the Secret with its name is mounted. `grace`: seconds, of the `pod`
-    and of the sidecar by variant. `about`: what the readers of a component should know, by variant.
+    `environment`: variables with a value, which may hold {state}; `ordinary`: what only an ordinary container has.
+    `state_size`: of the volume for its state. `secret`: the folder where the Secret with its name is mounted. `grace`:
+    seconds, of the `pod` and of the sidecar by variant. `about`: what the readers of a component should know, by
+    variant. `example`: variables with which it works beside the example app.
     """
 
     variants: tuple[Variant, ...]
