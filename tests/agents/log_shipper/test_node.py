@@ -1,4 +1,4 @@
-"""Real connections to one name with several addresses, and what a request costs when one of them does not answer."""
+"""A node: its address; real connections to one name with several addresses, and what one that does not answer costs."""
 
 import contextlib
 import os
@@ -17,7 +17,7 @@ from aiohttp.abc import ResolveResult
 from sidecars.log_shipper.core.batch import Payload
 from sidecars.log_shipper.core.hedging import Hedge
 from sidecars.log_shipper.sending.elastic import Elastic
-from sidecars.log_shipper.sending.node import Addresses
+from sidecars.log_shipper.sending.node import Addresses, NodeAddress
 from sidecars.runtime import Stop
 from tests.support.context import settings
 from tests.support.listeners import Listener, Script, closing, response, silent
@@ -187,3 +187,24 @@ async def test_a_name_that_never_was_known_is_a_failed_connection(hosts: Hosts) 
     answer = await elastic.send(PAYLOAD)
     assert (answer.status, answer.reason) == (0, "connection")
     await elastic.close()
+
+
+ADDRESSES = {
+    "http://es": ("es", 80, "http://es:80"),
+    "https://es": ("es", 443, "https://es:443"),
+    "http://Es.Lab:9200/": ("es.lab", 9200, "http://es.lab:9200"),
+    "https://gate:9200/a/b/": ("gate", 9200, "https://gate:9200/a/b"),
+    "http://me:pass%2Fword@es:9200": ("es", 9200, "http://es:9200"),
+    "http://[FD00::1]:9200": ("fd00::1", 9200, "http://[fd00::1]:9200"),
+    "http://m\u00fcller.example:9200": ("xn--mller-kva.example", 9200, "http://xn--mller-kva.example:9200"),
+}
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_an_address_is_a_place_without_credentials(address: str) -> None:
+    found = NodeAddress.parse(address)
+    assert (found.host, found.port, found.url) == ADDRESSES[address]
+
+
+def test_the_same_place_is_one_whatever_its_tls() -> None:
+    assert len({NodeAddress.parse("https://es:9200/"), NodeAddress.parse("https://ES:9200")}) == 1
