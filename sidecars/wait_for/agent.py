@@ -10,7 +10,7 @@ from sidecars.runtime.life.status import ExitStatus, leave
 from .become import CannotBecome, become, look_for
 from .check import findings, refuse_start
 from .core.address import host_fault
-from .core.schedule import BASE_SECONDS, Pace, Schedule, progress_pauses
+from .core.schedule import BASE_SECONDS, AttemptSchedule, Pace, progress_pauses
 from .core.target import File, Socket, Target
 from .core.wait_state import End, WaitState
 from .probing.probes import Probe, probe_of
@@ -66,7 +66,7 @@ class Waiting:
         """Try one target until it is ready or never can be."""
         settings = self._settings
         base_seconds = min(BASE_SECONDS, settings.interval_seconds)
-        schedule = Schedule(
+        schedule = AttemptSchedule(
             Pace(settings.stable_seconds, settings.interval_seconds),
             Backoff(base_seconds, settings.interval_seconds, random.random),
         )
@@ -90,7 +90,7 @@ class Waiting:
         if self._state.end() is not None:
             self._decided.set()
 
-    async def _attempt(self, place: int, probe: Probe, schedule: Schedule) -> float | None:
+    async def _attempt(self, place: int, probe: Probe, schedule: AttemptSchedule) -> float | None:
         """Try once. Return the pause before the next attempt, or None: ready."""
         limit_seconds = self._settings.try_seconds
         if self._settings.timeout_seconds:

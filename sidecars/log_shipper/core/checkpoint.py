@@ -64,7 +64,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     ended: list[EndedFile] = []
 
 
-class Change(msgspec.Struct, frozen=True, omit_defaults=True):
+class CheckpointChange(msgspec.Struct, frozen=True, omit_defaults=True):
     """What became different since the last change, or the whole."""
 
     positions: list[FilePosition] = []
@@ -128,14 +128,14 @@ class Journal:
         self.must_be_whole = True
         """Whether nothing can be appended: nothing was written yet, or it is not known what the file holds."""
 
-    def change(self, now: Checkpoint) -> Change | None:
+    def change(self, now: Checkpoint) -> CheckpointChange | None:
         """Return what has to be appended, or None when the file is to be written anew: it must be, or the changes have
         become longer than the whole.
         """
         if self.must_be_whole or self._changes_bytes > max(self._whole_bytes, _LEAST_CHANGES_BYTES):
             return None
         keys = {each.key for each in now.positions}
-        return Change(
+        return CheckpointChange(
             [each for each in now.positions if not _same(self._positions.get(each.key), each)],
             [each for each in now.ended if self._ended.get((each.key, each.first_line)) is not each],
             [key for key in self._positions if key not in keys],
@@ -158,7 +158,7 @@ def dump(checkpoint: Checkpoint) -> bytes:
     return msgspec.json.encode(_Header(SCHEMA, _checksum(content))) + b"\n" + content + b"\n"
 
 
-def dump_change(change: Change) -> bytes:
+def dump_change(change: CheckpointChange) -> bytes:
     """Return the line that is appended to a whole."""
     content = _encoded(change)
     return _checksum(content).encode() + b" " + content + b"\n"
@@ -202,7 +202,7 @@ def _changed(whole: Checkpoint, lines: list[bytes]) -> Loaded:
         try:
             if _checksum(content).encode() != checksum:
                 raise Damaged
-            change = _decoded(content, Change)
+            change = _decoded(content, CheckpointChange)
         except (msgspec.DecodeError, ValueError):
             lost_changes = len(lines) - 1 - number
             break
@@ -219,7 +219,7 @@ def _same(saved: FilePosition | None, now: FilePosition) -> bool:
     return saved is now or saved == now
 
 
-def _encoded(value: Checkpoint | Change) -> bytes:
+def _encoded(value: Checkpoint | CheckpointChange) -> bytes:
     """JSON. A file name that is not UTF-8 holds lone surrogates (PEP 383); only the standard library writes those."""
     try:
         return msgspec.json.encode(value)

@@ -25,7 +25,7 @@ _LEAST_PAUSES = 10
 """... and one of at least so many times that, whatever happens."""
 
 
-class Schedule:
+class ReadSchedule:
     """The next time of each. Times are in seconds, of one steady clock."""
 
     def __init__(self, batch_seconds: float) -> None:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from sidecars.kit.atomic import clear_leftovers, write_file
-from sidecars.log_shipper.core.checkpoint import Change, Checkpoint, Damaged, Journal, dump, dump_change, load
+from sidecars.log_shipper.core.checkpoint import Checkpoint, CheckpointChange, Damaged, Journal, dump, dump_change, load
 from sidecars.log_shipper.metrics import ShipperMetrics
 from sidecars.runtime import Context, State
 from sidecars.runtime.clock import monotonic
@@ -108,7 +108,7 @@ class StateFolder:
         self._ctx.health.set("state", State.DEGRADED, text)
         self._ctx.log.error(text, action="checkpoint.failed", every_seconds=60)
 
-    def _write(self, checkpoint: Checkpoint, change: Change | None) -> tuple[int, bool]:
+    def _write(self, checkpoint: Checkpoint, change: CheckpointChange | None) -> tuple[int, bool]:
         """Append the change, or else write the whole; the bytes written, and whether it is the whole. In the thread."""
         if change is not None and self._written is not None:
             data = dump_change(change)

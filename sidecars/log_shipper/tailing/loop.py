@@ -16,7 +16,7 @@ from sidecars.log_shipper.core.lag import FileFigures
 from sidecars.log_shipper.core.lines import Intake
 from sidecars.log_shipper.core.notices import WORTH_A_WARNING, Notice, texts
 from sidecars.log_shipper.core.reach import said
-from sidecars.log_shipper.core.schedule import Schedule, is_hot
+from sidecars.log_shipper.core.schedule import ReadSchedule, is_hot
 from sidecars.log_shipper.metrics import ShipperMetrics
 from sidecars.log_shipper.settings import LogShipperSettings
 from sidecars.runtime import Context, State
@@ -59,7 +59,7 @@ class Tailing:
         self._wake = asyncio.Event()
         self._told = _Told(self._wake)
         self._watch = folder_watch(settings.watch_backend, self._told)
-        self._schedule = Schedule(settings.batch_seconds)
+        self._schedule = ReadSchedule(settings.batch_seconds)
         self._in_flight_records = 0
         self.in_flight_bytes = 0
         """Bytes read and not yet settled, those of the batch in the making included."""

@@ -37,7 +37,7 @@ class Pace:
     interval_seconds: float
 
 
-class Schedule:
+class AttemptSchedule:
     """The schedule of one target. Times in seconds of any one clock."""
 
     def __init__(self, pace: Pace, delays: Delays) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from sidecars.log_shipper.core.checkpoint import SCHEMA, Change, Checkpoint, FilePosition, dump, load
+from sidecars.log_shipper.core.checkpoint import SCHEMA, Checkpoint, CheckpointChange, FilePosition, dump, load
 from sidecars.log_shipper.core.identity import FileIdentity, FileKey, Head, Mark
 from sidecars.log_shipper.metrics import ShipperMetrics
 from sidecars.log_shipper.tailing.checkpoint_file import StateFolder
@@ -150,7 +150,7 @@ class SlowFolder(StateFolder):
     let_go = threading.Event()
     slow = True
 
-    def _write(self, checkpoint: Checkpoint, change: Change | None) -> tuple[int, bool]:
+    def _write(self, checkpoint: Checkpoint, change: CheckpointChange | None) -> tuple[int, bool]:
         if self.slow:
             self.slow = False
             self.begun.set()

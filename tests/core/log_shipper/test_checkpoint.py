@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from sidecars.log_shipper.core.checkpoint import (
     SCHEMA,
-    Change,
     Checkpoint,
+    CheckpointChange,
     Damaged,
     EndedFile,
     FilePosition,
@@ -105,7 +105,7 @@ def test_the_changes_that_were_appended_are_loaded_wherever_the_file_was_cut(
 
 
 def test_a_change_that_is_damaged_ends_the_reading_and_those_after_it_are_counted() -> None:
-    first, second, third = (dump_change(Change(forgotten=[FileKey(0, number)])) for number in range(3))
+    first, second, third = (dump_change(CheckpointChange(forgotten=[FileKey(0, number)])) for number in range(3))
     damaged = second[:40] + b"#" + second[41:]
     assert load(dump(ONE) + first + damaged + third) == Loaded(ONE, lost_changes=2)
 
@@ -114,9 +114,9 @@ def test_a_change_without_content_is_none() -> None:
     journal = Journal()
     assert journal.change(ONE) is None, "the first write is a whole"
     journal.written(ONE, 100, whole=True)
-    assert journal.change(ONE) == Change()
-    assert not Change()
-    assert Change(forgotten=[FileKey(1, 1)])
+    assert journal.change(ONE) == CheckpointChange()
+    assert not CheckpointChange()
+    assert CheckpointChange(forgotten=[FileKey(1, 1)])
 
 
 def test_changes_longer_than_the_whole_make_it_be_written_anew() -> None:
