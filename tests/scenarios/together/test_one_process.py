@@ -89,8 +89,8 @@ def test_what_is_wrong_with_both_is_said_at_once() -> None:
     assert [line.partition(":")[0] for line in done.stderr.splitlines()] == [
         'cannot use log-shipper/requests="0" (from LOG_SHIPPER_REQUESTS)',
         "cannot use log-shipper/paths",
-        "cannot use config-reloader/state_file (from CONFIG_RELOADER_STATE_FILE)",
         "cannot use config-reloader/steps",
+        "cannot use config-reloader/state_file (from CONFIG_RELOADER_STATE_FILE)",
     ]
 
 
