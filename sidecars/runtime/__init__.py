@@ -8,61 +8,55 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .backoff import Backoff
-    from .errors import Permanent, Problem, SettingsError, Transient
-    from .life.run import run
-    from .observe.admin import Admin
-    from .observe.health import Health, State
-    from .observe.logs import Log
-    from .observe.metrics import Metrics
-    from .settings.fields import Secret
-    from .settings.load import Basics, Settings
-    from .sidecar import Context, Finding, OneShot, Sidecar
-    from .stop import Stop
-    from .tasks import supervise
-
-__all__ = [
-    "Admin",
-    "Backoff",
-    "Basics",
-    "Context",
-    "Finding",
-    "Health",
-    "Log",
-    "Metrics",
-    "OneShot",
-    "Permanent",
-    "Problem",
-    "Secret",
-    "Settings",
-    "SettingsError",
-    "Sidecar",
-    "State",
-    "Stop",
-    "Transient",
-    "run",
-    "supervise",
-]
+    from .backoff import Backoff as Backoff
+    from .errors import Permanent as Permanent
+    from .errors import Problem as Problem
+    from .errors import SettingsError as SettingsError
+    from .errors import Transient as Transient
+    from .life.run import run as run
+    from .life.status import ExitStatus as ExitStatus
+    from .observe.admin import Admin as Admin
+    from .observe.health import Health as Health
+    from .observe.health import State as State
+    from .observe.logs import Log as Log
+    from .observe.metrics import Metrics as Metrics
+    from .settings.fields import Secret as Secret
+    from .settings.load import Basics as Basics
+    from .settings.load import Settings as Settings
+    from .sidecar import Context as Context
+    from .sidecar import Finding as Finding
+    from .sidecar import OneShot as OneShot
+    from .sidecar import Sidecar as Sidecar
+    from .stop import Stop as Stop
+    from .tasks import supervise as supervise
 
 _HOMES = {
-    "observe.admin": ("Admin",),
-    "life.run": ("run",),
-    "backoff": ("Backoff",),
-    "errors": ("Permanent", "Problem", "SettingsError", "Transient"),
-    "settings.fields": ("Secret",),
-    "observe.health": ("Health", "State"),
-    "observe.logs": ("Log",),
-    "observe.metrics": ("Metrics",),
-    "settings.load": ("Basics", "Settings"),
-    "sidecar": ("Context", "Finding", "OneShot", "Sidecar"),
-    "stop": ("Stop",),
-    "tasks": ("supervise",),
+    "Admin": "observe.admin",
+    "Backoff": "backoff",
+    "Basics": "settings.load",
+    "Context": "sidecar",
+    "ExitStatus": "life.status",
+    "Finding": "sidecar",
+    "Health": "observe.health",
+    "Log": "observe.logs",
+    "Metrics": "observe.metrics",
+    "OneShot": "sidecar",
+    "Permanent": "errors",
+    "Problem": "errors",
+    "Secret": "settings.fields",
+    "Settings": "settings.load",
+    "SettingsError": "errors",
+    "Sidecar": "sidecar",
+    "State": "observe.health",
+    "Stop": "stop",
+    "Transient": "errors",
+    "run": "life.run",
+    "supervise": "tasks",
 }
 
 if not TYPE_CHECKING:  # or mypy would take every name for one of ours
 
     def __getattr__(name: str) -> object:
-        for module, names in _HOMES.items():
-            if name in names:
-                return getattr(import_module(f"sidecars.runtime.{module}"), name)
+        if name in _HOMES:
+            return getattr(import_module(f"sidecars.runtime.{_HOMES[name]}"), name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,9 +3,9 @@
 import asyncio
 import random
 
-from sidecars.runtime import Backoff, Context, Permanent, Sidecar, Transient
+from sidecars.runtime import Backoff, Context, ExitStatus, Permanent, Sidecar, Transient
 from sidecars.runtime.clock import monotonic
-from sidecars.runtime.life.status import ExitStatus, leave
+from sidecars.runtime.life.status import leave
 
 from .become import CannotBecome, become, look_for
 from .check import findings, refuse_start

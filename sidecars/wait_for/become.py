@@ -7,9 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-from sidecars.runtime import Permanent
+from sidecars.runtime import ExitStatus, Permanent
 from sidecars.runtime.life.signals import SIGNALS
-from sidecars.runtime.life.status import ExitStatus
 from sidecars.runtime.settings import environment
 
 from .probing.reasons import reason

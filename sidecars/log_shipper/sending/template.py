@@ -28,7 +28,7 @@ from sidecars.log_shipper.core.index_template import (
 )
 from sidecars.log_shipper.core.preflight import WHO_IS_THERE, Question, product
 from sidecars.log_shipper.settings import LogShipperSettings
-from sidecars.runtime import Problem, SettingsError
+from sidecars.runtime import ExitStatus, Problem, SettingsError
 
 from .elastic import Elastic
 
@@ -72,24 +72,24 @@ class _SetupRefused(Exception):
 
 
 async def set_up(settings: LogShipperSettings) -> int:
-    """Create or update the template, say what changed; exit status 0, or 1 when the server did not let us."""
+    """Create or update the template, say what changed, return the exit status: FAILED when the server said no."""
     if not settings.elasticsearch_url:
         raise SettingsError(
             [Problem("elasticsearch_url", "no address is known", "set it, such as http://elasticsearch:9200")]
         )
     if settings.index:
         print(f"nothing to set up: {settings.index} is a plain index (index), and templates are for data streams")
-        return 0
+        return ExitStatus.DONE
     elastic = Elastic(settings)
     try:
         for line in await _TemplateSetup(elastic, settings).run():
             print(line)
     except (_SetupRefused, UnusableFile) as error:
         print(f"cannot set up {settings.data_stream}: {error}", file=sys.stderr)
-        return 1
+        return ExitStatus.FAILED
     finally:
         await elastic.close()
-    return 0
+    return ExitStatus.DONE
 
 
 def template_name(data_stream: str) -> str:
