@@ -15,7 +15,7 @@ from sidecars.kit.notify.core.request import shown
 from sidecars.runtime import Finding, Problem
 from sidecars.runtime.settings.environment import process_environment
 
-from .core.digest import Look, State
+from .core.snapshot import EntryState, Snapshot, clash
 from .core.steps import Render, Step
 from .rendering import render as rendering
 from .settings import ConfigReloaderSettings
@@ -95,34 +95,34 @@ def step_text(step: Step) -> str:
 def _watch(settings: ConfigReloaderSettings) -> Iterator[Finding]:
     rules = settings.render
     bounds = volume.Bounds(settings.max_files, settings.max_bytes)
-    look = volume.take(settings.watched, bounds, contents=rules is not None)
-    for root in look.roots:
-        if root.state is State.OK and not root.files:
+    snapshot = volume.take(settings.watched, bounds, contents=rules is not None)
+    for entry in snapshot.entries:
+        if entry.state is EntryState.OK and not entry.files:
             yield Finding(
-                "warning", f"would watch {root.path} ({root.kind}), where no file is; mount there what the app reads"
+                "warning", f"would watch {entry.path} ({entry.kind}), where no file is; mount there what the app reads"
             )
-        elif root.state is State.OK:
-            yield Finding("ok", f"would watch {root.path} ({root.kind}, {root.files} files)")
-        elif root.state is State.MISSING:
-            yield Finding("warning", f"{root.path} is not there yet; it is watched when it appears")
+        elif entry.state is EntryState.OK:
+            yield Finding("ok", f"would watch {entry.path} ({entry.kind}, {entry.files} files)")
+        elif entry.state is EntryState.MISSING:
+            yield Finding("warning", f"{entry.path} is not there yet; it is watched when it appears")
         else:
-            yield Finding("error", f"cannot watch {root.path}: {root.too_large or root.state.value}")
-    for problem in look.problems:
+            yield Finding("error", f"cannot watch {entry.path}: {entry.too_large or entry.state.value}")
+    for path in snapshot.unreadable:
         # A generation without a file that is there would be another configuration.
-        yield Finding("error" if rules else "warning", f"cannot read {problem.path}: {problem.reason}")
+        yield Finding("error" if rules else "warning", f"cannot read {path.path}: {path.reason}")
     for item in frozen(settings.watched):
         yield Finding("error", f"cannot see changes of {item.path}: {item.reason}")
-    if rules and look.usable and not look.problems:
-        yield from _rendered(look, rules)
+    if rules and snapshot.whole and not snapshot.unreadable:
+        yield from _rendered(snapshot, rules)
 
 
-def _rendered(look: Look, rules: Render) -> Iterator[Finding]:
+def _rendered(snapshot: Snapshot, rules: Render) -> Iterator[Finding]:
     """Renders what is there, and writes nothing."""
-    if look.clashes:
-        yield Finding("error", f"cannot render: {volume.clash(look)}")
+    if snapshot.clashes:
+        yield Finding("error", f"cannot render: {clash(snapshot)}")
         return
     try:
-        files = rendering.render(look.files, rules, process_environment())
+        files = rendering.render(snapshot.files, rules, process_environment())
     except rendering.Unrenderable as error:
         yield Finding("error", str(error))
     else:

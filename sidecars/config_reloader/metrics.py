@@ -2,8 +2,10 @@
 
 from sidecars.kit.notify.core.outcome import Result
 from sidecars.runtime import Metrics
+from sidecars.runtime.clock import now
 
-from .core.plan import Kind, Verdict
+from .core.messages import ContentChanged, Fact, RolledBack, RolloutReport, StepReport
+from .core.plan import UNCOUNTED, RolloutResult, StepKind
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 
@@ -17,7 +19,7 @@ class ReloaderMetrics:
             "looks_total", "Snapshots of the watched content, by what they found.", {"found": ("changed", "unchanged")}
         )
         self.changes = counter("changes_total", "Changes of the content that began a rollout.")
-        self.reloads = counter("reloads_total", "Rollouts by how they ended.", {"result": list(Verdict)})
+        self.reloads = counter("reloads_total", "Rollouts by how they ended.", {"result": list(RolloutResult)})
         self.rejections = counter(
             "rejections_total",
             "Contents that were rejected, by what rejected them.",
@@ -27,7 +29,7 @@ class ReloaderMetrics:
         self.attempts = counter(
             "attempts_total",
             "Attempts of steps.",
-            {"step": [kind for kind in Kind if kind is not Kind.HOLD], "outcome": list(Result)},
+            {"step": [kind for kind in StepKind if kind not in UNCOUNTED], "outcome": list(Result)},
         )
         self.success_seconds = metrics.histogram(
             "change_to_success_seconds", "From a change that is seen to its last step.", buckets=_SECONDS
@@ -50,7 +52,39 @@ class ReloaderMetrics:
         self.state_writable.set(1)
         self.successful.set(1)
 
-    def set_applied(self, digest: str) -> None:
-        """This content is in force."""
-        self.applied.clear()
-        self.applied.labels(digest).set(1)
+        self._shown_applied = ""
+
+    def count(self, fact: Fact) -> None:
+        """Count what happened."""
+        match fact:
+            case ContentChanged():
+                self.changes.inc()
+            case RolledBack():
+                self.rollbacks.inc()
+            case StepReport() if fact.step.kind not in UNCOUNTED:
+                self.attempts.labels(fact.step.kind, fact.outcome.result).inc()
+            case RolloutReport():
+                self._count_end(fact)
+
+    def _count_end(self, report: RolloutReport) -> None:
+        result, kind = report.done.result, report.done.kind
+        applied = result is RolloutResult.APPLIED
+        asked_again = result is RolloutResult.REJECTED and report.repeated
+        if report.ended and not asked_again and (report.notified or not applied):
+            self.reloads.labels(result).inc()
+        if applied and report.notified:
+            self.success_seconds.observe(report.seconds)
+            self.success_at.set(now())
+        if kind is not None and not report.repeated and result is not RolloutResult.SUPERSEDED:
+            self.rejections.labels("unconfirmed" if kind is StepKind.CONFIRM else kind.value).inc()
+
+    def show(self, applied: str, *, refused: bool, pending_since: float) -> None:
+        """Show where the app stands; `pending_since` is 0 while nothing is pending."""
+        self.pending.set(1 if pending_since else 0)
+        self.pending_since.set(pending_since)
+        self.rejected.set(refused)
+        self.successful.set(not refused)
+        if applied != self._shown_applied:  # this content is in force
+            self._shown_applied = applied
+            self.applied.clear()
+            self.applied.labels(applied).set(1)

@@ -3,7 +3,6 @@ core/steps.py.
 """
 
 from collections.abc import Iterable, Mapping
-from enum import StrEnum
 from typing import Annotated
 
 import msgspec
@@ -13,16 +12,9 @@ from sidecars.kit.notify.core.options import OnFailure, Signal, Webhook
 from sidecars.kit.watch.backend import WatchBackend, WatchBackendSetting
 from sidecars.runtime import Problem, Settings
 
+from .core.messages import Initial
 from .core.steps import Render, Step
 from .core.steps_check import complaints, without_before
-
-
-class Initial(StrEnum):
-    """Whether the app is notified of the content that is there at the first start."""
-
-    NONE = "none"
-    WHEN_READY = "when-ready"
-    ALWAYS = "always"
 
 
 class ConfigReloaderSettings(Settings, frozen=True, kw_only=True):

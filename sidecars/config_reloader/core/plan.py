@@ -1,10 +1,10 @@
-"""What to do next with one content: which step, how long to wait, or how it ended. Pure: time and chance are arguments.
+"""What to do next with one content: which step, how long to wait, or how it ended.
 
-Four rules decide. A refused content is never told; only its validator is asked again now and then. A failed step is
-tried again, those marked `continue` after the steps behind them, so that one target that fails or hangs delays no
-other. A target that is still asked with former content is left alone until it answers, or hangs for so long that newer
-content takes its place. And what was told is not yet applied: a `confirm` waits for all steps before it, and when it
-fails they are done again.
+Four rules decide. The app is never notified of a content that was rejected; only its validator is asked again now and
+then. A failed step is tried again, those marked `continue` after the steps behind them, so that one target that fails
+or hangs delays no other. A target that is still asked with former content is left alone until it answers, or hangs for
+so long that newer content takes its place. And a `confirm` waits for all steps before it; when it fails, they are done
+again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,30 +16,38 @@ from types import MappingProxyType
 from sidecars.kit.notify.core.options import OnFailure, StepOptions, Webhook
 from sidecars.kit.notify.core.outcome import Outcome, Result
 
+from .schedule import HANDLER_SECONDS, retry_seconds
 from .steps import Step
 
 
-class Kind(StrEnum):
+class StepKind(StrEnum):
     """What a step does; label `step` of the attempts metric. Those without a key in the settings are our own."""
 
     RENDER = "render"
     VALIDATE = "validate"
     PUBLISH = "publish"
     HOLD = "hold"
+    """Wait for the splay, and at the first start until somebody is there to be notified."""
+    OBSERVE = "observe"
+    """See what the confirm steps see before the app is notified."""
     SIGNAL = "signal"
     WEBHOOK = "webhook"
     EXEC = "exec"
     CONFIRM = "confirm"
+    PUT_BACK = "put back"
+    """Publish the last good generation again."""
 
 
-PREPARING = frozenset({Kind.RENDER, Kind.VALIDATE, Kind.PUBLISH})
+PREPARING = frozenset({StepKind.RENDER, StepKind.VALIDATE, StepKind.PUBLISH, StepKind.PUT_BACK})
 """Steps that do not touch the app."""
-TELLING = frozenset({Kind.SIGNAL, Kind.WEBHOOK, Kind.EXEC})
+NOTIFYING = frozenset({StepKind.SIGNAL, StepKind.WEBHOOK, StepKind.EXEC})
 """Steps after which the app may have the content."""
+UNCOUNTED = frozenset({StepKind.HOLD, StepKind.OBSERVE, StepKind.PUT_BACK})
+"""Steps whose attempts are no news."""
 
 
-class Verdict(StrEnum):
-    """How a content ended; label `result` of the reloads metric."""
+class RolloutResult(StrEnum):
+    """How a rollout ended; label `result` of the reloads metric."""
 
     APPLIED = "applied"
     REJECTED = "rejected"
@@ -49,10 +57,10 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Item:
+class PlanStep:
     """One thing to do, with its place in the settings' steps (-1 for our own). Compared by identity."""
 
-    kind: Kind
+    kind: StepKind
     options: StepOptions
     index: int = -1
 
@@ -61,30 +69,38 @@ class Item:
         """Whether the steps after it wait for it."""
         if self.options.on_failure is not None:
             return self.options.on_failure is OnFailure.STOP
-        return self.kind not in {Kind.SIGNAL, Kind.WEBHOOK}
+        return self.kind not in {StepKind.SIGNAL, StepKind.WEBHOOK}
 
     @property
     def retries(self) -> float:
         """Attempts after the first."""
         if self.options.retries is not None:
             return self.options.retries
-        if self.kind is Kind.CONFIRM:
+        if self.kind is StepKind.CONFIRM:
             return 0 if getattr(self.options, "rollback", False) else 2
-        return inf
+        return 0 if self.kind is StepKind.PUT_BACK else inf
+
+    def pause_seconds(self, result: Result, attempts: int, chance: float) -> float:
+        """Return the pause after so many attempts: growing, or steady (as it is set; for who is not ready yet)."""
+        if isinstance(self.options, Webhook) and self.options.retry_seconds is not None:
+            return self.options.retry_seconds
+        if self.kind is StepKind.HOLD or (self.kind is StepKind.SIGNAL and result is Result.UNREACHABLE):
+            return HANDLER_SECONDS
+        return retry_seconds(result, attempts, chance)
 
 
 @dataclass(frozen=True, slots=True)
 class Do:
-    """Attempt this item now."""
+    """Attempt this step now."""
 
-    item: Item
+    step: PlanStep
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
-    """Give up the attempt with former content that hangs at this item."""
+class GiveUp:
+    """Give up the attempt with former content that hangs at this step."""
 
-    item: Item
+    step: PlanStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +114,12 @@ class Wait:
 class Done:
     """It ended, with the reason for people; `kind` is the step that refused it."""
 
-    verdict: Verdict
+    result: RolloutResult
     reason: str = ""
-    kind: Kind | None = None
+    kind: StepKind | None = None
     may_pass: bool = False
-    """A validator said no before anybody was told: it is asked again now and then, for the reason may lie outside of
-    the content (a name that cannot be resolved just now).
+    """A validator said no before anybody was notified: it is asked again now and then, for the reason may lie outside
+    of the content (a name that cannot be resolved just now).
     """
 
 
@@ -114,45 +130,54 @@ class _Progress:
     begun_at: float | None = None
     """Since when an attempt is under way, with this content or with `former` one."""
     former: bool = False
-    cut: bool = False
+    given_way: bool = False
+    """The attempt with former content was told to end."""
     done: bool = False
     given_up: bool = False
     due_at: float = 0.0
     last: Outcome | None = None
 
 
-_BASE_SECONDS = 0.25
-# Who is not there yet must hear of the change within 5 s of being there; who says no may be asked less often.
-_CAP_SECONDS = {Result.UNREACHABLE: 4.0, Result.FAILED: 10.0, Result.TIMEOUT: 10.0, Result.DENIED: 30.0}
 _REFUSALS = 2
 """With a rollback: how often an app may say no and be asked again, unless `retries` says so."""
-_ASK_SECONDS, _ASK_CAP_SECONDS = 30.0, 300.0
 PATIENCE_SECONDS = 1.0
 """After so long the steps behind one that may fail (`continue`) do not wait for it any more."""
 HANGS_SECONDS = 2.0
 """A request without an answer for so long gives way to newer content. Not at once: an app that is merely slow would be
 asked again and again by a volume that changes often.
 """
-_HANDLER_SECONDS = 0.5
-"""How often a process is looked at that is missing or has no handler yet: it hears within a second of being ready."""
 
 
-def items_of(steps: Sequence[Step], *, renders: bool, tells: bool = True) -> tuple[Item, ...]:
-    """Return everything to do, in order: our own steps around those of the settings. Without `tells` only what
+def steps_of(steps: Sequence[Step], *, renders: bool, notifies: bool = True) -> tuple[PlanStep, ...]:
+    """Return everything to do, in order: our own steps around those of the settings. Without `notifies` only what
     prepares the content.
     """
-    named = [_item(step, index) for index, step in enumerate(steps)]
-    first = next((place for place, item in enumerate(named) if item.kind is not Kind.VALIDATE), len(named))
-    before = [Item(Kind.RENDER, StepOptions())] if renders else []
-    publish = [Item(Kind.PUBLISH, StepOptions())] if renders else []
-    after = [Item(Kind.HOLD, StepOptions()), *named[first:]] if tells and named[first:] else []
+    named = [_plan_step(step, index) for index, step in enumerate(steps)]
+    first = next((place for place, step in enumerate(named) if step.kind is not StepKind.VALIDATE), len(named))
+    before = [PlanStep(StepKind.RENDER, StepOptions())] if renders else []
+    publish = [PlanStep(StepKind.PUBLISH, StepOptions())] if renders else []
+    after = [PlanStep(StepKind.HOLD, StepOptions()), *_observed(named[first:])] if notifies and named[first:] else []
     return (*before, *named[:first], *publish, *after)
 
 
-def _item(step: Step, index: int) -> Item:
-    for kind in (Kind.VALIDATE, Kind.SIGNAL, Kind.WEBHOOK, Kind.EXEC, Kind.CONFIRM):
+def rollback_steps(steps: Sequence[Step]) -> tuple[PlanStep, ...]:
+    """Return what to do with the last good content when the newest did not take effect."""
+    named = (_plan_step(step, index) for index, step in enumerate(steps))
+    return (PlanStep(StepKind.PUT_BACK, StepOptions()), *(step for step in named if step.kind in NOTIFYING))
+
+
+def _observed(named: list[PlanStep]) -> list[PlanStep]:
+    """Put an observation before the first step that notifies, if anything is confirmed."""
+    first = next((place for place, step in enumerate(named) if step.kind in NOTIFYING), None)
+    if first is None or all(step.kind is not StepKind.CONFIRM for step in named):
+        return named
+    return [*named[:first], PlanStep(StepKind.OBSERVE, StepOptions()), *named[first:]]
+
+
+def _plan_step(step: Step, index: int) -> PlanStep:
+    for kind in (StepKind.VALIDATE, StepKind.SIGNAL, StepKind.WEBHOOK, StepKind.EXEC, StepKind.CONFIRM):
         if (options := getattr(step, kind.value)) is not None:
-            return Item(kind, options, index)
+            return PlanStep(kind, options, index)
     raise ValueError("a step without a key")
 
 
@@ -162,171 +187,159 @@ class Plan:
     """
 
     def __init__(
-        self, items: Sequence[Item], *, patient: bool = True, hung: Mapping[int, Outcome] = MappingProxyType({})
+        self, steps: Sequence[PlanStep], *, patient: bool = True, hung: Mapping[int, Outcome] = MappingProxyType({})
     ) -> None:
-        self.items = tuple(items)
+        self.steps = tuple(steps)
         self._patient = patient
         self._hung = set(hung)
-        self._progress = {item: _Progress(last=hung.get(item.index)) for item in self.items}
+        self._progress = {step: _Progress(last=hung.get(step.index)) for step in self.steps}
 
-    def next(self, now: float) -> Do | Cut | Wait | Done:
+    def next(self, now: float) -> Do | GiveUp | Wait | Done:
         """Return what to do at this time."""
         due: list[float] = []
         failed: list[str] = []
-        for item in self.items:
-            state = self._progress[item]
-            if state.done:
+        for step in self.steps:
+            progress = self._progress[step]
+            if progress.done:
                 continue
-            if state.given_up:
-                failed.append(self._text(item))
-                if item.stops:
+            if progress.given_up:
+                failed.append(self._text(step))
+                if step.stops:
                     break
                 continue
-            if item.kind is Kind.CONFIRM and (due or failed):
-                break  # nothing to confirm before all have been told
-            due_at = self._due_at(item)
+            if step.kind is StepKind.CONFIRM and (due or failed):
+                break  # nothing to confirm before all have been notified
+            due_at = self._due_at(step)
             if due_at <= now:
-                return Do(item) if state.begun_at is None else Cut(item)
+                return Do(step) if progress.begun_at is None else GiveUp(step)
             due.append(due_at)
-            if item.stops:
+            if step.stops:
                 break
-            if (left_behind_at := self._left_behind_at(item)) > now:
+            if (left_behind_at := self._left_behind_at(step)) > now:
                 due.append(left_behind_at)
                 break
         if due:
             return Wait(min(due))
         if not failed:
-            return Done(Verdict.APPLIED)
+            return Done(RolloutResult.APPLIED)
         if self._refused:
-            return Done(Verdict.UNCONFIRMED, "; ".join(failed), Kind.CONFIRM)
-        return Done(Verdict.FAILED, "; ".join(failed))
+            return Done(RolloutResult.UNCONFIRMED, "; ".join(failed), StepKind.CONFIRM)
+        return Done(RolloutResult.FAILED, "; ".join(failed))
 
-    def begun(self, item: Item, at: float) -> None:
-        """An attempt is under way: nothing else is to be done with this item before it ended."""
-        self._progress[item].begun_at = at
+    def defer(self, step: PlanStep, until: float) -> None:
+        """Do not attempt it before this time."""
+        self._progress[step].due_at = until
+
+    def begun(self, step: PlanStep, at: float) -> None:
+        """An attempt is under way: nothing else is to be done with this step before it ended."""
+        self._progress[step].begun_at = at
 
     def occupied(self, index: int, since: float) -> None:
         """At the step with this index an attempt with former content is under way."""
-        for state in self._at(index):
-            state.begun_at, state.former = since, True
+        for progress in self._at(index):
+            progress.begun_at, progress.former = since, True
 
-    def cut(self, item: Item) -> None:
+    def gives_way(self, step: PlanStep) -> None:
         """Its attempt with former content was told to end."""
-        self._progress[item].cut = True
+        self._progress[step].given_way = True
 
     def freed(self, index: int) -> None:
-        """That attempt ended: the app is told this content now."""
-        for state in self._at(index):
-            state.begun_at, state.former, state.cut = None, False, False
+        """That attempt ended: the target can have this content now."""
+        for progress in self._at(index):
+            progress.begun_at, progress.former, progress.given_way = None, False, False
 
-    def ended(self, item: Item, outcome: Outcome, now: float, chance: float) -> Done | None:
+    def ended(self, step: PlanStep, outcome: Outcome, now: float, chance: float) -> Done | None:
         """Take note of an attempt; the end, when this was it. `chance` in [0, 1) spreads the next attempt."""
-        state = self._progress[item]
-        state.begun_at = None
-        state.attempts += 1
-        state.refusals += outcome.result is Result.FAILED
-        state.last = outcome
-        (self._hung.add if outcome.result is Result.TIMEOUT else self._hung.discard)(item.index)
+        progress = self._progress[step]
+        progress.begun_at = None
+        progress.attempts += 1
+        progress.refusals += outcome.result is Result.FAILED
+        progress.last = None if step.kind is StepKind.HOLD else outcome
+        (self._hung.add if outcome.result is Result.TIMEOUT else self._hung.discard)(step.index)
         if outcome.ok:
-            state.done = True
+            progress.done = True
         elif outcome.result is Result.REJECTED:
-            may_pass = item.kind is Kind.VALIDATE and not self._anybody_told
-            return Done(Verdict.REJECTED, self._text(item), item.kind, may_pass)
+            may_pass = step.kind is StepKind.VALIDATE and not self._anybody_notified
+            return Done(RolloutResult.REJECTED, self._text(step), step.kind, may_pass)
         elif outcome.result is Result.SUPERSEDED:
-            return Done(Verdict.SUPERSEDED, outcome.detail)
-        elif self._gives_up(item, state):
-            if item.kind is Kind.CONFIRM:
-                return Done(Verdict.UNCONFIRMED, self._text(item), item.kind)
-            state.given_up = True
+            return Done(RolloutResult.SUPERSEDED, outcome.detail)
+        elif self._gives_up(step, progress):
+            if step.kind is StepKind.CONFIRM:
+                return Done(RolloutResult.UNCONFIRMED, self._text(step), step.kind)
+            progress.given_up = True
         else:
-            state.due_at = now + delay_seconds(item, outcome.result, state.attempts, chance)
-            if item.kind is Kind.CONFIRM:
-                self._tell_again(item, state.due_at)
+            progress.due_at = now + step.pause_seconds(outcome.result, progress.attempts, chance)
+            if step.kind is StepKind.CONFIRM:
+                self._notify_again(step, progress.due_at)
         return None
 
     @property
-    def _anybody_told(self) -> bool:
-        return any(
-            item.kind in TELLING and (state.attempts or (state.begun_at is not None and not state.former))
-            for item, state in self._progress.items()
-        )
-
-    @property
-    def only_answers_are_missing(self) -> bool:
-        """Whether the app is being told, and all else is done."""
+    def lacks_answers_only(self) -> bool:
+        """Whether the app is being notified, and all else is done."""
         return all(
-            state.done or (item.kind in TELLING and state.begun_at is not None and not state.former)
-            for item, state in self._progress.items()
+            progress.done or (step.kind in NOTIFYING and progress.begun_at is not None and not progress.former)
+            for step, progress in self._progress.items()
         )
 
-    def attempts(self, item: Item) -> int:
+    def attempts(self, step: PlanStep) -> int:
         """How often it was attempted."""
-        return self._progress[item].attempts
+        return self._progress[step].attempts
 
     def blocked(self) -> str:
         """What the last attempts said of what is not done yet, for people."""
-        open_items = [item for item in self.items if not self._progress[item].done and self._progress[item].last]
-        return "; ".join(self._text(item) for item in open_items)
+        return "; ".join(self._text(step) for step, at in self._progress.items() if not at.done and at.last)
 
     def _at(self, index: int) -> list[_Progress]:
-        return [state for item, state in self._progress.items() if item.index == index and index >= 0]
+        return [progress for step, progress in self._progress.items() if step.index == index and index >= 0]
 
-    def _due_at(self, item: Item) -> float:
+    def _due_at(self, step: PlanStep) -> float:
         """When there is something to do with it; infinity before its attempt ended."""
-        state = self._progress[item]
-        if state.begun_at is None:
-            return state.due_at
-        gives_way = state.former and not state.cut and item.kind is Kind.WEBHOOK  # a command is not cut in the middle
-        return state.begun_at + HANGS_SECONDS if gives_way else inf
+        progress = self._progress[step]
+        if progress.begun_at is None:
+            return progress.due_at
+        # A command is not cut in the middle.
+        gives_way = progress.former and not progress.given_way and step.kind is StepKind.WEBHOOK
+        return progress.begun_at + HANGS_SECONDS if gives_way else inf
 
-    def _left_behind_at(self, item: Item) -> float:
+    def _left_behind_at(self, step: PlanStep) -> float:
         """Until when the steps behind one that may fail wait for its answer."""
-        begun_at = self._progress[item].begun_at
-        return -inf if begun_at is None or item.index in self._hung else begun_at + PATIENCE_SECONDS
+        begun_at = self._progress[step].begun_at
+        return -inf if begun_at is None or step.index in self._hung else begun_at + PATIENCE_SECONDS
 
-    def _gives_up(self, item: Item, state: _Progress) -> bool:
+    @property
+    def _anybody_notified(self) -> bool:
+        return any(
+            step.kind in NOTIFYING and (progress.attempts or (progress.begun_at is not None and not progress.former))
+            for step, progress in self._progress.items()
+        )
+
+    def _gives_up(self, step: PlanStep, progress: _Progress) -> bool:
         """Whether there is no further attempt. Where a confirm goes back, an app that says no a few times has the last
         good content again, instead of being asked for ever; one that is not there is waited for.
         """
-        if not self._patient or state.attempts > item.retries:
+        if not self._patient or progress.attempts > step.retries:
             return True
-        return self._careful and item.options.retries is None and item.kind in TELLING and state.refusals > _REFUSALS
+        no_more = progress.refusals > _REFUSALS and step.options.retries is None
+        return self._careful and no_more and step.kind in NOTIFYING
 
     @property
     def _careful(self) -> bool:
-        return any(getattr(item.options, "rollback", False) for item in self.items)
+        return any(getattr(step.options, "rollback", False) for step in self.steps)
 
     @property
     def _refused(self) -> bool:
-        """Whether the app was told and answered no (Prometheus: 500), and a confirm goes back in such a case. One that
-        was not there has seen nothing, and is to find the new content when it comes.
+        """Whether the app was notified and answered no (Prometheus: 500), and a confirm goes back in such a case. One
+        that was not there has seen nothing, and is to find the new content when it comes.
         """
-        answers = [state.last for item, state in self._progress.items() if state.given_up and item.kind in TELLING]
-        return self._careful and any(last is not None and last.result is Result.FAILED for last in answers)
+        given_up = [at.last for step, at in self._progress.items() if at.given_up and step.kind in NOTIFYING]
+        return self._careful and any(last is not None and last.result is Result.FAILED for last in given_up)
 
-    def _tell_again(self, confirm: Item, at: float) -> None:
-        for item in self.items[: self.items.index(confirm)]:
-            if item.kind in TELLING:
-                self._progress[item].done = False
-                self._progress[item].due_at = at
+    def _notify_again(self, confirm: PlanStep, at: float) -> None:
+        for step in self.steps[: self.steps.index(confirm)]:
+            if step.kind in NOTIFYING or step.kind is StepKind.OBSERVE:
+                self._progress[step].done = False
+                self._progress[step].due_at = at
 
-    def _text(self, item: Item) -> str:
-        last = self._progress[item].last
-        return f"{item.kind}: {last.detail or last.result}" if last else str(item.kind)
-
-
-def delay_seconds(item: Item, result: Result, attempts: int, chance: float) -> float:
-    """Return the pause before the next attempt: exponential with full jitter up to a cap, or steady: as it is set, or
-    for a process that is not ready.
-    """
-    if isinstance(item.options, Webhook) and item.options.retry_seconds is not None:
-        return item.options.retry_seconds
-    if item.kind is Kind.SIGNAL and result is Result.UNREACHABLE:
-        return _HANDLER_SECONDS
-    ceiling = min(_CAP_SECONDS.get(result, 10.0), _BASE_SECONDS * 2.0 ** min(attempts - 1, 20))
-    return chance * ceiling
-
-
-def ask_again_seconds(times: int) -> float:
-    """Return the pause before a validator that said no so often is asked again about the same content."""
-    return min(_ASK_CAP_SECONDS, _ASK_SECONDS * 2.0 ** min(times - 1, 20))
+    def _text(self, step: PlanStep) -> str:
+        last = self._progress[step].last
+        return f"{step.kind}: {last.detail or last.result}" if last else str(step.kind)

@@ -14,30 +14,27 @@ import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from sidecars.config_reloader.core.digest import (
+from sidecars.config_reloader.core.snapshot import (
     UNREADABLE,
-    Found,
-    Kind,
-    Look,
-    Problem,
-    Root,
-    State,
+    EntryContent,
+    EntryKind,
+    EntryState,
+    Snapshot,
     Wanted,
-    problem,
+    snapshot_of,
     split,
-    summed,
+    unreadable_path,
     wanted,
 )
 
-from .mounts import FOLDER, AbsentError, Spot, Volumes, follow
-
-__all__ = ["Kind", "Look", "Problem", "Root", "State", "take"]
-
 _TRIES = 100
+_LINKS = 40
+"""As many links on one path as the kernel follows (path_resolution(7))."""
 _ABSENT_TRIES = 10
 _DEPTH = 64
 """Folders below each other: each holds two descriptors while it is read."""
 _BLOCK_BYTES = 64 << 10
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # O_NONBLOCK: what was a file when we looked may be a named pipe when we open it, and would hold us for ever (fifo(7)).
 _FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _SHORT = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE}
@@ -53,13 +50,14 @@ class Bounds:
     bytes: int = 256 << 20
 
 
-def take(watch: Sequence[str], bounds: Bounds = Bounds(), *, contents: bool = False) -> Look:
-    """Look at all of `watch` (folders, files, globs), in a thread: it reads files. `contents`: keep their bytes.
+def take(watch: Sequence[str], bounds: Bounds = Bounds(), *, contents: bool = False) -> Snapshot:
+    """Take a snapshot of all of `watch` (folders, files, globs). It reads files: call it in a thread. `contents`: keep
+    their bytes.
 
     Each volume is seen in one version, whatever is swapped meanwhile. Raises nothing for what is in the folders: what
-    cannot be read is in `problems` and the state of the roots.
+    cannot be read is in `unreadable` and the state of the entries.
     """
-    volumes = Volumes()
+    volumes = _Volumes()
     readings: list[_Reading] = []
     stale = list(range(len(watch)))
     try:
@@ -79,26 +77,148 @@ def take(watch: Sequence[str], bounds: Bounds = Bounds(), *, contents: bool = Fa
                 break
             os.sched_yield()  # let the writer come to an end
         for n in stale:
-            readings[n].give_up(State.UNSTABLE)
+            readings[n].give_up(EntryState.UNSTABLE)
     finally:
         volumes.close()
-    return summed([reading.found for reading in readings])
+    return snapshot_of([reading.found for reading in readings])
 
 
-def clash(look: Look) -> str:
-    """Why it cannot be rendered into one folder, with the paths that have the same names."""
-    several = "a file" if len(look.clashes) == 1 else "files"
-    return (
-        f"several watched paths have {several} called {', '.join(look.clashes)}; "
-        "rename the keys, or bring the volumes into folders of one projected volume"
-    )
+class _AbsentError(Exception):
+    """A volume without its `..data`."""
+
+
+class _Volumes:
+    """The handles on the `..data` of volumes. One for all that is read in one snapshot, so that two keys of a volume
+    are of one version, however they are named; and a folder that is held open cannot lend its inode to its successor.
+    """
+
+    def __init__(self) -> None:
+        self._handles: dict[str, int] = {}
+        self.known: set[str] = set()
+        """Every volume that had its `..data` since this began."""
+
+    def handle(self, folder: str) -> int | None:
+        """The handle on the folder that `..data` leads to; None where there is none. Raises OSError."""
+        if folder not in self._handles:
+            handle = self._opened(f"{folder}/..data", folder)
+            if handle is None:
+                return None
+            self._handles[folder] = handle
+        return self._handles[folder]
+
+    def _opened(self, data: str, folder: str) -> int | None:
+        for _ in range(_TRIES):
+            try:
+                handle = os.open(data, _FOLDER)
+            except NotADirectoryError:
+                return None
+            except FileNotFoundError:
+                if not os.path.lexists(data):
+                    return None
+                os.sched_yield()  # the kernel read the link, and what it led to was deleted before it came there
+            else:
+                self.known.add(folder)
+                return handle
+        self.known.add(folder)
+        return None
+
+    def moved(self) -> set[str]:
+        """Let go of the volumes whose `..data` no longer leads to what was opened, and return them."""
+        gone = {folder for folder, handle in self._handles.items() if not _leads_to(folder, handle)}
+        for folder in gone:
+            os.close(self._handles.pop(folder))
+        return gone
+
+    def close(self) -> None:
+        """Let go of all."""
+        for handle in self._handles.values():
+            os.close(handle)
+        self._handles.clear()
+
+
+def _leads_to(folder: str, handle: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(f"{folder}/..data"), os.fstat(handle))
+    except OSError:
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class _Spot:
+    """Where a path leads: `file` relative to the handle `fd`, or absolute without one."""
+
+    fd: int | None
+    file: str
+    path: str | None
+    """The real path; None inside a volume, where nothing need be watched: its folders are only written once."""
+    holders: tuple[str, ...] = ()
+    """The folders of the links that lead to it, besides those on the way to a folder."""
+
+
+def _follow(path: str, volumes: _Volumes, found: EntryContent) -> _Spot:
+    """Follow an absolute path link by link, up to the volume it leads into. Notes in `found` what must be watched on
+    the way. Raises OSError as the kernel would, and _AbsentError for a volume that has just lost its `..data`.
+    """
+    at, ahead = "/", path.split("/")[::-1]
+    holders: list[str] = []
+    links = 0
+    while ahead:
+        part = ahead.pop()
+        if part in {"", "."}:
+            continue
+        if part == "..":
+            at = os.path.dirname(at)
+        elif part == "..data":
+            return _inside(at, ahead[::-1], volumes, found, holders)
+        elif (target := _target(at, part, found)) is None:
+            return _inside(at, [part, *ahead[::-1]], volumes, found, holders)
+        elif not target:
+            at = os.path.join(at, part)
+        else:
+            links += 1
+            if links > _LINKS:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+            if any(ahead):
+                found.watch_names.add(at)
+            else:
+                holders.append(at)
+            at = "/" if target.startswith("/") else at
+            ahead.extend(reversed(target.split("/")))
+    return _Spot(None, at, at, tuple(holders))
+
+
+def _target(folder: str, name: str, found: EntryContent) -> str | None:
+    """Where a link leads; "" for what is no link, None for what is not there."""
+    try:
+        return os.readlink(os.path.join(folder, name))
+    except FileNotFoundError:
+        return None
+    except NotADirectoryError:
+        found.watch_names.add(os.path.dirname(folder))
+        raise
+    except OSError as error:
+        if error.errno == errno.EINVAL:
+            return ""
+        raise
+
+
+def _inside(folder: str, ahead: list[str], volumes: _Volumes, found: EntryContent, holders: list[str]) -> _Spot:
+    """What is not there may be a key of a volume: new kubelets make its visible link only after the rename."""
+    handle = volumes.handle(folder)
+    if handle is not None:
+        found.enter(folder)
+        return _Spot(handle, "/".join(ahead) or ".", None, tuple(holders))
+    found.watch_names.add(folder)
+    raise _AbsentError if folder in volumes.known else FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
 
 class _TooLargeError(Exception):
     """Beyond the bounds; the text says which, and what to do."""
 
     def __init__(self, limit: str) -> None:
-        super().__init__(f"{limit} are watched: no change here is told; watch only what matters, or raise the limit")
+        super().__init__(
+            f"{limit} are watched: no change here is rolled out; watch only what matters, or raise the limit"
+        )
 
 
 def _left(bounds: Bounds, others: "Sequence[_Reading]") -> "_Left":
@@ -143,7 +263,7 @@ class _Left:
 class _Place:
     """Something to read: where it is, what it is called, what is wanted of it, and the folders above (dev, inode)."""
 
-    spot: Spot
+    spot: _Spot
     name: str
     want: Wanted
     trail: tuple[tuple[int, int], ...] = ()
@@ -152,8 +272,8 @@ class _Place:
 class _Reading:
     """One entry of `watch`, read once."""
 
-    def __init__(self, path: str, volumes: Volumes, left: _Left, *, contents: bool) -> None:
-        self.found = Found(path)
+    def __init__(self, path: str, volumes: _Volumes, left: _Left, *, contents: bool) -> None:
+        self.found = EntryContent(path)
         self.bytes = 0
         self.absent = False
         """Whether a volume has no `..data`: it may be back at once."""
@@ -162,7 +282,7 @@ class _Reading:
         self._left = left
         self._buffer = bytearray(_BLOCK_BYTES)
 
-    def give_up(self, state: State) -> None:
+    def give_up(self, state: EntryState) -> None:
         """What was read is not the whole, so it is nothing."""
         self.found.state = state
         self.found.names, self.found.files, self.bytes = {}, {}, 0
@@ -171,34 +291,34 @@ class _Reading:
         """Read all of it; the state says afterwards whether that was possible."""
         try:
             self._root()
-        except AbsentError:
+        except _AbsentError:
             self.absent = True
-            self.give_up(State.MISSING)
+            self.give_up(EntryState.MISSING)
         except _TooLargeError as error:
             self.found.too_large = str(error)
-            self.give_up(State.TOO_LARGE)
+            self.give_up(EntryState.TOO_LARGE)
         except OSError as error:
             absent = isinstance(error, FileNotFoundError | NotADirectoryError)
             if not absent or os.path.islink(os.path.abspath(self.found.path)):
-                self.found.problems.append(problem(self.found.path, error))
-            self.give_up(State.UNSTABLE if error.errno in _SHORT else State.MISSING)
+                self.found.unreadable.append(unreadable_path(self.found.path, error))
+            self.give_up(EntryState.UNSTABLE if error.errno in _SHORT else EntryState.MISSING)
 
     def _root(self) -> None:
         """Find out what it is, and read that."""
         found, path = self.found, os.path.abspath(self.found.path)
         fixed, pattern = split(path)
-        found.kind, found.folder = (Kind.GLOB, fixed) if pattern else (Kind.FILE, os.path.dirname(path))
-        spot = follow(fixed, self._volumes, found)
+        found.kind, found.folder = (EntryKind.GLOB, fixed) if pattern else (EntryKind.FILE, os.path.dirname(path))
+        spot = _follow(fixed, self._volumes, found)
         is_folder = stat.S_ISDIR(os.stat(spot.file, dir_fd=spot.fd).st_mode)
         if pattern and not is_folder:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         if is_folder and not pattern:
             inside = spot.path is None or self._volumes.handle(spot.path) is not None
-            found.kind, found.folder = (Kind.VOLUME if inside else Kind.FOLDER), path
+            found.kind, found.folder = (EntryKind.VOLUME if inside else EntryKind.FOLDER), path
         name, wants = ("", pattern or "**") if is_folder else (os.path.basename(path), "")
         self._take(_Place(spot, name, wanted(wants)))
         if not is_folder and UNREADABLE in found.names.values():
-            self.give_up(State.MISSING)  # nothing else is in it
+            self.give_up(EntryState.MISSING)  # nothing else is in it
 
     def _folder(self, place: _Place) -> None:
         """Read what is wanted in a folder."""
@@ -207,11 +327,11 @@ class _Reading:
             (self.found.watch_contents if place.want.files_inside else self.found.watch_names).add(path)
             if (handle := self._volumes.handle(path)) is not None:
                 self.found.enter(path)
-                spot = Spot(handle, ".", None)
+                spot = _Spot(handle, ".", None)
             elif path in self._volumes.known:
-                raise AbsentError
+                raise _AbsentError
         self._left.take_folder()
-        fd = os.open(spot.file, FOLDER, dir_fd=spot.fd)
+        fd = os.open(spot.file, _FOLDER, dir_fd=spot.fd)
         try:
             status = os.fstat(fd)
             here = (status.st_dev, status.st_ino)
@@ -232,7 +352,7 @@ class _Reading:
             for entry in entries:
                 if top and entry.name.startswith(".."):
                     if not in_volume and (entry.name == "..data" or entry.name.startswith("..2")):
-                        raise AbsentError
+                        raise _AbsentError
                     continue
                 want = folder.want.below(entry.name)
                 if want.rests:
@@ -241,11 +361,11 @@ class _Reading:
     def _entry(self, folder: _Place, entry: os.DirEntry[str], want: Wanted) -> None:
         """Read one entry; what is wrong with it must not stop the rest."""
         path = os.path.join(folder.spot.path, entry.name) if folder.spot.path is not None else None
-        spot = Spot(folder.spot.fd, entry.name, path)
+        spot = _Spot(folder.spot.fd, entry.name, path)
         place = _Place(spot, f"{folder.name}/{entry.name}".lstrip("/"), want, folder.trail)
         try:
             if path is not None and entry.is_symlink():
-                place = replace(place, spot=follow(path, self._volumes, self.found))
+                place = replace(place, spot=_follow(path, self._volumes, self.found))
             self._take(place)
         except FileNotFoundError as error:
             if entry.is_symlink() and want.file:  # else it was deleted after it was listed; of a volume, with the whole
@@ -303,4 +423,4 @@ class _Reading:
 
     def _unreadable(self, place: _Place, why: OSError | str) -> None:
         self._add(place.name, UNREADABLE, b"")
-        self.found.problems.append(problem(os.path.join(self.found.folder, place.name), why))
+        self.found.unreadable.append(unreadable_path(os.path.join(self.found.folder, place.name), why))

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from sidecars.config_reloader.core.snapshot import EntryState, Snapshot
 from sidecars.config_reloader.watching import volume
 from sidecars.config_reloader.watching.mounts import frozen
-from sidecars.config_reloader.watching.volume import Look, State
 from tests.support.kubelet import Volume
 from tests.support.scale import scaled
 
@@ -127,7 +127,7 @@ print(*(item.path for item in frozen(["etc"])))
     assert done.stdout.split() == [str(tmp_path / "etc" / name) for name in ("app.yaml", "conf.d")]
 
 
-def look(*watch: Path) -> Look:
+def snapshot(*watch: Path) -> Snapshot:
     return volume.take([str(path) for path in watch], contents=True)
 
 
@@ -164,11 +164,11 @@ def test_a_look_never_mixes_versions_and_is_never_short(torn: Path) -> None:
     give_up_at = time.monotonic() + 60
     while n < looks or (len(versions) < looks // 100 and time.monotonic() < give_up_at):
         n += 1
-        seen = look(torn) if n % 2 else look(torn / "one", plain, torn / "dir/*")
-        if any(root.state is State.UNSTABLE for root in seen.roots):
+        seen = snapshot(torn) if n % 2 else snapshot(torn / "one", plain, torn / "dir/*")
+        if any(entry.state is EntryState.UNSTABLE for entry in seen.entries):
             unstable += 1
             continue
-        assert [root.files for root in seen.roots] == ([3] if n % 2 else [1, 2, 1]), f"it was short: {seen}"
+        assert [entry.files for entry in seen.entries] == ([3] if n % 2 else [1, 2, 1]), f"it was short: {seen}"
         values = set(seen.files.values())
         assert len(values) == 1, f"versions mixed: {seen.files}"
         versions |= values

@@ -1,4 +1,4 @@
-"""A look at what is watched: consistent for volumes, complete for plain folders, and never stopped by one bad file."""
+"""A snapshot of what is watched: consistent for volumes, complete for plain folders, not stopped by a bad file."""
 
 import hashlib
 import os
@@ -9,19 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from sidecars.config_reloader.core.digest import UNREADABLE
+from sidecars.config_reloader.core.snapshot import UNREADABLE, EntryKind, EntryState, Snapshot
 from sidecars.config_reloader.watching import volume
-from sidecars.config_reloader.watching.volume import Bounds, Kind, Look, State
+from sidecars.config_reloader.watching.volume import Bounds
 from tests.support.kubelet import Volume
 
 
-def look(*watch: Path | str) -> Look:
+def snapshot(*watch: Path | str) -> Snapshot:
     return volume.take([str(path) for path in watch], contents=True)
 
 
-def state(seen: Look) -> tuple[Kind, State, int]:
-    (root,) = seen.roots
-    return root.kind, root.state, root.files
+def state(seen: Snapshot) -> tuple[EntryKind, EntryState, int]:
+    (entry,) = seen.entries
+    return entry.kind, entry.state, entry.files
 
 
 def put(path: Path, text: str = "x") -> Path:
@@ -38,15 +38,15 @@ def config(tmp_path: Path, request: pytest.FixtureRequest) -> Volume:
 
 
 def test_the_keys_of_a_volume_are_its_content(config: Volume) -> None:
-    seen = look(config.folder)
-    assert state(seen) == (Kind.VOLUME, State.OK, 2)
+    seen = snapshot(config.folder)
+    assert state(seen) == (EntryKind.VOLUME, EntryState.OK, 2)
     assert seen.files == {"app.yaml": b"1", "conf.d/a.conf": b"2"}
     assert seen.names["app.yaml"] == hashlib.sha256(b"1").hexdigest()
     assert seen.watch_contents == {str(config.folder)}
     assert not seen.watch_names
-    assert not seen.problems
+    assert not seen.unreadable
     assert volume.take([str(config.folder)]).files == {}
-    assert seen.usable
+    assert seen.whole
 
 
 def other_modes(config: Volume) -> None:
@@ -75,60 +75,60 @@ OTHER: dict[str, dict[str, bytes]] = {
 
 @pytest.mark.parametrize("act", SAME.values(), ids=SAME.keys())
 def test_the_digest_stays(config: Volume, act: Callable[[Volume], object]) -> None:
-    before = look(config.folder)
+    before = snapshot(config.folder)
     act(config)
-    assert look(config.folder).digest == before.digest
+    assert snapshot(config.folder).hash == before.hash
 
 
 @pytest.mark.parametrize("payload", OTHER.values(), ids=OTHER.keys())
 def test_the_digest_changes(config: Volume, payload: dict[str, bytes]) -> None:
-    before = look(config.folder)
+    before = snapshot(config.folder)
     config.write(payload)
-    after = look(config.folder)
-    assert after.digest != before.digest
+    after = snapshot(config.folder)
+    assert after.hash != before.hash
     assert after.files == payload
-    assert after.usable
+    assert after.whole
 
 
 def test_a_new_key_counts_before_its_visible_link_is_there(config: Volume) -> None:
     config.switch(config.make_data({"new": b"3"}))
     for watch, files in [("", {"new": b"3"}), ("new", {"new": b"3"}), ("n*", {"new": b"3"}), ("app.yaml", {})]:
-        seen = look(config.folder / watch)
+        seen = snapshot(config.folder / watch)
         assert seen.files == files, watch
-    assert state(look(config.folder / "app.yaml")) == (Kind.FILE, State.MISSING, 0), "its link is there, but no key"
+    assert state(snapshot(config.folder / "app.yaml")) == (EntryKind.FILE, EntryState.MISSING, 0), "no key"
 
 
 SHAPES = {
-    "a key": ("app.yaml", Kind.FILE, {"app.yaml": b"1"}),
-    "a key below": ("conf.d/a.conf", Kind.FILE, {"a.conf": b"2"}),
-    "a glob": ("*.yaml", Kind.GLOB, {"app.yaml": b"1"}),
-    "a glob below": ("conf.d/*", Kind.GLOB, {"a.conf": b"2"}),
-    "a glob of any depth": ("**/*.conf", Kind.GLOB, {"conf.d/a.conf": b"2"}),
-    "a glob without a match": ("*.json", Kind.GLOB, {}),
-    "a folder below": ("conf.d", Kind.VOLUME, {"a.conf": b"2"}),
-    "the data itself": ("..data", Kind.VOLUME, {"app.yaml": b"1", "conf.d/a.conf": b"2"}),
+    "a key": ("app.yaml", EntryKind.FILE, {"app.yaml": b"1"}),
+    "a key below": ("conf.d/a.conf", EntryKind.FILE, {"a.conf": b"2"}),
+    "a glob": ("*.yaml", EntryKind.GLOB, {"app.yaml": b"1"}),
+    "a glob below": ("conf.d/*", EntryKind.GLOB, {"a.conf": b"2"}),
+    "a glob of any depth": ("**/*.conf", EntryKind.GLOB, {"conf.d/a.conf": b"2"}),
+    "a glob without a match": ("*.json", EntryKind.GLOB, {}),
+    "a folder below": ("conf.d", EntryKind.VOLUME, {"a.conf": b"2"}),
+    "the data itself": ("..data", EntryKind.VOLUME, {"app.yaml": b"1", "conf.d/a.conf": b"2"}),
 }
 
 
 @pytest.mark.parametrize(("watch", "kind", "files"), SHAPES.values(), ids=SHAPES.keys())
-def test_parts_of_a_volume(config: Volume, watch: str, kind: Kind, files: dict[str, bytes]) -> None:
-    before = look(config.folder / watch)
-    assert (state(before), before.files) == ((kind, State.OK, len(files)), files)
+def test_parts_of_a_volume(config: Volume, watch: str, kind: EntryKind, files: dict[str, bytes]) -> None:
+    before = snapshot(config.folder / watch)
+    assert (state(before), before.files) == ((kind, EntryState.OK, len(files)), files)
     assert before.watch_contents == {str(config.folder)}
     config.write({"app.yaml": b"1", "conf.d/a.conf": b"2", "beside": b"4"})
-    assert (look(config.folder / watch).digest == before.digest) == (watch != "..data")
+    assert (snapshot(config.folder / watch).hash == before.hash) == (watch != "..data")
 
 
 def test_a_volume_without_its_data_is_waited_for(config: Volume) -> None:
     (config.folder / "..data").unlink()
     for watch in ("", "app.yaml", "*"):
-        seen = look(config.folder / watch)
-        assert state(seen)[1:] == (State.MISSING, 0), watch
-        assert not seen.usable
+        seen = snapshot(config.folder / watch)
+        assert state(seen)[1:] == (EntryState.MISSING, 0), watch
+        assert not seen.whole
         assert str(config.folder) in seen.watch_contents | seen.watch_names
     config.remove()
-    assert state(look(config.folder)) == (Kind.FILE, State.MISSING, 0)
-    assert look(config.folder).watch_names == {str(config.folder.parent)}
+    assert state(snapshot(config.folder)) == (EntryKind.FILE, EntryState.MISSING, 0)
+    assert snapshot(config.folder).watch_names == {str(config.folder.parent)}
 
 
 def test_a_volume_whose_data_is_back_at_once_was_never_missing(config: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +136,7 @@ def test_a_volume_whose_data_is_back_at_once_was_never_missing(config: Volume, m
     data = config.current.name
     (config.folder / "..data").unlink()
     monkeypatch.setattr(os, "sched_yield", lambda: config.switch(data))
-    assert state(look(config.folder)) == (Kind.VOLUME, State.OK, 2)
+    assert state(snapshot(config.folder)) == (EntryKind.VOLUME, EntryState.OK, 2)
 
 
 def test_a_volume_that_never_rests_is_unstable(config: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,10 +148,10 @@ def test_a_volume_that_never_rests_is_unstable(config: Volume, monkeypatch: pyte
         return real(fd, buffers)
 
     monkeypatch.setattr(os, "readv", swapping)
-    assert state(look(config.folder)) == (Kind.VOLUME, State.UNSTABLE, 0)
+    assert state(snapshot(config.folder)) == (EntryKind.VOLUME, EntryState.UNSTABLE, 0)
     assert len(swaps) < 1000, "it gives up"
     monkeypatch.undo()
-    assert look(config.folder).usable
+    assert snapshot(config.folder).whole
 
 
 @pytest.fixture
@@ -163,22 +163,22 @@ def etc(tmp_path: Path) -> Path:
 
 
 def test_a_plain_folder_is_read_with_all_below_it(etc: Path) -> None:
-    seen = look(etc)
+    seen = snapshot(etc)
     assert seen.files == {name: name.encode() for name in ("nginx.conf", ".hidden", "sub/deep/a.conf")}
-    assert state(seen) == (Kind.FOLDER, State.OK, 3)
+    assert state(seen) == (EntryKind.FOLDER, EntryState.OK, 3)
     assert seen.watch_contents == {str(etc / below) for below in ("", "sub", "sub/deep")}
     put(etc / "nginx.conf", "other")
-    assert look(etc).digest != seen.digest
-    assert look(f"{os.path.relpath(etc)}/").names == look(etc).names, "relative paths and slashes at the end are fine"
+    assert snapshot(etc).hash != seen.hash
+    assert snapshot(f"{os.path.relpath(etc)}/").names == snapshot(etc).names, "a slash at the end"
 
 
 def test_a_glob_looks_only_where_it_may_match(etc: Path) -> None:
     os.mkfifo(etc / "sub" / "pipe")
-    seen = look(etc / "*.conf")
+    seen = snapshot(etc / "*.conf")
     assert seen.names.keys() == {"nginx.conf"}
     assert seen.watch_contents == {str(etc)}
-    assert not seen.problems
-    seen = look(etc / "*/deep/*.conf")
+    assert not seen.unreadable
+    seen = snapshot(etc / "*/deep/*.conf")
     assert seen.names.keys() == {"sub/deep/a.conf"}
     assert seen.watch_contents == {str(etc / "sub/deep")}
     assert seen.watch_names == {str(etc), str(etc / "sub")}
@@ -187,13 +187,13 @@ def test_a_glob_looks_only_where_it_may_match(etc: Path) -> None:
 def test_a_volume_mounted_below_a_plain_folder_is_read_as_a_volume(etc: Path) -> None:
     inner = Volume(etc / "conf.d")
     inner.write({"b.conf": b"b", "c/d.conf": b"d"})
-    seen = look(etc)
+    seen = snapshot(etc)
     assert {"conf.d/b.conf", "conf.d/c/d.conf"} < seen.names.keys()
     assert str(inner.folder) in seen.watch_contents
     inner.rewrite()
-    assert look(etc).digest == seen.digest
+    assert snapshot(etc).hash == seen.hash
     (inner.folder / "..data").unlink()
-    assert state(look(etc)) == (Kind.FOLDER, State.MISSING, 0), "half of it must not be told"
+    assert state(snapshot(etc)) == (EntryKind.FOLDER, EntryState.MISSING, 0), "half of it must not be told"
 
 
 @pytest.mark.parametrize("target", ["..data/app.yaml", "app.yaml"])
@@ -206,12 +206,12 @@ def test_links_into_a_volume_are_watched_where_the_swap_happens(tmp_path: Path, 
     (tmp_path / "srv").symlink_to("away")
     (tmp_path / "hop" / "link").symlink_to(f"../srv/config/{target}")
     (tmp_path / "app" / "app.yaml").symlink_to(tmp_path / "hop" / "link")
-    seen = look(tmp_path / "app" / watch)
+    seen = snapshot(tmp_path / "app" / watch)
     assert seen.files == {"app.yaml": b"1"}
     assert seen.watch_contents == {str(tmp_path / "app"), str(tmp_path / "hop"), str(away.folder)}
     assert seen.watch_names == {str(tmp_path)}, "where srv could be made to lead elsewhere"
     away.write({"app.yaml": b"2"})
-    assert look(tmp_path / "app" / watch).files == {"app.yaml": b"2"}
+    assert snapshot(tmp_path / "app" / watch).files == {"app.yaml": b"2"}
 
 
 def test_links_to_folders_are_followed_and_loops_end(etc: Path, tmp_path: Path) -> None:
@@ -219,14 +219,14 @@ def test_links_to_folders_are_followed_and_loops_end(etc: Path, tmp_path: Path) 
     (tmp_path / "real" / "back").symlink_to(etc)
     (etc / "linked").symlink_to(tmp_path / "real")
     (etc / "self").symlink_to(".")
-    seen = look(etc)
+    seen = snapshot(etc)
     assert {"linked/x.conf", "nginx.conf"} < seen.names.keys()
-    assert {problem.path for problem in seen.problems} == {str(etc / "self"), str(etc / "linked" / "back")}
+    assert {problem.path for problem in seen.unreadable} == {str(etc / "self"), str(etc / "linked" / "back")}
     assert str(tmp_path / "real") in seen.watch_contents
     (tmp_path / "links").mkdir()
     (tmp_path / "links" / "current").symlink_to(tmp_path / "real")
-    seen = look(tmp_path / "links" / "current")
-    assert state(seen) == (Kind.FOLDER, State.OK, 6)
+    seen = snapshot(tmp_path / "links" / "current")
+    assert state(seen) == (EntryKind.FOLDER, EntryState.OK, 6)
     assert str(tmp_path / "links") in seen.watch_names, "where it could be made to lead elsewhere"
 
 
@@ -253,18 +253,18 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
 def test_what_cannot_be_read_is_told_and_stops_nothing_else(
     etc: Path, make: Callable[[Path], object], reason: str
 ) -> None:
-    without = look(etc)
+    without = snapshot(etc)
     make(etc / "bad")
-    seen = look(etc)
-    assert [(p.path, reason in p.reason) for p in seen.problems] == [(str(etc / "bad"), True)]
+    seen = snapshot(etc)
+    assert [(p.path, reason in p.reason) for p in seen.unreadable] == [(str(etc / "bad"), True)]
     assert seen.names == {**without.names, "bad": UNREADABLE}
     assert seen.files == without.files
-    assert seen.usable
-    (alone,) = look(etc / "bad").roots
-    assert alone.state is State.MISSING, "there is nothing to tell"
+    assert seen.whole
+    (alone,) = snapshot(etc / "bad").entries
+    assert alone.state is EntryState.MISSING, "there is nothing to tell"
     (etc / "bad").unlink()
     put(etc / "bad", "")
-    assert len({without.digest, seen.digest, look(etc).digest}) == 3
+    assert len({without.hash, seen.hash, snapshot(etc).hash}) == 3
 
 
 @pytest.fixture
@@ -285,35 +285,35 @@ def test_an_unreadable_file_counts_as_soon_as_it_can_be_read(etc: Path, somebody
     (etc / "sub").chmod(0)
     if not os.geteuid():
         os.seteuid(65534)
-    seen = look(etc)
-    assert {p.path for p in seen.problems} == {str(etc / "nginx.conf"), str(etc / "sub")}
-    assert all("permission denied" in p.reason for p in seen.problems)
+    seen = snapshot(etc)
+    assert {p.path for p in seen.unreadable} == {str(etc / "nginx.conf"), str(etc / "sub")}
+    assert all("permission denied" in p.reason for p in seen.unreadable)
     assert seen.files.keys() == {".hidden"}
-    whole = look(etc / "sub")
-    assert (state(whole)[1], len(whole.problems)) == (State.MISSING, 1)
+    whole = snapshot(etc / "sub")
+    assert (state(whole)[1], len(whole.unreadable)) == (EntryState.MISSING, 1)
     if not os.getuid():
         os.seteuid(0)
     (etc / "nginx.conf").chmod(0o644)
-    assert look(etc).digest != seen.digest
+    assert snapshot(etc).hash != seen.hash
 
 
 def test_what_is_missing_is_waited_for_at_its_nearest_parent(tmp_path: Path) -> None:
     for watch in ("not/yet", "not/yet/*.yaml", "not"):
-        seen = look(tmp_path / watch)
-        assert (seen.usable, seen.roots[0].state, seen.problems) == (False, State.MISSING, ())
+        seen = snapshot(tmp_path / watch)
+        assert (seen.whole, seen.entries[0].state, seen.unreadable) == (False, EntryState.MISSING, ())
         assert seen.watch_names == {str(tmp_path)}
     put(tmp_path / "file")
-    assert look(tmp_path / "file" / "below").watch_names == {str(tmp_path)}
-    assert state(look(tmp_path / "file" / "*"))[:2] == (Kind.GLOB, State.MISSING)
+    assert snapshot(tmp_path / "file" / "below").watch_names == {str(tmp_path)}
+    assert state(snapshot(tmp_path / "file" / "*"))[:2] == (EntryKind.GLOB, EntryState.MISSING)
 
 
-def test_several_roots_are_one_content_with_their_clashes(config: Volume, etc: Path) -> None:
+def test_several_entries_are_one_content_with_their_clashes(config: Volume, etc: Path) -> None:
     put(etc / "app.yaml", "plain")
-    seen = look(config.folder, etc)
+    seen = snapshot(config.folder, etc)
     assert seen.clashes == ("app.yaml",)
     assert seen.files["app.yaml"] == b"1"
-    assert [root.kind for root in seen.roots] == [Kind.VOLUME, Kind.FOLDER]
-    assert not look(config.folder, etc / "gone").usable
+    assert [entry.kind for entry in seen.entries] == [EntryKind.VOLUME, EntryKind.FOLDER]
+    assert not snapshot(config.folder, etc / "gone").whole
 
 
 @pytest.mark.parametrize(
@@ -323,40 +323,40 @@ def test_several_roots_are_one_content_with_their_clashes(config: Volume, etc: P
         (Bounds(bytes=10), "more than 10 bytes (max_bytes) are watched"),
     ],
 )
-def test_too_much_is_said_and_leaves_the_other_roots_alone(
+def test_too_much_is_said_and_leaves_the_other_entries_alone(
     config: Volume, etc: Path, bounds: Bounds, said: str
 ) -> None:
     for name in ("nginx.conf", ".hidden", "a.conf"):
         put(etc / "flat" / name, "ten bytes.")
     seen = volume.take([str(etc / "flat"), str(config.folder)], bounds, contents=True)
-    assert [root.state for root in seen.roots] == [State.TOO_LARGE, State.OK]
-    assert said in seen.roots[0].too_large
-    assert "raise the limit" in seen.roots[0].too_large
+    assert [entry.state for entry in seen.entries] == [EntryState.TOO_LARGE, EntryState.OK]
+    assert said in seen.entries[0].too_large
+    assert "raise the limit" in seen.entries[0].too_large
     assert seen.files.keys() == {"app.yaml", "conf.d/a.conf"}
 
 
 def test_what_reaches_the_bounds_is_not_too_much(config: Volume) -> None:
-    whole = look(config.folder)
+    whole = snapshot(config.folder)
     size = sum(len(content) for content in whole.files.values())
     for bounds, state in (
-        (Bounds(len(whole.files), size), State.OK),
-        (Bounds(len(whole.files), size - 1), State.TOO_LARGE),
-        (Bounds(len(whole.files) - 1, size), State.TOO_LARGE),
+        (Bounds(len(whole.files), size), EntryState.OK),
+        (Bounds(len(whole.files), size - 1), EntryState.TOO_LARGE),
+        (Bounds(len(whole.files) - 1, size), EntryState.TOO_LARGE),
     ):
-        assert volume.take([str(config.folder)], bounds).roots[0].state is state
+        assert volume.take([str(config.folder)], bounds).entries[0].state is state
 
 
 def test_many_folders_without_files_are_too_much(etc: Path) -> None:
     for name in "abc":
         (etc / name).mkdir()
-    assert "more than 2 folders (max_files)" in volume.take([str(etc)], Bounds(files=2)).roots[0].too_large
+    assert "more than 2 folders (max_files)" in volume.take([str(etc)], Bounds(files=2)).entries[0].too_large
 
 
 def test_a_deep_tree_ends(tmp_path: Path) -> None:
     put(tmp_path.joinpath(*["d"] * 70) / "a")
-    seen = look(tmp_path)
-    assert "below 64 folders" in seen.problems[0].reason
-    assert seen.usable
+    seen = snapshot(tmp_path)
+    assert "below 64 folders" in seen.unreadable[0].reason
+    assert seen.whole
 
 
 def test_short_of_descriptors_is_no_change(etc: Path) -> None:
@@ -364,16 +364,16 @@ def test_short_of_descriptors_is_no_change(etc: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
     lowest = os.dup(0)
     os.close(lowest)
-    whole, seen = look(etc), look(etc)
+    whole, seen = snapshot(etc), snapshot(etc)
     for room in range(9 + before):  # those that are open need not be the lowest
         resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + room, hard))
         try:
-            seen = look(etc)
+            seen = snapshot(etc)
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        assert seen.digest == whole.digest if seen.usable else seen.roots[0].state is State.UNSTABLE
-        assert not seen.usable or room
-    assert seen.usable, "with enough of them it is whole"
+        assert seen.hash == whole.hash if seen.whole else seen.entries[0].state is EntryState.UNSTABLE
+        assert not seen.whole or room
+    assert seen.whole, "with enough of them it is whole"
     assert len(os.listdir("/proc/self/fd")) == before, "descriptors leak"
 
 
@@ -381,6 +381,6 @@ def test_a_name_that_is_not_utf_8_is_read(etc: Path) -> None:
     with open(os.fsencode(etc) + b"/caf\xe9", "wb") as file:
         file.write(b"x")
     os.mkfifo(os.fsencode(etc) + b"/pip\xe9")
-    seen = look(etc)
+    seen = snapshot(etc)
     assert seen.files[os.fsdecode(b"caf\xe9")] == b"x"
-    seen.problems[0].path.encode()
+    seen.unreadable[0].path.encode()

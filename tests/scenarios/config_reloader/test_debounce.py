@@ -4,7 +4,7 @@ import time
 from hashlib import sha256
 from pathlib import Path
 
-from sidecars.config_reloader.core.digest import combined
+from sidecars.config_reloader.core.snapshot import combined
 from tests.support.reload_stage import Stage, looks, writing
 
 

@@ -6,17 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecars.config_reloader.core.digest import (
-    Found,
-    Kind,
-    Look,
-    State,
+from sidecars.config_reloader.core.snapshot import (
+    EntryContent,
+    EntryKind,
+    EntryState,
+    Snapshot,
     changed,
     combined,
     merged,
-    problem,
+    snapshot_of,
     split,
-    summed,
+    unreadable_path,
     wanted,
 )
 
@@ -41,7 +41,7 @@ def test_names_and_contents_cannot_run_into_each_other() -> None:
 def test_a_name_that_is_not_utf_8_is_a_name() -> None:
     name = b"caf\xe9".decode("utf-8", "surrogateescape")
     assert combined({name: "1"}) != combined({"caf": "1"})
-    assert problem(f"/etc/{name}", "gone").path == "/etc/caf\N{REPLACEMENT CHARACTER}"
+    assert unreadable_path(f"/etc/{name}", "gone").path == "/etc/caf\N{REPLACEMENT CHARACTER}"
 
 
 CHANGES = {
@@ -57,7 +57,7 @@ def test_which_names_changed(before: dict[str, str], after: dict[str, str], name
     assert changed(before, after) == names
 
 
-def test_a_name_of_two_roots_is_a_clash_and_changes_with_each_of_them() -> None:
+def test_a_name_of_two_entries_is_a_clash_and_changes_with_each_of_them() -> None:
     names, clashes = merged([{"a": "1", "b": "1"}, {"a": "2"}])
     assert clashes == ("a",)
     assert names["b"] == "1"
@@ -117,32 +117,37 @@ def test_a_glob_begins_at_its_first_wildcard(path: str, parts: tuple[str, str]) 
     assert split(path) == parts
 
 
-def look(*found: Found) -> Look:
-    return summed(found)
+def snapshot(*found: EntryContent) -> Snapshot:
+    return snapshot_of(found)
 
 
-def test_a_root_that_is_not_there_does_not_count_and_makes_the_look_unusable() -> None:
-    there = Found("/a", Kind.FOLDER, names={"x": "1"})
-    missing = Found("/b", state=State.MISSING)
-    assert look(there).usable
-    assert not look(there, missing).usable
-    assert look(there, missing).digest == look(there).digest == combined({"/a": look(there).roots[0].digest})
-    assert look(there, Found("/b", Kind.FOLDER)).digest != look(there).digest, "an empty folder is there"
+def test_an_entry_that_is_not_there_does_not_count_and_makes_the_snapshot_less_than_whole() -> None:
+    there = EntryContent("/a", EntryKind.FOLDER, names={"x": "1"})
+    missing = EntryContent("/b", state=EntryState.MISSING)
+    assert snapshot(there).whole
+    assert not snapshot(there, missing).whole
+    assert snapshot(there, missing).hash == snapshot(there).hash == combined({"/a": snapshot(there).entries[0].hash})
+    assert snapshot(there, EntryContent("/b", EntryKind.FOLDER)).hash != snapshot(there).hash, (
+        "an empty folder is there"
+    )
 
 
-def test_the_first_root_of_a_clash_gives_the_bytes() -> None:
-    both = look(Found("/a", names={"x": "1"}, files={"x": b"1"}), Found("/b", names={"x": "2"}, files={"x": b"2"}))
+def test_the_first_entry_of_a_clash_gives_the_bytes() -> None:
+    first = EntryContent("/a", names={"x": "1"}, files={"x": b"1"})
+    both = snapshot(first, EntryContent("/b", names={"x": "2"}, files={"x": b"2"}))
     assert (both.files, both.clashes) == ({"x": b"1"}, ("x",))
 
 
 def test_content_is_not_in_the_text_of_a_look() -> None:
-    secret = look(Found("/a", names={"x": "digest-of-it"}, files={"x": b"hunter2"}))
+    secret = snapshot(EntryContent("/a", names={"x": "digest-of-it"}, files={"x": b"hunter2"}))
     assert "hunter2" not in repr(secret)
     assert "digest-of-it" not in repr(secret)
 
 
 def test_a_folder_watched_for_contents_need_not_be_watched_for_names() -> None:
-    both = look(Found("/a", watch_contents={"/a"}, watch_names={"/"}), Found("/b", watch_names={"/a"}))
+    both = snapshot(
+        EntryContent("/a", watch_contents={"/a"}, watch_names={"/"}), EntryContent("/b", watch_names={"/a"})
+    )
     assert both.watch_contents == {"/a"}
     assert both.watch_names == {"/"}
 
@@ -156,4 +161,4 @@ WORDS = {
 
 @pytest.mark.parametrize(("error", "words"), WORDS.values(), ids=WORDS.keys())
 def test_a_problem_is_said_in_words(error: OSError, words: str) -> None:
-    assert problem("/a", error).reason.startswith(words)
+    assert unreadable_path("/a", error).reason.startswith(words)

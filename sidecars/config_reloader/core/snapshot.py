@@ -1,4 +1,4 @@
-"""What a look at the watched content says, which names count, and how they become one digest: in an order and with a
+"""What a snapshot of the watched content says, which names count, and how they become one hash: in an order and with a
 framing that two different contents can never share. Pure, so that every rule is a table in the tests.
 """
 
@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 UNREADABLE = "unreadable"
-"""Stands where a file's digest would: the digest changes when the file can be read (no hex digest looks like it)."""
+"""Stands in the place of a file's hash, which changes as soon as the file can be read (no hash looks like it)."""
 
 _MAGIC = re.compile(r"[*?\[]")
 
 Names = Mapping[str, str]
-"""Relative name -> hex digest of the file's bytes, or UNREADABLE."""
+"""Relative name -> hash (hex) of the file's bytes, or UNREADABLE."""
 
 
-class Kind(StrEnum):
+class EntryKind(StrEnum):
     """What an entry of `watch` is. What is missing counts as a file, unless it is a glob."""
 
     VOLUME = "volume"
@@ -29,35 +29,35 @@ class Kind(StrEnum):
     GLOB = "glob"
 
 
-class State(StrEnum):
+class EntryState(StrEnum):
     """Whether an entry of `watch` could be read whole."""
 
     OK = "ok"
     MISSING = "missing"
-    """Not there, or nothing of it can be read (`problems` tells why): to be waited for, not a change."""
+    """Not there, or nothing of it can be read (`unreadable` tells why): to be waited for, not a change."""
     UNSTABLE = "unstable"
     """It changed faster than it could be read, or descriptors or memory were short: to be looked at again soon."""
     TOO_LARGE = "too_large"
 
 
 @dataclass(frozen=True, slots=True)
-class Root:
+class WatchEntry:
     """One entry of `watch`. `path`: as configured. `files`: how many it holds. `folder`: the absolute folder itself, or
-    the one that the file or the fixed part of the glob lies in. `digest`: of its names and bytes; "" unless `ok`.
+    the one that the file or the fixed part of the glob lies in. `hash`: of its names and bytes; "" unless `ok`.
     `too_large`: which limit it is beyond, and what to do; "" unless `too_large`.
     """
 
     path: str
-    kind: Kind
-    state: State
+    kind: EntryKind
+    state: EntryState
     files: int
     folder: str
-    digest: str
+    hash: str
     too_large: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class UnreadablePath:
     """A path that could not be read, and why, in words."""
 
     path: str
@@ -71,29 +71,29 @@ _REASONS = {
 }
 
 
-def problem(path: str, why: OSError | str) -> Problem:
+def unreadable_path(path: str, why: OSError | str) -> UnreadablePath:
     """Put it in words. Names need not be UTF-8, but what is logged must be."""
     if isinstance(why, OSError):
         why = _REASONS.get(why.errno or 0, why.strerror or type(why).__name__)
-    return Problem(_raw(path).decode(errors="replace"), why)
+    return UnreadablePath(_raw(path).decode(errors="replace"), why)
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What one look saw. Content and the digests of single files stay out of its text: they may be secrets."""
+class Snapshot:
+    """The watched content at one moment. Neither bytes nor the hashes of single files are in its text: secrets."""
 
-    digest: str
-    """Hex, over all roots that are `ok`: equal for the same names and bytes, whatever their modes, times and places."""
-    usable: bool
-    """Whether every root is `ok`."""
-    roots: tuple[Root, ...]
-    problems: tuple[Problem, ...]
+    hash: str
+    """Hex, over all entries that are `ok`: equal for the same names and bytes, whatever the modes, times and places."""
+    whole: bool
+    """Whether every entry is `ok`."""
+    entries: tuple[WatchEntry, ...]
+    unreadable: tuple[UnreadablePath, ...]
     files: Mapping[str, bytes] = field(repr=False)
-    """Relative name -> bytes, of all roots (of a clash, the first); only when contents were asked for."""
+    """Relative name -> bytes, of all entries (of a clash, the first); only when contents were asked for."""
     clashes: tuple[str, ...]
-    """Relative names that more than one root has."""
+    """Relative names that more than one entry has."""
     names: Mapping[str, str] = field(repr=False)
-    """Relative name -> digest of the file, or UNREADABLE; of a clash, a digest over all."""
+    """Relative name -> hash of the file, or UNREADABLE; of a clash, a hash over all."""
     watch_contents: frozenset[str]
     """Folders to watch for names and for writes to the files in them."""
     watch_names: frozenset[str]
@@ -101,16 +101,16 @@ class Look:
 
 
 @dataclass(slots=True)
-class Found:
-    """What is being found of one root; `Look` says what the fields mean."""
+class EntryContent:
+    """What is being found of one entry; `Snapshot` says what the fields mean."""
 
     path: str
-    kind: Kind = Kind.FILE
-    state: State = State.OK
+    kind: EntryKind = EntryKind.FILE
+    state: EntryState = EntryState.OK
     folder: str = ""
     names: dict[str, str] = field(default_factory=dict, repr=False)
     files: dict[str, bytes] = field(default_factory=dict, repr=False)
-    problems: list[Problem] = field(default_factory=list)
+    unreadable: list[UnreadablePath] = field(default_factory=list)
     too_large: str = ""
     watch_contents: set[str] = field(default_factory=set)
     watch_names: set[str] = field(default_factory=set)
@@ -123,27 +123,36 @@ class Found:
         self.watch_contents.add(volume)
 
     @property
-    def root(self) -> Root:
-        """What there is to say about the root."""
-        digest = combined(self.names) if self.state is State.OK else ""
-        return Root(self.path, self.kind, self.state, len(self.names), self.folder, digest, self.too_large)
+    def entry(self) -> WatchEntry:
+        """What there is to say about the entry."""
+        hash_ = combined(self.names) if self.state is EntryState.OK else ""
+        return WatchEntry(self.path, self.kind, self.state, len(self.names), self.folder, hash_, self.too_large)
 
 
-def summed(found: Sequence[Found]) -> Look:
-    """All roots together."""
-    roots = tuple(one.root for one in found)
+def snapshot_of(found: Sequence[EntryContent]) -> Snapshot:
+    """All entries together."""
+    entries = tuple(one.entry for one in found)
     names, clashes = merged(one.names for one in found)
     contents = frozenset[str]().union(*(one.watch_contents for one in found))
-    return Look(
-        digest=combined({root.path: root.digest for root in roots if root.state is State.OK}),
-        usable=all(root.state is State.OK for root in roots),
-        roots=roots,
-        problems=tuple(problem for one in found for problem in one.problems),
+    return Snapshot(
+        hash=combined({entry.path: entry.hash for entry in entries if entry.state is EntryState.OK}),
+        whole=all(entry.state is EntryState.OK for entry in entries),
+        entries=entries,
+        unreadable=tuple(problem for one in found for problem in one.unreadable),
         files={name: data for one in reversed(found) for name, data in one.files.items()},
         clashes=clashes,
         names=names,
         watch_contents=contents,
         watch_names=frozenset[str]().union(*(one.watch_names for one in found)) - contents,
+    )
+
+
+def clash(snapshot: Snapshot) -> str:
+    """Why it cannot be rendered into one folder, with the paths that have the same names."""
+    several = "a file" if len(snapshot.clashes) == 1 else "files"
+    return (
+        f"several watched paths have {several} called {', '.join(snapshot.clashes)}; "
+        "rename the keys, or bring the volumes into folders of one projected volume"
     )
 
 
@@ -202,8 +211,8 @@ def wanted(pattern: str) -> Wanted:
 
 
 def combined(contents: Names) -> str:
-    """One hex SHA-256 over names and what each holds (digests): of the files of a root, or of several roots by their
-    paths as configured.
+    """One hex SHA-256 over names and what each holds (hashes): of the files of an entry, or of several entries by
+    their paths as configured.
     """
     total = hashlib.sha256()
     for name in sorted(contents, key=_raw):
@@ -216,12 +225,12 @@ def changed(before: Names, after: Names) -> tuple[str, ...]:
     return tuple(sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name)))
 
 
-def merged(roots: Iterable[Names]) -> tuple[dict[str, str], tuple[str, ...]]:
-    """The names of all roots, and those that more than one root has (sorted). Such a name gets a digest over all its
+def merged(entries: Iterable[Names]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The names of all entries, and those that more than one entry has (sorted). Such a name gets a hash over all its
     contents, so that `changed` sees a change of any.
     """
     found: dict[str, list[str]] = {}
-    for names in roots:
+    for names in entries:
         for name, content in names.items():
             found.setdefault(name, []).append(content)
     clashes = tuple(sorted(name for name, contents in found.items() if len(contents) > 1))
