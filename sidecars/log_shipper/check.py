@@ -71,7 +71,7 @@ async def elasticsearch_findings(settings: LogShipperSettings) -> list[Finding]:
         return []
     finally:
         await elastic.close()
-    return [Finding(each.severity.value, each.text) for each in found]
+    return [Finding(each.level, each.text) for each in found]
 
 
 async def _asked(elastic: Elastic, settings: LogShipperSettings) -> list[preflight.PreflightFinding]:

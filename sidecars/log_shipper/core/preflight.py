@@ -2,9 +2,8 @@
 credentials, and may they write to the target.
 """
 
-from enum import StrEnum
 from fnmatch import fnmatchcase
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -30,18 +29,10 @@ class Question(msgspec.Struct, frozen=True):
     body: bytes = b""
 
 
-class Severity(StrEnum):
-    """How much a finding matters; an error means that nothing would be shipped."""
-
-    OK = "ok"
-    WARNING = "warning"
-    ERROR = "error"
-
-
 class PreflightFinding(msgspec.Struct, frozen=True):
-    """One line of the report."""
+    """One line of the report. An `error` means that nothing would be shipped."""
 
-    severity: Severity
+    level: Literal["ok", "warning", "error"]
     text: str
 
 
@@ -83,7 +74,7 @@ def nodes(found: list[Answer]) -> list[PreflightFinding]:
 
 def answers(finding: PreflightFinding) -> bool:
     """Return whether a node by this finding can be asked more."""
-    return finding.severity is not Severity.ERROR
+    return finding.level != "error"
 
 
 def product(answer: Answer) -> str:
@@ -97,20 +88,18 @@ def product(answer: Answer) -> str:
 def rights(answer: Answer, target: str, *, exists: bool | None) -> PreflightFinding:
     """Judge whether the credentials may write to the target. `exists` is None where that is not known."""
     if answer.status in (401, 403):
-        return PreflightFinding(
-            Severity.ERROR if answer.status == 401 else Severity.WARNING, _refused(answer, "what it may do")
-        )
+        return PreflightFinding("error" if answer.status == 401 else "warning", _refused(answer, "what it may do"))
     found = _decoded(answer.body, _Rights) if answer.status == 200 else None
     if found is None:
-        return PreflightFinding(Severity.OK, f"no credentials are asked for; {target} can be written to")
+        return PreflightFinding("ok", f"no credentials are asked for; {target} can be written to")
     has = found.index.get(target, {})
     if not has.get("create_doc"):
         text = f"{found.username} may not write to {target}: give its role the privileges create_doc and auto_configure"
-        return PreflightFinding(Severity.ERROR, f"{text} on it")
+        return PreflightFinding("error", f"{text} on it")
     if not has.get("auto_configure"):
         text = f"{found.username} may write to {target}, but not make it or add fields: give it auto_configure, too"
-        return PreflightFinding(Severity.ERROR if exists is False else Severity.WARNING, text)
-    return PreflightFinding(Severity.OK, f"{found.username} may write to {target}")
+        return PreflightFinding("error" if exists is False else "warning", text)
+    return PreflightFinding("ok", f"{found.username} may write to {target}")
 
 
 def existence(answer: Answer) -> bool | None:
@@ -125,17 +114,13 @@ def target(answer: Answer, name: str, *, is_stream: bool) -> list[PreflightFindi
         return []
     if not there and is_stream and not fnmatchcase(name, _BUILT_IN):
         return [
-            PreflightFinding(
-                Severity.WARNING, f"there is no data stream {name} yet: run --setup, or it becomes a plain index"
-            )
+            PreflightFinding("warning", f"there is no data stream {name} yet: run --setup, or it becomes a plain index")
         ]
     if not there:
-        return [PreflightFinding(Severity.OK, f"{name} is not there yet; the first document makes it")]
+        return [PreflightFinding("ok", f"{name} is not there yet; the first document makes it")]
     blocked = sorted(_blocked(answer.body))
     return (
-        [PreflightFinding(Severity.ERROR, f"{name} cannot be written to: {', '.join(blocked)}; remove it")]
-        if blocked
-        else []
+        [PreflightFinding("error", f"{name} cannot be written to: {', '.join(blocked)}; remove it")] if blocked else []
     )
 
 
@@ -152,31 +137,27 @@ def _blocked(body: bytes) -> set[str]:
 
 def _node(answer: Answer) -> PreflightFinding:
     if answer.status == 0:
-        return PreflightFinding(Severity.ERROR, f"cannot reach {answer.detail} (check elasticsearch_url)")
+        return PreflightFinding("error", f"cannot reach {answer.detail} (check elasticsearch_url)")
     if answer.status == 401:
-        return PreflightFinding(Severity.ERROR, _refused(answer, "the credentials"))
+        return PreflightFinding("error", _refused(answer, "the credentials"))
     if answer.status == 403:
         text = f"{answer.url} answers; its version is shown to users with the cluster privilege monitor"
-        return PreflightFinding(Severity.OK, text)
+        return PreflightFinding("ok", text)
     if answer.status in range(300, 400):
         text = f"{answer.url} redirects to {answer.location}: set elasticsearch_url to where Elasticsearch is"
-        return PreflightFinding(Severity.ERROR, text)
+        return PreflightFinding("error", text)
     if answer.status in (400, 404, 405) and "error" in (_decoded(answer.body, dict[str, Any]) or {}):
-        return PreflightFinding(Severity.WARNING, f"{answer.url} answers; which version it is was not to be learned")
+        return PreflightFinding("warning", f"{answer.url} answers; which version it is was not to be learned")
     if answer.status != 200:
-        return PreflightFinding(
-            Severity.ERROR, f"{answer.url} answers HTTP {answer.status}: {whole_refusal(answer).reason}"
-        )
+        return PreflightFinding("error", f"{answer.url} answers HTTP {answer.status}: {whole_refusal(answer).reason}")
     name = product(answer)
     if not name:
-        return PreflightFinding(
-            Severity.ERROR, f"{answer.url} answers, but is no Elasticsearch (check elasticsearch_url)"
-        )
+        return PreflightFinding("error", f"{answer.url} answers, but is no Elasticsearch (check elasticsearch_url)")
     text = f"{answer.url} is {name}"
     kind, number = name.split(" ", 1)
     if kind == "Elasticsearch" and _numbers(number) < _OLDEST:
-        return PreflightFinding(Severity.ERROR, f"{text}: data streams came with 7.9; use a newer one")
-    return PreflightFinding(Severity.OK, text)
+        return PreflightFinding("error", f"{text}: data streams came with 7.9; use a newer one")
+    return PreflightFinding("ok", text)
 
 
 def _refused(answer: Answer, what: str) -> str:
@@ -187,7 +168,7 @@ def _refused(answer: Answer, what: str) -> str:
 
 
 def _milder(finding: PreflightFinding) -> PreflightFinding:
-    return PreflightFinding(Severity.WARNING, finding.text) if finding.severity is Severity.ERROR else finding
+    return PreflightFinding("warning", finding.text) if finding.level == "error" else finding
 
 
 def _numbers(version: str) -> tuple[int, ...]:

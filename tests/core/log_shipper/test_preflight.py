@@ -5,7 +5,7 @@ import json
 import pytest
 
 from sidecars.log_shipper.core.bulk import Answer
-from sidecars.log_shipper.core.preflight import Severity, existence, nodes, rights, target, which_blocks, which_rights
+from sidecars.log_shipper.core.preflight import existence, nodes, rights, target, which_blocks, which_rights
 
 URL = "http://es:9200/"
 STREAM = "logs-shop-default"
@@ -20,74 +20,72 @@ def version(number: str, **more: str) -> dict[str, object]:
 
 
 SECURITY = {"error": {"type": "security_exception", "reason": "unable to authenticate user"}, "status": 401}
-NODES: dict[str, tuple[Answer, Severity, list[str]]] = {
-    "Elasticsearch": (answer(200, version("9.1.0")), Severity.OK, [URL, "Elasticsearch 9.1.0"]),
-    "OpenSearch": (answer(200, version("2.19.0", distribution="opensearch")), Severity.OK, ["OpenSearch 2.19.0"]),
-    "one that is too old": (answer(200, version("7.8.1")), Severity.ERROR, ["7.8.1", "7.9"]),
-    "an odd version": (answer(200, version("9.x-SNAPSHOT")), Severity.OK, ["9.x"]),
-    "something else": (answer(200, {"hello": "world"}), Severity.ERROR, ["no Elasticsearch", "elasticsearch_url"]),
-    "a page": (Answer(200, b"<html>", url=URL), Severity.ERROR, ["no Elasticsearch"]),
-    "one without that question": (answer(405, {"error": "Incorrect HTTP method"}), Severity.WARNING, ["answers"]),
-    "another server": (Answer(404, b"not found", url=URL), Severity.ERROR, ["404"]),
-    "nobody": (Answer(0, reason="connection", detail="http://es:9200: refused"), Severity.ERROR, ["refused", "check"]),
-    "no credentials": (answer(401, SECURITY), Severity.ERROR, ["401", "unable to authenticate", "api_key_file"]),
-    "no right to see the version": (answer(403, SECURITY), Severity.OK, ["answers", "monitor"]),
-    "a redirect": (answer(302, None, "http://kibana/app"), Severity.ERROR, ["redirects to http://kibana/app"]),
+NODES: dict[str, tuple[Answer, str, list[str]]] = {
+    "Elasticsearch": (answer(200, version("9.1.0")), "ok", [URL, "Elasticsearch 9.1.0"]),
+    "OpenSearch": (answer(200, version("2.19.0", distribution="opensearch")), "ok", ["OpenSearch 2.19.0"]),
+    "one that is too old": (answer(200, version("7.8.1")), "error", ["7.8.1", "7.9"]),
+    "an odd version": (answer(200, version("9.x-SNAPSHOT")), "ok", ["9.x"]),
+    "something else": (answer(200, {"hello": "world"}), "error", ["no Elasticsearch", "elasticsearch_url"]),
+    "a page": (Answer(200, b"<html>", url=URL), "error", ["no Elasticsearch"]),
+    "one without that question": (answer(405, {"error": "Incorrect HTTP method"}), "warning", ["answers"]),
+    "another server": (Answer(404, b"not found", url=URL), "error", ["404"]),
+    "nobody": (Answer(0, reason="connection", detail="http://es:9200: refused"), "error", ["refused", "check"]),
+    "no credentials": (answer(401, SECURITY), "error", ["401", "unable to authenticate", "api_key_file"]),
+    "no right to see the version": (answer(403, SECURITY), "ok", ["answers", "monitor"]),
+    "a redirect": (answer(302, None, "http://kibana/app"), "error", ["redirects to http://kibana/app"]),
     "a gateway in trouble": (
         Answer(503, b"no healthy upstream", url=URL),
-        Severity.ERROR,
+        "error",
         ["503", "no healthy upstream"],
     ),
 }
 
 
 @pytest.mark.parametrize(("given", "level", "words"), NODES.values(), ids=NODES.keys())
-def test_a_node_is_told_by_its_answer(given: Answer, level: Severity, words: list[str]) -> None:
+def test_a_node_is_told_by_its_answer(given: Answer, level: str, words: list[str]) -> None:
     (finding,) = nodes([given])
-    assert finding.severity is level
+    assert finding.level == level
     assert [word for word in words if word not in finding.text] == []
 
 
 def test_a_node_that_is_away_is_no_error_beside_one_that_answers() -> None:
     away, there = Answer(0, detail="http://b: refused"), answer(200, version("9.1.0"))
-    assert [finding.severity for finding in nodes([away, there])] == [Severity.WARNING, Severity.OK]
-    assert [finding.severity for finding in nodes([away, away])] == [Severity.ERROR, Severity.ERROR]
+    assert [finding.level for finding in nodes([away, there])] == ["warning", "ok"]
+    assert [finding.level for finding in nodes([away, away])] == ["error", "error"]
 
 
 def rights_answer(**given: bool) -> Answer:
     return answer(200, {"username": "shipper", "has_all_requested": False, "index": {STREAM: given}})
 
 
-RIGHTS: dict[str, tuple[Answer, bool | None, Severity, list[str]]] = {
-    "all": (rights_answer(create_doc=True, auto_configure=True), False, Severity.OK, ["shipper may write", STREAM]),
+RIGHTS: dict[str, tuple[Answer, bool | None, str, list[str]]] = {
+    "all": (rights_answer(create_doc=True, auto_configure=True), False, "ok", ["shipper may write", STREAM]),
     "none": (
         rights_answer(create_doc=False, auto_configure=False),
         True,
-        Severity.ERROR,
+        "error",
         ["may not write", "create_doc"],
     ),
-    "not to make it": (rights_answer(create_doc=True, auto_configure=False), False, Severity.ERROR, ["auto_configure"]),
-    "not to add fields": (rights_answer(create_doc=True, auto_configure=False), True, Severity.WARNING, ["add fields"]),
-    "perhaps not": (rights_answer(create_doc=True, auto_configure=False), None, Severity.WARNING, ["auto_configure"]),
-    "no security": (answer(400, {"error": "no handler found for uri"}), None, Severity.OK, ["no credentials"]),
-    "refused": (answer(401, SECURITY), None, Severity.ERROR, ["401"]),
-    "not told": (answer(403, SECURITY), None, Severity.WARNING, ["403"]),
+    "not to make it": (rights_answer(create_doc=True, auto_configure=False), False, "error", ["auto_configure"]),
+    "not to add fields": (rights_answer(create_doc=True, auto_configure=False), True, "warning", ["add fields"]),
+    "perhaps not": (rights_answer(create_doc=True, auto_configure=False), None, "warning", ["auto_configure"]),
+    "no security": (answer(400, {"error": "no handler found for uri"}), None, "ok", ["no credentials"]),
+    "refused": (answer(401, SECURITY), None, "error", ["401"]),
+    "not told": (answer(403, SECURITY), None, "warning", ["403"]),
 }
 
 
 @pytest.mark.parametrize(("given", "exists", "level", "words"), RIGHTS.values(), ids=RIGHTS.keys())
-def test_whether_the_target_may_be_written_to(
-    given: Answer, exists: bool | None, level: Severity, words: list[str]
-) -> None:
+def test_whether_the_target_may_be_written_to(given: Answer, exists: bool | None, level: str, words: list[str]) -> None:
     finding = rights(given, STREAM, exists=exists)
-    assert finding.severity is level
+    assert finding.level == level
     assert [word for word in words if word not in finding.text] == []
 
 
 def test_a_target_that_is_blocked_is_an_error() -> None:
     blocked = {".ds-1": {"settings": {"index.blocks.read_only_allow_delete": "true"}}, ".ds-2": {"settings": {}}}
     (finding,) = target(answer(200, blocked), STREAM, is_stream=True)
-    assert finding.severity is Severity.ERROR
+    assert finding.level == "error"
     assert ".ds-1 has index.blocks.read_only_allow_delete" in finding.text
 
 
@@ -99,11 +97,11 @@ def test_a_target_that_is_not_blocked_is_no_finding(body: object) -> None:
 
 @pytest.mark.parametrize(
     ("name", "is_stream", "level"),
-    [(STREAM, True, Severity.OK), ("lines", False, Severity.OK), ("my-stream", True, Severity.WARNING)],
+    [(STREAM, True, "ok"), ("lines", False, "ok"), ("my-stream", True, "warning")],
 )
-def test_a_target_that_is_not_there_yet(name: str, is_stream: bool, level: Severity) -> None:
+def test_a_target_that_is_not_there_yet(name: str, is_stream: bool, level: str) -> None:
     (finding,) = target(answer(404), name, is_stream=is_stream)
-    assert (finding.severity, name in finding.text) == (level, True)
+    assert (finding.level, name in finding.text) == (level, True)
 
 
 @pytest.mark.parametrize("status", [0, 400, 401, 403, 500])
