@@ -30,6 +30,7 @@ RESTRICTED: Object = {
     "seccompProfile": {"type": "RuntimeDefault"},
 }
 ASKS = re.compile(r"( {4}sidecars/\S+: \S+\n)+")
+_SHORT = 110
 NO_JOB = "a Job with an ordinary sidecar never ends. Use {name} as a native one"  # the path of a patch, so it is shown
 ABOUT: dict[str, str] = {
     "native": """
@@ -275,22 +276,29 @@ def whole(declared: Declaration, about: list[str], content: Object) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Texts of several lines as blocks, and nothing by reference."""
+    """Texts of several lines as blocks, what is short in one line but the whole itself, nothing by reference."""
+
+    def represent(self, data: Any) -> None:
+        node = self.represent_data(data)
+        node.flow_style = False  # type: ignore[attr-defined]  # kustomize knows a JSON patch by its first letter
+        self.serialize(node)
 
     def ignore_aliases(self, data: Any) -> bool:
         del data
         return True
 
-
-_Dumper.add_representer(
-    str,
-    lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None),
-)
+    def represent_data(self, data: Any) -> yaml.Node:
+        node = super().represent_data(data)
+        if isinstance(data, dict | list):
+            node.flow_style = len(text := str(data)) <= _SHORT and "\\n" not in text  # type: ignore[attr-defined]
+        elif isinstance(data, str) and "\n" in data:
+            node.style = "|"  # type: ignore[attr-defined]
+        return node
 
 
 def dump(content: Any) -> str:
-    """Return YAML: what holds nothing but plain values in one line."""
-    text: str = yaml.dump(content, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=1000)
+    """Return YAML."""
+    text: str = yaml.dump(content, Dumper=_Dumper, sort_keys=False, width=1000)
     return text
 
 
