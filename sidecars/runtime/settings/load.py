@@ -15,7 +15,7 @@ from msgspec import Meta
 from sidecars.runtime.errors import Problem, SettingsError, unknown
 
 from .fields import Field, fields_of
-from .structures import Place, missing, read_setting
+from .structures import SettingPlace, missing, read_setting
 from .values import line_of
 
 S = TypeVar("S", bound="Basics")
@@ -89,7 +89,7 @@ class _Given:
     @property
     def described(self) -> str:
         """The source for people."""
-        return Place("", self.source, self.line).described
+        return SettingPlace("", self.source, self.line).described
 
 
 def _between(settings: "Basics") -> Iterable[Problem]:

@@ -22,16 +22,16 @@ _SHOWN_BITS = 256  # a whole number that is longer is not shown (and from 4300 d
 
 
 @dataclass(frozen=True)
-class Place:
+class SettingPlace:
     """Where a value stands: the path of its setting, and where it was given; `line` 0 when that is not known."""
 
     path: str
     source: str
     line: int = 0
 
-    def below(self, part: str, line: int) -> "Place":
+    def below(self, part: str, line: int) -> "SettingPlace":
         """Return the place of a part."""
-        return Place(self.path + part, self.source, line or self.line)
+        return SettingPlace(self.path + part, self.source, line or self.line)
 
     @property
     def described(self) -> str:
@@ -43,7 +43,7 @@ def read_setting(field: Field, raw: object, source: str, line: int = 0) -> objec
     """Return the value of a setting. What has parts may be given as a YAML text. Raise SettingsError with every problem
     in it.
     """
-    at = Place(field.name, source, line)
+    at = SettingPlace(field.name, source, line)
     if field.struct and isinstance(raw, str):
         from .yaml import read_yaml  # PyYAML costs 1 MiB and more, only for those who need it
 
@@ -53,7 +53,7 @@ def read_setting(field: Field, raw: object, source: str, line: int = 0) -> objec
     return _read(field, raw, at)
 
 
-def _read(field: Field, raw: object, at: Place) -> object:
+def _read(field: Field, raw: object, at: SettingPlace) -> object:
     if field.kind is SettingKind.STRUCTURES and isinstance(raw, list):
         return _list(field.item, raw, at)
     if field.kind is SettingKind.STRUCTURE and isinstance(raw, dict) and field.struct:
@@ -69,7 +69,7 @@ def _read(field: Field, raw: object, at: Place) -> object:
     raise SettingsError([Problem(at.path, field.expected, field.remedy, at.described, _shown(field, raw))])
 
 
-def _list(item: Field, raw: list[Any], at: Place) -> tuple[object, ...]:
+def _list(item: Field, raw: list[Any], at: SettingPlace) -> tuple[object, ...]:
     values: list[object] = []
     problems: list[Problem] = []
     for number, part in enumerate(raw):
@@ -82,7 +82,7 @@ def _list(item: Field, raw: list[Any], at: Place) -> tuple[object, ...]:
     return tuple(values)
 
 
-def _structure(struct: type[msgspec.Struct], raw: dict[Any, Any], at: Place) -> msgspec.Struct:
+def _structure(struct: type[msgspec.Struct], raw: dict[Any, Any], at: SettingPlace) -> msgspec.Struct:
     fields = fields_of(struct)
     known = [field.name for field in fields]
     problems = [
@@ -137,7 +137,7 @@ def _without_user(text: str) -> str:
     return f"{kept}***@{rest}" if at else text
 
 
-def _without_nul(value: object, at: Place) -> object:
+def _without_nul(value: object, at: SettingPlace) -> object:
     """Return the value. Raise SettingsError when a text in it holds a NUL: no path, argument or header can."""
     if any("\0" in text for text in _texts(value)):
         raise SettingsError([Problem(at.path, "it holds a NUL", "remove it", at.described)])
