@@ -2,17 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
-from sidecars.kit.http_match import pattern_fault
 from sidecars.kit.notify.core.options import Exec, Http, Signal
-from sidecars.kit.notify.core.request import problems as http_problems
-from sidecars.kit.notify.core.selection import number
+from sidecars.kit.notify.core.problems import Complaint, command_problems, pattern_problems, problems
 
 from .advance import faults as advance_faults
 from .steps import Confirm, Step, Validate
-
-Complaint = tuple[str, str, str]
-"""Path below the step, message, remedy."""
-_AS_A_LIST = 'write the program and its arguments as a list: ["nginx", "-t"]'
 
 
 def complaints(step: Step, *, renders: bool) -> Iterator[Complaint]:
@@ -23,20 +17,8 @@ def complaints(step: Step, *, renders: bool) -> Iterator[Complaint]:
         yield "", what, "give each step exactly one of validate, signal, webhook, exec, confirm"
         return
     name, options = given[0], getattr(step, given[0])
-    if isinstance(options, Exec | Validate) and options.command and not options.command[0].split():
-        yield f"{name}.command", "the program has no name", _AS_A_LIST
-    if isinstance(options, Signal):
-        yield from _signal(options)
-    elif isinstance(options, Exec):
-        if not options.command:
-            yield f"{name}.command", "it is empty", _AS_A_LIST
-    elif isinstance(options, Validate) and options.command:
-        if options.url:
-            yield f"{name}.url", "both a command and a url are given", "give one of them, or make two steps"
-    elif isinstance(options, Http):
-        yield from http_problems(options, name)
-    if isinstance(options, Confirm):
-        yield from _confirm(options, renders=renders)
+    for field, message, remedy in _problems(options, renders=renders):
+        yield f"{name}.{field}".removesuffix("."), message, remedy
 
 
 def without_before(steps: Sequence[Step]) -> Iterator[tuple[int, str, str]]:
@@ -51,28 +33,23 @@ def without_before(steps: Sequence[Step]) -> Iterator[tuple[int, str, str]]:
             yield place, message, "put a signal, webhook or exec before it, or set `equals` to what the value must be"
 
 
-def _signal(step: Signal) -> Iterator[Complaint]:
-    try:
-        number(step.signal)
-    except ValueError as error:
-        yield "signal.signal", str(error), "write a name such as SIGHUP or USR1"
-    if not (step.process or step.comm or step.argv or step.pidfile or step.uid is not None):
-        yield "signal", "no process is named", "set process, comm, argv, uid or pidfile"
-    yield from _pattern("signal.argv", step.argv)
+def _problems(options: Http | Signal | Exec, *, renders: bool) -> Iterator[Complaint]:
+    if isinstance(options, Validate) and options.command:
+        yield from command_problems(options.command)
+        if options.url:
+            yield "url", "both a command and a url are given", "give one of them, or make two steps"
+        return
+    yield from problems(options)
+    if isinstance(options, Confirm):
+        yield from _confirm(options, renders=renders)
 
 
 def _confirm(step: Confirm, *, renders: bool) -> Iterator[Complaint]:
-    for field, message, remedy in advance_faults(step):
-        yield f"confirm.{field}", message, remedy
+    yield from advance_faults(step)
     given = [name for name in ("metric", "json", "text") if getattr(step, name)]
     if len(given) != 1:
         message = f"it names {len(given)} values ({', '.join(given)})" if given else "it names no value"
-        yield "confirm", message, "give exactly one of metric, json and text: what advances on a reload"
-    yield from _pattern("confirm.text", step.text)
+        yield "", message, "give exactly one of metric, json and text: what advances on a reload"
+    yield from pattern_problems("text", step.text)
     if step.rollback and not renders:
-        yield "confirm.rollback", "there is no generation to put back", "set `render`, whose output the app reads"
-
-
-def _pattern(path: str, text: str) -> Iterator[Complaint]:
-    if fault := pattern_fault(text):
-        yield path, f"it is no regular expression: {fault}", "correct it, or put a \\ before signs meant literally"
+        yield "rollback", "there is no generation to put back", "set `render`, whose output the app reads"
