@@ -30,7 +30,7 @@ def write_file(path: str | os.PathLike[str], data: bytes, mode: int = 0o600, *, 
         write_new(temporary, data, mode, durable=durable)
         temporary.replace(target)
     except BaseException:
-        with suppress(OSError):  # the first error is the one to tell
+        with suppress(OSError):  # the first error is the one to raise
             temporary.unlink()
         raise
     if durable:

@@ -97,7 +97,7 @@ def other_kind(path: str | os.PathLike[str]) -> str:
     """Return what is there, links followed, if it is no regular file: "a device". Empty when nothing can be found."""
     try:
         mode = os.stat(path).st_mode
-    except (OSError, ValueError):  # whether it can be written is found out, and told, by who writes it
+    except (OSError, ValueError):  # whether it can be written is found out by the writer
         return ""
     return next((kind for kind, is_so in _KINDS.items() if is_so(mode)), "")
 

@@ -82,7 +82,7 @@ class Generations:
                 write_new(place, entry.content, entry.mode, (entry.uid, entry.gid))
             _finish_folders(path, folder_mode)
         except BaseException:
-            shutil.rmtree(path, ignore_errors=True)  # the first error is the one to tell
+            shutil.rmtree(path, ignore_errors=True)  # the first error is the one to raise
             raise
         self._staged.add(path)
         return path
@@ -92,7 +92,7 @@ class Generations:
         are gone.
 
         Raises Permanent, before anything is changed, when something that is not ours stands where a link must be. On
-        OSError the former generation is current again, unless the disk refuses even that: `current` tells.
+        OSError the former generation is current again, unless the disk refuses even that: see `current`.
         """
         self._refuse_foreign(path)
         former = self.current()
@@ -100,7 +100,7 @@ class Generations:
             self._point(_DATA, path)
             self._link(path)
         except OSError:
-            with suppress(OSError):  # the first error is the one to tell
+            with suppress(OSError):  # the first error is the one to raise
                 self._undo(former)
             raise
         self._staged.discard(path)

@@ -1,4 +1,4 @@
-"""Wires wait-for: one task for each target, one that tells how it stands, and what follows when it is decided."""
+"""Wires wait-for: one task for each target, one that logs the progress, and what follows when it is decided."""
 
 import asyncio
 import random
@@ -45,7 +45,7 @@ class Waiting:
                     for place, target in enumerate(self._targets)
                     if not _name_fault(target)
                 ]
-                tasks.append(group.create_task(self._tell(), name="progress"))
+                tasks.append(group.create_task(self._log_progress(), name="progress"))
                 await self._decided.wait()
                 for task in tasks:
                     task.cancel()
@@ -106,7 +106,7 @@ class Waiting:
             self._state.blocked(place, f"up for {up_seconds:g} of {self._settings.stable_seconds:g} s")
         return pause_seconds
 
-    async def _tell(self) -> None:
+    async def _log_progress(self) -> None:
         for pause_seconds in progress_pauses(self._settings.progress_seconds):
             if await self._ctx.stop.sleep(pause_seconds):
                 return

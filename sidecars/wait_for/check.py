@@ -21,7 +21,7 @@ def refuse_start(settings: WaitForSettings) -> Iterator[Problem]:
 
 
 def findings(settings: WaitForSettings) -> Iterator[Finding]:
-    """Looks at our own files only."""
+    """Yield what would be waited for, and which of our own files are missing yet."""
     for target in settings.parsed:
         reason = "" if isinstance(target, File | Socket) else host_fault(target.host)
         if reason:

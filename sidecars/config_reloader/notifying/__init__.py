@@ -1,1 +1,1 @@
-"""Tell the app: by a command, a signal or an HTTP request, and see that it took the content."""
+"""Notify the app by a command, a signal or an HTTP request, and confirm that it took the content."""

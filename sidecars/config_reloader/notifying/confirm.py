@@ -1,4 +1,4 @@
-"""See that the app took the content: look at a status URL until a value advances."""
+"""See that the app took the content: ask a status URL until a value advances."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -11,18 +11,18 @@ from sidecars.kit.notify.core.request import shown
 from sidecars.kit.notify.webhook import fetch
 from sidecars.runtime.clock import monotonic
 
-_LOOK_SECONDS = 5.0
-"""The longest time for one look: a hung status page must not take all the time there is."""
+_REQUEST_SECONDS = 5.0
+"""The longest time for one request: a hung status page must not take all the time there is."""
 _BEFORE_TRIES = 3
 _SHOWN_CHARACTERS = 80
 
 
 async def observe(step: Confirm, change: Change) -> Value | None:
-    """Return the value before the app is told; None when there is none, or nobody who says it. Who is there and cannot
-    say it is asked again: what is not known would make any later value an advance.
+    """Return the value before the app is notified; None when there is none, or nobody answers. An app that answers and
+    cannot say it is asked again: with no value from before, any later one would be an advance.
     """
     for _ in range(_BEFORE_TRIES):
-        seen = await _look(step, change, step.timeout_seconds)
+        seen = await _ask(step, change, step.timeout_seconds)
         if not isinstance(seen, _Nothing):
             return seen
         if seen.absent:
@@ -37,7 +37,7 @@ async def wait(
     stop: asyncio.Event,
     pause: Callable[[float], Awaitable[None]],
 ) -> Outcome:
-    """Look every `interval_seconds` until the value advanced (OK), the time is up (UNCONFIRMED) or `stop` is set
+    """Ask every `interval_seconds` until the value advanced (OK), the time is up (UNCONFIRMED) or `stop` is set
     (SUPERSEDED, at once).
     """
     async with asyncio.TaskGroup() as tasks:
@@ -56,9 +56,9 @@ async def _poll(
     equals = change.fill(step.equals)
     last, why = "", ""
     while (left_seconds := deadline - monotonic()) > 0:
-        seen = await _look(step, change, left_seconds)
+        seen = await _ask(step, change, left_seconds)
         if isinstance(seen, _Nothing):
-            if not (seen.cut and (last or why)):  # the last look has little time, and would hide what the others saw
+            if not (seen.cut and (last or why)):  # the last request has little time, and would hide what the others saw
                 why = seen.why
         elif advanced(before, seen, equals):
             return Outcome(Result.OK, f"{_named(step)} at {shown(step.url)} is {_short(seen)}")
@@ -72,7 +72,7 @@ async def _poll(
 
 
 class _Nothing:
-    """No value, and why. `cut`: it had less time than a look should have. `absent`: nobody is there."""
+    """No value, and why. `cut`: it had less time than a request should have. `absent`: nobody is there."""
 
     def __init__(self, why: str, *, cut: bool = False, absent: bool = False) -> None:
         self.why = why
@@ -80,10 +80,10 @@ class _Nothing:
         self.absent = absent
 
 
-async def _look(step: Confirm, change: Change, left_seconds: float) -> Value | _Nothing:
-    outcome, body = await fetch(step, change, min(_LOOK_SECONDS, left_seconds))
+async def _ask(step: Confirm, change: Change, left_seconds: float) -> Value | _Nothing:
+    outcome, body = await fetch(step, change, min(_REQUEST_SECONDS, left_seconds))
     if not outcome.ok:
-        cut = outcome.result is Result.TIMEOUT and left_seconds < _LOOK_SECONDS
+        cut = outcome.result is Result.TIMEOUT and left_seconds < _REQUEST_SECONDS
         return _Nothing(outcome.detail, cut=cut, absent=outcome.result is Result.UNREACHABLE)
     try:
         return extract(step, body)

@@ -44,7 +44,7 @@ class Notifier:
                 return True
 
     async def observe(self, step: Confirm, change: Change) -> Value | None:
-        """What a confirm step sees before the app is told; None when it sees nothing."""
+        """What a confirm step sees before the app is notified; None when it sees nothing."""
         return await confirm.observe(step, change)
 
     async def confirm(

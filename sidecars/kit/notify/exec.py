@@ -48,12 +48,12 @@ async def run(command: tuple[str, ...], change: Change, timeout_seconds: float, 
             said = stderr.text() or stdout.text()
     except (OSError, ValueError) as error:  # of the start: nothing after it raises them
         return _not_started(arguments[0], error)
-    told = f": {said}" if said else ""
+    end = f": {said}" if said else ""
     if not in_time:
-        return Outcome(Result.TIMEOUT, f"{arguments[0]} did not end within {timeout_seconds:g} s and was killed{told}")
+        return Outcome(Result.TIMEOUT, f"{arguments[0]} did not end within {timeout_seconds:g} s and was killed{end}")
     status = child.process.returncode
     result = Result.UNREACHABLE if status in _NO_VERDICT else Result.FAILED if status else Result.OK
-    return Outcome(result, f"{arguments[0]}: {_ending(status)}{told}")
+    return Outcome(result, f"{arguments[0]}: {_ending(status)}{end}")
 
 
 def findings(command: tuple[str, ...]) -> Iterator[tuple[Literal["ok", "warning", "error"], str]]:

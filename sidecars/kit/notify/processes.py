@@ -1,4 +1,4 @@
-"""Reads /proc into values, once per look: all processes that share a namespace with us, who we are, and pidfiles."""
+"""Read /proc into values: all processes that share a namespace with us, who we are, and pidfiles."""
 
 import os
 import time
@@ -149,7 +149,7 @@ def _uids(status: dict[str, str]) -> tuple[int, int, int]:
 
 
 def _mask(status: dict[str, str], name: str) -> int:
-    """A kernel that does not tell (gVisor) shows no handler: rather wait than end the app."""
+    """A kernel that does not say (gVisor) shows no handler: rather wait than end the app."""
     return int(status.get(name, "0"), 16)
 
 

@@ -1,5 +1,5 @@
-"""Tells the app by a signal: looks for its process, makes sure that it is still the one, and sends. Synchronous: to be
-called from a thread, see processes.scan.
+"""Notify the app by a signal: find its process, make sure that it is still the one, and send. Synchronous: to be called
+from a thread, see processes.scan.
 """
 
 import errno
@@ -18,13 +18,13 @@ from .processes import Table, read, read_pidfile, scan
 
 Finding = tuple[Literal["ok", "warning", "error"], str]
 
-__all__ = ["Search", "deliver", "findings", "number", "ready", "search", "send"]
+__all__ = ["ProcessSearch", "deliver", "findings", "number", "ready", "search", "send"]
 
 
 @dataclass(frozen=True, slots=True)
-class Search:
-    """One look at all processes, and what follows for the step. `table`: None when /proc cannot be read. `denied`: that
-    or the pidfile cannot be read.
+class ProcessSearch:
+    """All processes at one moment, and what follows for the step. `table`: None when /proc cannot be read. `denied`:
+    that or the pidfile cannot be read.
     """
 
     selection: Selection
@@ -48,29 +48,31 @@ def ready(step: Signal, proc: str = "/proc") -> bool:
     return search(step, proc).selection.found is Match.YES
 
 
-def search(step: Signal, proc: str = "/proc") -> Search:
-    """Search for the process that the step names. Sends nothing, raises nothing."""
+def search(step: Signal, proc: str = "/proc") -> ProcessSearch:
+    """ProcessSearch for the process that the step names. Sends nothing, raises nothing."""
     try:
         table = scan(proc)
     except OSError as error:
         hint = "" if os.path.lexists(f"{proc}/self") else "; signals need that of Linux: use a webhook"
         why = f"cannot read the processes in {proc}: {_reason(error)}{hint}"
-        return Search(Selection(Match.REFUSED, (), why), denied=True)
+        return ProcessSearch(Selection(Match.REFUSED, (), why), denied=True)
     file: PidFile | None = None
     try:
         if step.pidfile and (file := read_pidfile(step.pidfile)) is None:
-            return Search(
+            return ProcessSearch(
                 Selection(Match.ABSENT, (), f"cannot find the process: {step.pidfile} holds no process id"), table
             )
     except FileNotFoundError:
-        return Search(Selection(Match.ABSENT, (), f"cannot find the process: there is no {step.pidfile} yet"), table)
+        return ProcessSearch(
+            Selection(Match.ABSENT, (), f"cannot find the process: there is no {step.pidfile} yet"), table
+        )
     except OSError as error:
         why = f"cannot read the pidfile {step.pidfile}: {_reason(error)}"
-        return Search(Selection(Match.REFUSED, (), why), table, denied=True)
-    return Search(select(table.processes, step, table.own_pid, file), table)
+        return ProcessSearch(Selection(Match.REFUSED, (), why), table, denied=True)
+    return ProcessSearch(select(table.processes, step, table.own_pid, file), table)
 
 
-def deliver(step: Signal, seen: Search, proc: str = "/proc") -> Outcome:
+def deliver(step: Signal, seen: ProcessSearch, proc: str = "/proc") -> Outcome:
     """Signal what was found, provided that it is still the same; results as for `send`. If not all of several may be
     signalled, none is.
     """
@@ -100,7 +102,7 @@ def findings(step: Signal, proc: str = "/proc") -> list[Finding]:
     return list(_findings(step, search(step, proc)))
 
 
-def _findings(step: Signal, seen: Search) -> Iterator[Finding]:
+def _findings(step: Signal, seen: ProcessSearch) -> Iterator[Finding]:
     selection, table = seen.selection, seen.table
     if table is None:
         yield "error", selection.why
@@ -131,7 +133,7 @@ def _permitted(step: Signal, selection: Selection, table: Table) -> Iterator[Fin
                 yield "warning", text
 
 
-def _absent(seen: Search, table: Table) -> Finding:
+def _absent(seen: ProcessSearch, table: Table) -> Finding:
     """No such process: wrong, unless the app may simply not have been started yet."""
     above = ancestry(table.processes)
     below = {pid for pid, ids in above.items() if table.own_pid in ids}
@@ -150,8 +152,8 @@ def _absent(seen: Search, table: Table) -> Finding:
     return "error", text
 
 
-def _unfound(seen: Search) -> str:
-    """Why nobody is signalled; whoever sees only the sidecar's own processes is told how to see the app's."""
+def _unfound(seen: ProcessSearch) -> str:
+    """Why nobody is signalled; with the remedy where only the sidecar's own processes are seen."""
     if seen.table is not None and seen.selection.found is Match.ABSENT:
         return _absent(seen, seen.table)[1]
     return _why(seen)
@@ -204,7 +206,7 @@ def _kill(pid: int, attempt: int) -> None:
         raise _GoneError from None
 
 
-def _why(seen: Search) -> str:
+def _why(seen: ProcessSearch) -> str:
     hidden = seen.table is not None and seen.table.hidden and seen.selection.found is Match.ABSENT
     hint = "; some processes are hidden from us (/proc is mounted with hidepid): run this container with the app's uid"
     return seen.selection.why + (hint if hidden else "")

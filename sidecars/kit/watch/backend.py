@@ -7,7 +7,7 @@ from msgspec import Meta
 
 
 class WatchBackend(StrEnum):
-    """Who tells that something happened in a folder."""
+    """What reports that something happened in a folder."""
 
     AUTO = "auto"
     INOTIFY = "inotify"
@@ -19,6 +19,6 @@ WatchBackendSetting = Annotated[
     WatchBackend,
     Meta(
         description="How folders are watched. `auto`: by inotify on Linux, else by watchfiles (macOS). `watchfiles` "
-        "wakes up ten times a second. `polling`: no events, only looks from time to time."
+        "wakes up ten times a second. `polling`: no events, only snapshots from time to time."
     ),
 ]

@@ -1,6 +1,6 @@
-"""The watch of a changing set of folders, whoever tells what happens in them.
+"""The watch of a changing set of folders, whichever backend says what happens in them.
 
-Events are hints: who waits looks for himself afterwards, and also looks now and then without any event.
+Events are hints: the caller takes a snapshot after one, and also now and then without any.
 """
 
 import asyncio
@@ -25,14 +25,15 @@ class FolderWatch(Protocol):
 
     @property
     def polling(self) -> bool:
-        """Whether events cannot be relied on, so the caller must look more often."""
+        """Return whether events cannot be relied on, so the caller must take snapshots more often."""
 
     @property
     def reason(self) -> str:
-        """Why events cannot be had, though they were asked for; else an empty text."""
+        """Return why events cannot be had, though they were asked for; else an empty text."""
 
     def watch(self, contents: Iterable[str], names: Iterable[str] = ()) -> bool:
-        """Watch exactly these folders; whether the caller has to look once more at what came before the watch was set.
+        """Watch exactly these folders. Return whether the caller has to take one more snapshot, for what came before
+        the watch was set.
 
         `contents`: for names and for writes to the files in them; `names`: for names only. A folder that is no longer
         the one that was watched at its path (renamed away, another made or mounted there) is watched anew. Never
@@ -73,7 +74,7 @@ class Polling:
         self.names_changed = False
 
     def watch(self, contents: Iterable[str], names: Iterable[str] = ()) -> bool:
-        """Do nothing: there is nothing that a look could have come too early for."""
+        """Do nothing: there is nothing that a snapshot could have come too early for."""
         del contents, names
         return False
 

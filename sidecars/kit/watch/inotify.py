@@ -132,7 +132,7 @@ class InotifyWatch:
         except OSError as error:
             if error.errno in _EXHAUSTED:
                 self._failed_at = monotonic()
-            elif before is not None:  # gone meanwhile, or not ours to see; its parent tells when it is back
+            elif before is not None:  # gone meanwhile, or not ours to see; its parent has an event when it is back
                 self._release(inotify, self._held.pop(folder).watch)
             return False
         self._held[folder] = _Held(mask, inode, watch)
@@ -167,5 +167,5 @@ class InotifyWatch:
         wd = event.watch.wd if event.watch is not None else None
         lost = [folder for folder, held in self._held.items() if held.watch.wd == wd]
         for folder in lost:
-            self._release(inotify, self._held.pop(folder).watch)  # what was renamed away would go on telling
+            self._release(inotify, self._held.pop(folder).watch)  # one that was renamed away would go on having events
         return bool(lost)

@@ -1,8 +1,8 @@
 """By watchfiles, which has FSEvents on macOS and inotify on Linux: for laptops, and for the test that all backends keep
 one contract.
 
-It costs a thread that wakes up ten times a second, a change is told 0.1 to 0.2 s late, and every write to a file in a
-watched folder is counted, also where only names are asked for. Of an overflow of the kernel's queue it says nothing.
+It costs a thread that wakes up ten times a second, reports a change 0.1 to 0.2 s late, and wakes up for every write to
+a file in a watched folder, also where only names are asked for. It does not report an overflow of the kernel's queue.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from .backend import WatchBackend
 from .folders import Inode, inode_of
 
 _STEP_MS = 100
-"""The library sleeps for so long between two looks at what the system told; it waits one more until nothing is new."""
+"""The library sleeps for so long between two looks at what the system reported, and goes on until nothing is new."""
 _MODIFIED, _DELETED = int(Change.modified), int(Change.deleted)
 
 
@@ -50,7 +50,11 @@ class WatchfilesWatch:
     @property
     def reason(self) -> str:
         """Why events cannot be had."""
-        return "the system gives watchfiles no events (files or watches are exhausted)" if self._failed_at else ""
+        return (
+            "the system gives watchfiles no events (files or watches are exhausted)"
+            if self._failed_at is not None
+            else ""
+        )
 
     def watch(self, contents: Iterable[str], names: Iterable[str] = ()) -> bool:
         """Watch exactly these folders; see `folders.FolderWatch`."""
@@ -101,8 +105,8 @@ class WatchfilesWatch:
         self._failed_at = monotonic()
         self._held = {}
 
-    def told(self, changes: Iterable[tuple[int, str]] | None) -> None:
-        """Take what the system told, on the loop; None: it tells nothing more."""
+    def take(self, changes: Iterable[tuple[int, str]] | None) -> None:
+        """Take what the system reported, on the loop; None: it reports nothing more."""
         if changes is None:
             self._fail()
             self._happened.set()
@@ -124,12 +128,12 @@ class WatchfilesWatch:
     def post(self, listener: "_Listener", changes: Iterable[tuple[int, str]] | None) -> None:
         """In a listener's thread: hand on what it heard."""
 
-        def take() -> None:
+        def deliver() -> None:
             if not listener.is_set():
-                self.told(changes)
+                self.take(changes)
 
         try:
-            self._loop.call_soon_threadsafe(take)
+            self._loop.call_soon_threadsafe(deliver)
         except RuntimeError:  # the loop is closed: nobody listens any more
             listener.stop()
 
@@ -148,11 +152,11 @@ class _Listener(threading.Thread):
         self._stop_asked = True
 
     def is_set(self) -> bool:
-        """Whether it is to end (what the library asks)."""
+        """Return whether it is to end (the library asks)."""
         return self._stop_asked or not threading.main_thread().is_alive()
 
     def run(self) -> None:
-        """Hand on what the system tells, until it is to end."""
+        """Hand on what the system reports, until the end is asked for."""
         with self._notify as notify:
             while not self.is_set():
                 try:

@@ -18,7 +18,7 @@ _QUAD = re.compile(r"[0-9]+(\.[0-9]+){3}")
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class TargetAddress:
     """`scheme://user:password@host:port/path?query#fragment`, nothing decoded. `fragment` is None without a `#`."""
 
     scheme: str
@@ -52,14 +52,14 @@ class TargetOptions:
         return [value for key, value in self.pairs if key == name]
 
 
-def take_apart(text: str) -> Address:
+def take_apart(text: str) -> TargetAddress:
     """Split a text; without a scheme it is a bare `host:port`, which means tcp."""
     rest, has_fragment, fragment = text.partition("#")
     rest, _, query = rest.partition("?")
     scheme, _, rest = rest.partition("://") if "://" in rest else ("tcp", "", rest)
     authority, slash, path = rest.partition("/")
     user, at, place = authority.rpartition("@")
-    return Address(
+    return TargetAddress(
         scheme=scheme.lower(),
         user=user if at else None,
         place=place,
@@ -127,7 +127,7 @@ def options_of(text: str) -> TargetOptions:
 
 
 def unknown_options(
-    address: Address, options: TargetOptions, known: tuple[str, ...], there_are: str
+    address: TargetAddress, options: TargetOptions, known: tuple[str, ...], there_are: str
 ) -> Iterator[Mistake]:
     """Name what is none of the known options, unless it may be the rest of a password."""
     for name in dict.fromkeys(name for name, _ in options.pairs if name not in known):

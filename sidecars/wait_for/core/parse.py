@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote
 from sidecars.kit.http_match import StatusSet, json_path, pattern_fault, status_set
 
 from .address import (
-    Address,
+    TargetAddress,
     TargetOptions,
     ascii_name,
     host_and_port,
@@ -53,7 +53,7 @@ def parse(text: str) -> Target:
     return target
 
 
-def _options(address: Address, known: tuple[str, ...], mistakes: list[Mistake]) -> TargetOptions:
+def _options(address: TargetAddress, known: tuple[str, ...], mistakes: list[Mistake]) -> TargetOptions:
     """Return the options of a kind that sends no query; an unknown one is a mistake."""
     options = options_of(f"{address.query}&{address.fragment or ''}")
     there_are = f"there are {', '.join(known)}" if known else f"{address.scheme} takes none"
@@ -61,17 +61,17 @@ def _options(address: Address, known: tuple[str, ...], mistakes: list[Mistake]) 
     return options
 
 
-def _no_path(address: Address, mistakes: list[Mistake]) -> None:
+def _no_path(address: TargetAddress, mistakes: list[Mistake]) -> None:
     if address.path not in {"", "/"}:
         mistakes.append(Mistake("a path follows the host", f"leave it out, {address.scheme} asks for none"))
 
 
-def _no_user(address: Address, mistakes: list[Mistake]) -> None:
+def _no_user(address: TargetAddress, mistakes: list[Mistake]) -> None:
     if address.user is not None:
         mistakes.append(Mistake("a user is given", "leave it out, nobody is logged in"))
 
 
-def _tcp(address: Address, mistakes: list[Mistake]) -> Tcp:
+def _tcp(address: TargetAddress, mistakes: list[Mistake]) -> Tcp:
     _options(address, (), mistakes)
     _no_path(address, mistakes)
     _no_user(address, mistakes)
@@ -79,7 +79,7 @@ def _tcp(address: Address, mistakes: list[Mistake]) -> Tcp:
     return Tcp(f"tcp://{address.place}", host, port)
 
 
-def _dns(address: Address, mistakes: list[Mistake]) -> Dns:
+def _dns(address: TargetAddress, mistakes: list[Mistake]) -> Dns:
     _options(address, (), mistakes)
     _no_path(address, mistakes)
     _no_user(address, mistakes)
@@ -89,7 +89,7 @@ def _dns(address: Address, mistakes: list[Mistake]) -> Dns:
     return Dns(f"dns://{address.place}", host)
 
 
-def _postgres(address: Address, mistakes: list[Mistake]) -> Postgres:
+def _postgres(address: TargetAddress, mistakes: list[Mistake]) -> Postgres:
     """Read a DATABASE_URL as apps have it; its password and query (`sslmode=require`) are for who logs in."""
     mistakes.extend(unknown_options(address, options_of(address.fragment or ""), (), "postgres takes none"))
     if "," in address.place:
@@ -103,7 +103,7 @@ def _postgres(address: Address, mistakes: list[Mistake]) -> Postgres:
     return Postgres(f"{address.scheme}://{address.place}", host, port, user, database)
 
 
-def _file(address: Address, mistakes: list[Mistake]) -> File:
+def _file(address: TargetAddress, mistakes: list[Mistake]) -> File:
     options = _options(address, ("min_bytes", "contains"), mistakes)
     least = options.one("min_bytes", mistakes)
     if least is not None and not (least.isascii() and least.isdigit() and len(least) < 19):
@@ -113,7 +113,7 @@ def _file(address: Address, mistakes: list[Mistake]) -> File:
     return File(f"file://{path}", path, int(least) if least else None, options.one("contains", mistakes))
 
 
-def _socket(address: Address, mistakes: list[Mistake]) -> Socket:
+def _socket(address: TargetAddress, mistakes: list[Mistake]) -> Socket:
     _options(address, (), mistakes)
     path = _path(address, mistakes)
     if len(path.encode(errors="surrogateescape")) > _SOCKET_PATH_BYTES:
@@ -121,7 +121,7 @@ def _socket(address: Address, mistakes: list[Mistake]) -> Socket:
     return Socket(f"socket://{path}", path)
 
 
-def _path(address: Address, mistakes: list[Mistake]) -> str:
+def _path(address: TargetAddress, mistakes: list[Mistake]) -> str:
     """Return the decoded path; it has to be absolute and whole."""
     path = unquote(address.path, errors="surrogateescape")
     if address.place or address.user is not None or not path.startswith("/"):
@@ -131,7 +131,7 @@ def _path(address: Address, mistakes: list[Mistake]) -> str:
     return path
 
 
-def _http(address: Address, mistakes: list[Mistake]) -> HttpTarget:
+def _http(address: TargetAddress, mistakes: list[Mistake]) -> HttpTarget:
     """Return the target; what is wrong goes to `mistakes`."""
     options, query = _http_options(address, mistakes)
     if any("\ud800" <= c <= "\udfff" for c in f"{address.place}{address.path}{address.query}{address.fragment}"):
@@ -152,7 +152,7 @@ def _http(address: Address, mistakes: list[Mistake]) -> HttpTarget:
     )
 
 
-def _http_options(address: Address, mistakes: list[Mistake]) -> tuple[TargetOptions, str]:
+def _http_options(address: TargetAddress, mistakes: list[Mistake]) -> tuple[TargetOptions, str]:
     if address.fragment is None:
         parts = address.query.split("&")
         ours = [part for part in parts if unquote(part.partition("=")[0]) in _HTTP_OPTIONS]
@@ -162,7 +162,7 @@ def _http_options(address: Address, mistakes: list[Mistake]) -> tuple[TargetOpti
     return options, address.query
 
 
-def _url(address: Address, host: str, port: int, query: str) -> str:
+def _url(address: TargetAddress, host: str, port: int, query: str) -> str:
     # without the dot of an absolute name: certificates and virtual hosts know none (the lookup keeps it)
     place = f"[{host.replace('%', '%25')}]" if ":" in host else (ascii_name(host) or host).removesuffix(".")
     sent = (address.path or "/") + (f"?{query}" if query else "")
@@ -208,7 +208,7 @@ def _json(options: TargetOptions, mistakes: list[Mistake]) -> JsonCondition | No
     return JsonCondition(path, shown, value if equals else None)
 
 
-def _headers(address: Address, options: TargetOptions, mistakes: list[Mistake]) -> tuple[tuple[str, str], ...]:
+def _headers(address: TargetAddress, options: TargetOptions, mistakes: list[Mistake]) -> tuple[tuple[str, str], ...]:
     found: list[tuple[str, str]] = []
     for text in options.every("header"):
         # as the setting `headers` writes them; a colon, as it is sent, is understood too
@@ -234,7 +234,7 @@ def header_fault(name: str, value: str) -> str:
     return ""
 
 
-_KINDS: dict[str, Callable[[Address, list[Mistake]], Target]] = {
+_KINDS: dict[str, Callable[[TargetAddress, list[Mistake]], Target]] = {
     "tcp": _tcp,
     "http": _http,
     "https": _http,

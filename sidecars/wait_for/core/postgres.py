@@ -1,4 +1,4 @@
-"""As much of PostgreSQL's protocol as tells a server that takes connections from one that does not.
+"""As much of PostgreSQL's protocol as it takes to see whether a server takes connections.
 
 Source: PostgreSQL documentation, "Frontend/Backend Protocol", Message Formats; what counts as ready follows libpq's
 PQping (src/interfaces/libpq/fe-connect.c, internal_ping).

@@ -8,8 +8,8 @@ BASE_SECONDS = 0.1
 """The back-off begins here, and doubles up to the longest pause."""
 _FIRST_PROGRESS_SECONDS = 2.0
 """The first line that says what is missing comes so early: somebody is looking on."""
-_LOOKS = 5
-"""A target that has to stay up is looked at about so often meanwhile, or every `interval_seconds`."""
+_ATTEMPTS = 5
+"""A target that has to stay up is tried about so often meanwhile, or every `interval_seconds`."""
 
 
 def progress_pauses(progress_seconds: float) -> Iterator[float]:
@@ -46,14 +46,14 @@ class AttemptSchedule:
         self._up_since: float | None = None
 
     def succeeded(self, now: float) -> float | None:
-        """Note a success. Return the pause before the next look, or None: the target is ready."""
+        """Note a success. Return the pause before the next attempt, or None: the target is ready."""
         self._delays.reset()
         if self._up_since is None:
             self._up_since = now
         left_seconds = self._up_since + self._pace.stable_seconds - now
         if left_seconds <= 0:
             return None
-        return min(self._pace.interval_seconds, self._pace.stable_seconds / _LOOKS, left_seconds)
+        return min(self._pace.interval_seconds, self._pace.stable_seconds / _ATTEMPTS, left_seconds)
 
     def failed(self) -> float:
         """Note a failure: what was up begins anew. Return the pause before the next attempt."""
@@ -61,5 +61,5 @@ class AttemptSchedule:
         return self._delays.next()
 
     def up_seconds(self, now: float) -> float:
-        """Return for how long every look was a success."""
+        """Return for how long every attempt was a success."""
         return 0.0 if self._up_since is None else now - self._up_since

@@ -5,9 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The content that is told. `hash`: hex digest of the watched content. `candidate`: the folder that holds it (the
-    rendered generation, or the watched folder itself).
-    """
+    """The content that the app is notified of. `hash`: its hex digest. `candidate`: the folder that holds it."""
 
     hash: str
     candidate: str

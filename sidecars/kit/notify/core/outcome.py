@@ -1,5 +1,5 @@
-"""How one attempt of a step ended. Every adapter (command, webhook, signal, confirm) returns one; what follows from it
-is decided in plan.py.
+"""How one attempt to notify ended: a value that every adapter (signal, webhook, exec) returns; what follows from it is
+decided by the sidecar.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Result(StrEnum):
     DENIED = "denied"
     """We may not, or our own files cannot be used: EPERM, an unreadable credentials file, a command that is missing."""
     UNCONFIRMED = "unconfirmed"
-    """Told, but it did not take effect in time."""
+    """Notified, but it did not take effect in time."""
     SUPERSEDED = "superseded"
     """Newer content came while we waited."""
 

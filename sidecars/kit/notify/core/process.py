@@ -57,7 +57,7 @@ class Process:
 
     @property
     def command(self) -> str:
-        """For people: the pid and what tells it from its like. Of the arguments only the script or module."""
+        """For people: the pid and what distinguishes the process. Of the arguments only the script or module."""
         title = re.match(r"\S+: \S+(?: \w+)?", self.argv[0]) if self.argv else None
         words = [title[0] if title else self.argv[0].partition(" ")[0] if self.argv else self.comm]
         rest = self.argv[1:]

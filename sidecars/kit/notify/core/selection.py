@@ -124,7 +124,7 @@ def doubt(process: Process, wanted: Signal) -> str:
         return ""
     return (
         f"{process.label} is a Java virtual machine, which catches SIGHUP in order to exit (status 129) unless the app "
-        "has its own handler for it; if it has none, tell it by a webhook, or by another signal"
+        "has its own handler for it; if it has none, notify it by a webhook, or by another signal"
     )
 
 
