@@ -127,7 +127,7 @@ def read_settings(chosen: Sequence[Sidecar], line: CommandLine) -> list[Basics]:
 
 
 def elsewhere(first: Sidecar, firsts: Basics, other: Sidecar, others: Basics) -> Iterable[Problem]:
-    """Return what is wrong when another sidecar of the process is told to listen elsewhere than the first: the process
+    """Return what is wrong when another sidecar of the process is set to listen elsewhere than the first: the process
     has one admin endpoint, and a probe of the other address would fail without a word of why.
     """
     for name in ("admin_host", "admin_port"):

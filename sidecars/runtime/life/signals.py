@@ -18,7 +18,7 @@ stays so across exec (signal(7)), and then `cmd | head` would not end.
 
 
 class Signals:
-    """What this process was told by signals. `heard`: the numbers of the requests to stop, in their order."""
+    """The signals that ask this process to stop. `heard`: their numbers, in the order in which they came."""
 
     def __init__(self) -> None:
         self.heard: list[int] = []

@@ -1,7 +1,7 @@
-"""Reads one setting, also one that has parts: a Struct, or a list of Structs, nested as deep as they are declared.
+"""Read one setting, also one that has parts: a Struct, or a list of Structs, nested as deep as they are declared.
 
 Exists so that a part is read like a setting of its own: the same texts are understood (`10s`, `1MiB`), and every
-problem is told at once with its place (`steps[1].webhook.url`), what was expected and what to write.
+problem is reported at once with its place (`steps[1].webhook.url`), what was expected and what to write.
 """
 
 import re
@@ -65,7 +65,7 @@ def _read(field: Field, raw: object, at: SettingPlace) -> object:
         part = at.below(error.place, line_of(raw, error.part))
         raise SettingsError([Problem(part.path, error.message, error.remedy, part.described)]) from None
     except ValueError:
-        pass  # told below, as a value of the wrong shape is
+        pass  # reported below, as a value of the wrong shape is
     raise SettingsError([Problem(at.path, field.expected, field.remedy, at.described, _shown(field, raw))])
 
 
