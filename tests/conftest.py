@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SEED = pytest.StashKey[int]()
 TABLES = pytest.StashKey[dict[str, list[str]]]()
 
-pytest_plugins = ["tests.support.elastic", "tests.support.processes", "tests.support.time_limit"]
+pytest_plugins = ["tests.support.processes", "tests.support.elastic", "tests.support.time_limit"]
 
 INSTALLABLE = {"docker", "elasticsearch", "kustomize", "logrotate", "nginx", "prometheus", "postgresql"}
 """What scripts/servers installs. What else a test may want (namespaces, another user) is the machine's to give."""

@@ -11,8 +11,9 @@ import pytest
 import yaml
 
 from tests.cluster.kubectl_lab import KubectlLab
+from tests.support.engine import image
 from tests.support.podlab.building import PYTHON
-from tests.support.podlab.lab import Manifest, image
+from tests.support.podlab.lab import Manifest
 from tests.support.podlab.stage import BACKEND, Stage
 from tests.support.waiting import until
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tests.services.elasticsearch_node import is_healthy
 from tests.services.maven import Unavailable
+from tests.support.engine import run_docker
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -25,25 +26,21 @@ _ENVIRONMENT = {
 
 def check_engine() -> None:
     """Raises Unavailable unless the engine answers and has the image, or can pull it in a short time."""
-    docker = shutil.which("docker")
-    if docker is None:
+    if shutil.which("docker") is None:
         raise Unavailable("no container engine (docker) on PATH")
-    if not _succeeds([docker, "version", "--format", "{{.Server.Version}}"], _ENGINE_SECONDS):
+    if not _succeeds("version", "--format", "{{.Server.Version}}", seconds=_ENGINE_SECONDS):
         raise Unavailable("the container engine does not answer")
-    if _succeeds([docker, "image", "inspect", IMAGE], _ENGINE_SECONDS):
+    if _succeeds("image", "inspect", IMAGE, seconds=_ENGINE_SECONDS):
         return
-    if not _succeeds([docker, "pull", "--quiet", IMAGE], _PULL_SECONDS):
+    if not _succeeds("pull", "--quiet", IMAGE, seconds=_PULL_SECONDS):
         raise Unavailable(f"the image {IMAGE} is not there and cannot be pulled within {_PULL_SECONDS} s")
 
 
-def _succeeds(command: list[str], timeout_seconds: float) -> bool:
+def _succeeds(*arguments: str, seconds: float) -> bool:
     try:
-        done = subprocess.run(
-            command, timeout=timeout_seconds, stdin=subprocess.DEVNULL, capture_output=True, check=False
-        )
+        return run_docker(*arguments, seconds=seconds).returncode == 0
     except subprocess.TimeoutExpired:
         return False
-    return done.returncode == 0
 
 
 class Container:

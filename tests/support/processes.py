@@ -115,6 +115,8 @@ class Process:
         """A descriptor for its stdout, instead of the file."""
         self.options: dict[str, Any] = {}
         """More options of Popen."""
+        self.outlives_the_test = False
+        """It is killed when the last test is done, and not before."""
         self._begin = (0, 0)
 
     def start(self) -> Self:
@@ -214,9 +216,15 @@ def nothing_is_left() -> Iterator[None]:
     """
     before = len(_started)
     yield
-    mine = _started[before:]
-    del _started[before:]
+    mine = [one for one in _started[before:] if not one.outlives_the_test]
+    _started[before:] = [one for one in _started[before:] if one.outlives_the_test]
     for one in mine:
         one.kill()
     for one in mine:
         print(f"--- stderr of {one.name}:\n{one.stderr[-_SHOWN_CHARACTERS:]}")
+
+
+def pytest_sessionfinish() -> None:
+    """Kill what was to outlive its test."""
+    for one in _started:
+        one.kill()

@@ -67,6 +67,10 @@ class App:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Refuse connections from now on."""
         self.over.set()
         if self._thread.is_alive():
             self._server.shutdown()

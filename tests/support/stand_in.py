@@ -1,5 +1,5 @@
 """The embedded stand-in for Elasticsearch as a process of its own, so that it does not share a core's lock with the
-tests and can go away for real.
+tests and can go away for real. `shared()` is the one of this test process, which is emptied for each test that asks.
 """
 
 import signal
@@ -34,6 +34,16 @@ class StandInProcess(Process):
         self.port = int(self.url.rpartition(":")[2])
         return self
 
+    def forget(self) -> None:
+        """Become empty, with nothing wrong, whatever was done to it; the address stays."""
+        if not self.running:
+            self.start()
+            return
+        self.resume()
+        printed = len(self.stdout)
+        self.signal(signal.SIGHUP)
+        self.until(lambda: self.stdout[printed:].endswith("\n"), "the stand-in to forget")
+
     def faults(self, **faults: Any) -> None:
         """Play this script of faults from its first draw; nothing given: none.
 
@@ -66,3 +76,16 @@ class StandInProcess(Process):
         """Gone, with all documents."""
         self.kill()
         self._saying.cleanup()
+
+
+def shared() -> StandInProcess:
+    """Return the stand-in of this test process: empty, and with nothing wrong."""
+    if not _shared:
+        _shared.append(StandInProcess())
+        _shared[0].outlives_the_test = True
+    else:
+        _shared[0].forget()
+    return _shared[0]
+
+
+_shared: list[StandInProcess] = []

@@ -1,10 +1,11 @@
-"""`python -m sidecars.devstack elasticsearch`: the stand-in as a process, until SIGTERM or SIGINT."""
+"""`python -m sidecars.devstack elasticsearch`: the stand-in as a process until SIGTERM or SIGINT; SIGHUP empties it."""
 
 import argparse
 import asyncio
 import signal
 import ssl
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -17,6 +18,7 @@ _EPILOG = """
 While it runs:  PUT /_faults {"item_429_odds": 0.3, "cut_after_store_odds": 0.05, "seed": 7}   GET or DELETE /_faults
                 PUT /_faults {"down_seconds": 5}   goes away and comes back, with all documents
                 GET /_stats_devstack               requests, items by outcome, bytes, faults that struck
+                kill -HUP                          forgets everything and begins anew
 """
 
 
@@ -71,13 +73,23 @@ def _options(parsed: argparse.Namespace) -> ServerOptions:
 
 
 async def _serve(options: ServerOptions) -> None:
-    stop = asyncio.Event()
+    """Serve until a signal; SIGHUP: forget everything and begin anew, at the same address, which is printed again."""
+    stop, ended = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def end() -> None:
+        ended.set()
+        stop.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    async with Elasticsearch.start(options) as server:
-        print(server.url, flush=True)
-        await stop.wait()
+        loop.add_signal_handler(number, end)
+    loop.add_signal_handler(signal.SIGHUP, stop.set)
+    while not ended.is_set():
+        stop.clear()
+        async with Elasticsearch.start(options) as server:
+            print(server.url, flush=True)
+            options = replace(options, port=int(server.url.rpartition(":")[2]))
+            await stop.wait()
 
 
 if __name__ == "__main__":

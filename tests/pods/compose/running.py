@@ -9,7 +9,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[3]
+from tests.support.engine import docker
+from tests.support.processes import ROOT
+
 DEADLINE_SECONDS = 600.0
 
 
@@ -18,10 +20,7 @@ def leftovers(project: str) -> list[str]:
     mine = f"label=com.docker.compose.project={project}"
     found = [str(path) for path in (ROOT / ".cache" / "compose").glob(project)]
     for words in (["ps", "--all"], ["volume", "ls"], ["network", "ls"]):
-        listed = subprocess.run(
-            ["docker", *words, "--filter", mine, "--quiet"], capture_output=True, text=True, timeout=60, check=True
-        )
-        found += [f"{words[0]} {name}" for name in listed.stdout.split()]
+        found += [f"{words[0]} {name}" for name in docker(*words, "--filter", mine, "--quiet").split()]
     return found
 
 
@@ -57,9 +56,7 @@ class Tours:
         return self._compose("port", "elasticsearch", "9200")
 
     def _compose(self, *words: str) -> str:
-        command = ["docker", "compose", "--project-name", self.projects[-1], *words]
-        ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
-        return ended.stdout.strip()
+        return docker("compose", "--project-name", self.projects[-1], *words)
 
 
 def put(url: str, body: bytes, headers: Mapping[str, str]) -> int:

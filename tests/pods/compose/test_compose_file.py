@@ -17,7 +17,8 @@ from sidecars.declaration import declarations
 from sidecars.kit.notify.core.process import Process
 from sidecars.kit.notify.core.selection import Match, select
 from tests.conftest import GiveUp
-from tests.pods.compose.conftest import OURS, succeeds
+from tests.pods.compose.conftest import OURS
+from tests.support.processes import can_run
 
 ROOT = Path(__file__).resolve().parents[3]
 IN_THE_POD = ("pause", "log-shipper", "config-reloader", "wait-for", "app")
@@ -70,7 +71,7 @@ def test_each_image_of_ours_can_be_built_and_named_otherwise(name: str) -> None:
 )
 def test_an_image_of_ours_is_never_pulled(files: list[str], of_ours: int, without_server: GiveUp) -> None:
     """As compose understands it. Nobody knows whose those names are in a public registry."""
-    if not succeeds("docker", "compose", "version"):
+    if not can_run("docker", "compose", "version"):
         without_server("docker", "docker is not there, or has no compose plugin")
     command = ["docker", "compose", *(word for file in files for word in ("--file", file)), "config", "--format=json"]
     environment = {**os.environ, "SIDECAR_IMAGE_PREFIX": "ours/", "SIDECAR_IMAGE_TAG": "1"}

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.pods.compose.running import DEADLINE_SECONDS, ROOT, leftovers
+from tests.pods.compose.running import DEADLINE_SECONDS, leftovers
+from tests.support.processes import ROOT
 from tests.support.waiting import until
 
 FREE_PORTS = dict.fromkeys(("SHOP_PORT", "LOG_SHIPPER_PORT", "CONFIG_RELOADER_PORT", "ELASTICSEARCH_PORT"), "")

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from sidecars.devstack.tour.steps import STEPS
-from tests.pods.compose.running import DEADLINE_SECONDS, ROOT, Tours, put
+from tests.pods.compose.running import DEADLINE_SECONDS, Tours, put
+from tests.support.processes import ROOT
 
 TOUR = [sys.executable, "-m", "sidecars.devstack", "tour"]
 

@@ -11,8 +11,8 @@ from typing import NoReturn
 
 import pytest
 
-from tests.pods.images.engine import HARDENED, LABEL, Container, EngineError, docker, image, missing, run
 from tests.pods.images.rows import ROWS, Folders, Row
+from tests.support.engine import HARDENED, IMAGES_LABEL, Container, EngineError, docker, image, missing, run_docker
 from tests.support.processes import ROOT
 from tests.support.rest import call
 from tests.support.waiting import until
@@ -25,15 +25,15 @@ class Lab:
     """Containers of one test run, in a network of its own."""
 
     def __init__(self, folder: Path) -> None:
-        self.word = f"{LABEL}-{secrets.token_hex(3)}"
+        self.word = f"{IMAGES_LABEL}-{secrets.token_hex(3)}"
         self._folder = folder
         self._numbers = itertools.count(1)
-        self.network = docker("network", "create", "--label", LABEL, self.word)
+        self.network = docker("network", "create", "--label", IMAGES_LABEL, self.word)
         self._backend = ""
 
     def create(self, name: str, *words: str, options: tuple[str, ...] = (), port: int = 0) -> Container:
         """A container of an image of ours, not started yet. No network, unless an option says otherwise."""
-        own = ("--label", LABEL, "--name", f"{self.word}-{next(self._numbers)}")
+        own = ("--label", IMAGES_LABEL, "--name", f"{self.word}-{next(self._numbers)}")
         network = () if any("--network" in option for option in options) else ("--network=none",)
         return Container(docker("create", *own, *HARDENED, *network, *options, image(name), *words), port)
 
@@ -86,8 +86,8 @@ class Lab:
     def close(self) -> None:
         """Remove everything."""
         if left := docker("ps", "--all", "--quiet", "--filter", f"name={self.word}-").split():
-            run("rm", "--force", "--volumes", *left)
-        run("network", "rm", self.network)
+            run_docker("rm", "--force", "--volumes", *left)
+        run_docker("network", "rm", self.network)
 
 
 def answers(url: str) -> bool:

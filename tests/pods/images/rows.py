@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sidecars.declaration import Bars, Declaration, declarations
-from tests.pods.images.engine import Container
+from tests.support.engine import Container
 
 LINES = 3000
 LINE = "2026-01-01T00:00:00.000Z INFO request {:06d} served in 12 ms " + "x" * 90 + "\n"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.pods.images.engine import docker, image
 from tests.pods.images.rows import DECLARED, ROWS
 from tests.pods.images.test_contents import files
+from tests.support.engine import docker, image
 from tests.support.processes import ROOT
 
 NAMES = [row.name for row in ROWS] + ["devstack", "pause"]

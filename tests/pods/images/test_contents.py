@@ -13,8 +13,8 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from tests.pods.images.engine import LABEL, docker, image, run
 from tests.pods.images.rows import DECLARED, ROWS, Row
+from tests.support.engine import IMAGES_LABEL, docker, image, run_docker
 from tests.support.processes import ROOT
 
 pytestmark = pytest.mark.usefixtures("lab")
@@ -34,7 +34,7 @@ def config(name: str) -> dict[str, object]:
 @cache
 def files(name: str) -> Mapping[str, tuple[tarfile.TarInfo, bytes]]:
     """Everything in an image by its path, with the first bytes of each file."""
-    made = docker("create", "--label", LABEL, image(name))
+    made = docker("create", "--label", IMAGES_LABEL, image(name))
     try:
         archive = subprocess.run(["docker", "export", made], capture_output=True, check=True).stdout
     finally:
@@ -160,10 +160,12 @@ def test_its_entry_point_takes_help_and_check_with_the_name_or_without(row: Row)
     named = [] if row.name != "sidecar" else ["log-shipper"]
     name = row.name if row.name != "sidecar" else "log-shipper"
     for words in (["check", name], ["check", *named]):
-        done = run("run", "--rm", "--label", LABEL, "--network", "none", image(row.name), *words, "--log-level", "loud")
+        done = run_docker(
+            "run", "--rm", "--label", IMAGES_LABEL, "--network", "none", image(row.name), *words, "--log-level", "loud"
+        )
         assert (done.returncode, done.stdout) == (2, "")
         assert 'cannot use log_level="loud"' in done.stderr
     for words in (["help", name], ["help", "check"], ["check", "--help"]):
-        done = run("run", "--rm", "--label", LABEL, "--network", "none", image(row.name), *words)
+        done = run_docker("run", "--rm", "--label", IMAGES_LABEL, "--network", "none", image(row.name), *words)
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.startswith("usage: sidecar ")

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.pods.images.conftest import Figure, Lab
-from tests.pods.images.engine import docker, image
 from tests.pods.images.rows import ROWS, Row
+from tests.support.engine import docker, image
 
 TITLE = "images: start-up CPU, and memory when idle"
 ATTEMPTS = 3

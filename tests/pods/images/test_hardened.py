@@ -5,8 +5,8 @@ the image's own numbered user, and where possible no network.
 import pytest
 
 from tests.pods.images.conftest import Lab
-from tests.pods.images.engine import Container, image, run
 from tests.pods.images.rows import ROWS, SERVING, Row
+from tests.support.engine import Container, image, run_docker
 
 each = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 
@@ -38,7 +38,7 @@ def test_it_runs_without_rights_and_without_a_network(row: Row, lab: Lab) -> Non
 @each
 @pytest.mark.parametrize("shell", ["sh", "/bin/sh", "bash", "busybox"])
 def test_no_shell_can_be_started_in_it(row: Row, shell: str, lab: Lab) -> None:
-    done = run("run", "--rm", "--network=none", f"--entrypoint={shell}", image(row.name))
+    done = run_docker("run", "--rm", "--network=none", f"--entrypoint={shell}", image(row.name))
     assert done.returncode == 127, done.stderr
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import pytest
 
 from tests.pods.images.conftest import Figure, Lab
-from tests.pods.images.engine import Container
 from tests.pods.images.rows import LINES, ROWS, Folders, Row, both, ships
+from tests.support.engine import Container
 
 LIMITS = ("--memory=100m", "--memory-swap=100m", "--cpus=0.1")
 TITLE = "images: with 100m CPU and 100Mi memory"

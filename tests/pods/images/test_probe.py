@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.pods.images.conftest import Figure, Lab
-from tests.pods.images.engine import HARDENED, Container, image, run
 from tests.pods.images.rows import SERVING, Row
+from tests.support.engine import HARDENED, Container, image, run_docker
 
 TITLE = "images: one look by sidecar-probe"
 PROBE = "/usr/bin/sidecar-probe"
@@ -87,5 +87,5 @@ def test_it_costs_next_to_nothing(row: Row, started: Container, table: Table, fi
 def test_it_works_within_32_mib(row: Row, started: Container) -> None:
     """Beside the sidecar, in its network, with a limit of its own."""
     limits = ("--memory=32m", "--memory-swap=32m", f"--network=container:{started.id}")
-    done = run("run", "--rm", *HARDENED, *limits, f"--entrypoint={PROBE}", image(row.name))
+    done = run_docker("run", "--rm", *HARDENED, *limits, f"--entrypoint={PROBE}", image(row.name))
     assert (done.returncode, done.stdout) == (0, "startupz: 200 started\n"), done.stderr

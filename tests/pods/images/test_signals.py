@@ -17,8 +17,8 @@ from typing import NamedTuple
 import pytest
 
 from tests.pods.images.conftest import Figure, Lab
-from tests.pods.images.engine import Container, seconds_of
 from tests.pods.images.rows import ROWS, Row
+from tests.support.engine import Container, seconds_of
 from tests.support.scale import scaled
 from tests.support.waiting import until
 

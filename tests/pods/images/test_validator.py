@@ -11,8 +11,8 @@ from typing import Any, NoReturn
 import pytest
 import yaml
 
-from tests.pods.images.engine import HARDENED, LABEL, image, missing, run
 from tests.support import nginx as real_nginx
+from tests.support.engine import HARDENED, IMAGES_LABEL, image, missing, run_docker
 from tests.support.processes import ROOT
 
 EXAMPLE = ROOT / "k8s" / "snippets" / "nginx"
@@ -39,8 +39,8 @@ def example(without_server: GiveUp, tmp_path_factory: pytest.TempPathFactory) ->
     if reason := missing(["config-reloader"]):
         without_server("docker", reason)
     nginx = OFFICIAL
-    if run("image", "inspect", OFFICIAL).returncode:
-        if run("image", "inspect", BASE).returncode or (program := real_nginx.program()) is None:
+    if run_docker("image", "inspect", OFFICIAL).returncode:
+        if run_docker("image", "inspect", BASE).returncode or (program := real_nginx.program()) is None:
             without_server("docker", f"neither {OFFICIAL}, nor {BASE} and Debian's nginx to make one of")
         nginx = "sidecars/test-nginx:dev"
         context = tmp_path_factory.mktemp("nginx")
@@ -50,12 +50,12 @@ def example(without_server: GiveUp, tmp_path_factory: pytest.TempPathFactory) ->
         made = build("--quiet", "--tag", nginx, str(context))
         assert made.returncode == 0, made.stderr
     arguments = (f"--build-arg=NGINX={nginx}", f"--build-arg=SIDECAR={image('config-reloader')}")
-    built = build(*arguments, "--label", LABEL, "--tag", TAG, str(EXAMPLE))
+    built = build(*arguments, "--label", IMAGES_LABEL, "--tag", TAG, str(EXAMPLE))
     assert built.returncode == 0, built.stderr
     yield TAG
-    run("image", "rm", "--force", TAG)
+    run_docker("image", "rm", "--force", TAG)
     if nginx != OFFICIAL:
-        run("image", "rm", "--force", nginx)
+        run_docker("image", "rm", "--force", nginx)
 
 
 def judged(image_name: str, folder: Path, configuration: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -66,8 +66,8 @@ def judged(image_name: str, folder: Path, configuration: dict[str, str]) -> subp
         (folder / name).write_text(text, encoding="utf-8")
     variables = [f"--env={one['name']}={one['value']}" for one in container["env"]]
     mounts = [f"--volume={folder}:/config:ro", "--tmpfs=/etc/nginx:mode=0777", "--tmpfs=/tmp:mode=1777"]
-    own = ["--rm", "--label", LABEL, "--user=101", "--network=none", *HARDENED]
-    return run("run", *own, *variables, *mounts, image_name, "--once")
+    own = ["--rm", "--label", IMAGES_LABEL, "--user=101", "--network=none", *HARDENED]
+    return run_docker("run", *own, *variables, *mounts, image_name, "--once")
 
 
 def test_the_configuration_of_the_example_is_accepted(example: str, tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ import http.client
 import socket
 import threading
 
-from tests.pods.lifecycle.engine import Engine, EngineError
 from tests.pods.lifecycle.manifest import Exec, Hook, HttpGet, Probe, TcpSocket
+from tests.support.engine import Engine, EngineError
 
 _HOOK_SECONDS = 600.0
 

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.pods.lifecycle.docker_lab import DockerLab
-from tests.pods.lifecycle.engine import missing
-from tests.support.podlab.lab import image
+from tests.support.engine import missing
 from tests.support.podlab.reporting import pytest_runtest_makereport  # noqa: F401 -- a hook: pytest finds it by its name
 from tests.support.podlab.stage import Stage, set_up_backend
 
@@ -20,7 +19,7 @@ Table = Callable[[str, str], None]
 
 @pytest.fixture(scope="session")
 def lab(without_server: GiveUp, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerLab]:
-    if reason := missing([image(name) for name in IMAGES]):
+    if reason := missing(IMAGES):
         without_server("docker", reason)
     folder: Path = tmp_path_factory.mktemp("pods")
     with DockerLab(folder) as lab:

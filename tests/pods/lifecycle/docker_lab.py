@@ -8,9 +8,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.pods.lifecycle import manifest as understood
-from tests.pods.lifecycle.engine import Engine, EngineError
 from tests.pods.lifecycle.volumes import Objects, data_of
 from tests.pods.lifecycle.worker import PodWorker
+from tests.support.engine import Engine, EngineError
 from tests.support.podlab.events import EventLog
 from tests.support.podlab.lab import Manifest, PodSeen, Unable
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.pods.lifecycle import manifest, probing, rules
-from tests.pods.lifecycle.engine import Death
 from tests.pods.lifecycle.probing import Probing, Use
+from tests.support.engine import Death
 from tests.support.podlab.lab import ContainerSeen, Ended
 
 START_ERROR = 128

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.pods.lifecycle.engine import Engine
 from tests.pods.lifecycle.manifest import Pod, Volume, bytes_of
+from tests.support.engine import Engine
 from tests.support.kubelet import Volume as KubeletVolume
 
 Objects = dict[tuple[str, str], dict[str, bytes]]

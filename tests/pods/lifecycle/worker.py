@@ -12,14 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.pods.lifecycle import asking, manifest, probing, rules, stopping
-from tests.pods.lifecycle.engine import Death, Engine, EngineError
 from tests.pods.lifecycle.member import START_ERROR, Member
 from tests.pods.lifecycle.placing import Place, run_arguments
 from tests.pods.lifecycle.probing import Use
 from tests.pods.lifecycle.stopping import Action, Verb
 from tests.pods.lifecycle.volumes import Objects, PodVolumes
+from tests.support.engine import Death, Engine, EngineError, image
 from tests.support.podlab.events import EventLog
-from tests.support.podlab.lab import PodSeen, image
+from tests.support.podlab.lab import PodSeen
 
 _TICK_SECONDS = 0.02
 

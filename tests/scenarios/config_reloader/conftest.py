@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.reload_stage import Stage
+from tests.support.config_stage import ConfigStage
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
+def stage(tmp_path: Path) -> Iterator[ConfigStage]:
     """A volume, and an app to be told of its changes."""
-    one = Stage(tmp_path)
+    one = ConfigStage(tmp_path)
     yield one
     one.close()

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.config_stage import ConfigStage
 from tests.support.reload_app import CUTS, HANGS, OK, Answer, App, Asked
-from tests.support.reload_stage import Stage
 from tests.support.sidecars import ReloaderProcess
 
 
@@ -43,14 +43,14 @@ class Model(App):
 
 
 @pytest.fixture
-def app(stage: Stage) -> Iterator[Model]:
+def app(stage: ConfigStage) -> Iterator[Model]:
     """The app that is told, and asked; it reads the volume."""
     with Model() as one:
         one.reads = stage.config.folder / "app.yaml"
         yield one
 
 
-def write(stage: Stage, text: str) -> None:
+def write(stage: ConfigStage, text: str) -> None:
     stage.config.write({"app.yaml": text.encode()})
 
 
@@ -85,7 +85,7 @@ def by(app: Model, way: str) -> dict[str, dict[str, object]]:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_what_advances_is_applied_and_told_once(stage: Stage, app: Model, way: str) -> None:
+def test_what_advances_is_applied_and_told_once(stage: ConfigStage, app: Model, way: str) -> None:
     reloader = stage.reloader().steps(app.webhook("/a"), by(app, way))
     stage.begin(reloader)
     for count in (1, 2):
@@ -99,7 +99,7 @@ def test_what_advances_is_applied_and_told_once(stage: Stage, app: Model, way: s
 
 @pytest.mark.parametrize("way", WAYS)
 def test_an_app_that_says_yes_and_does_nothing_is_told_again_and_then_given_up(
-    stage: Stage, app: Model, way: str
+    stage: ConfigStage, app: Model, way: str
 ) -> None:
     step = by(app, way)
     step["confirm"]["timeout_seconds"] = 0.4
@@ -123,7 +123,7 @@ def test_an_app_that_says_yes_and_does_nothing_is_told_again_and_then_given_up(
 
 
 @pytest.mark.parametrize("right", [True, False])
-def test_the_hash_that_the_app_must_show_decides_alone(stage: Stage, app: Model, right: bool) -> None:
+def test_the_hash_that_the_app_must_show_decides_alone(stage: ConfigStage, app: Model, right: bool) -> None:
     """Neither must it change (the app may have seen the file by itself), nor is any change enough."""
     step = by(app, "equals")
     step["confirm"].update(timeout_seconds=30 if right else 0.4, retries=0)
@@ -145,7 +145,7 @@ def test_the_hash_that_the_app_must_show_decides_alone(stage: Stage, app: Model,
     assert (reloader.status()["refused"] is None) is right
 
 
-def test_an_app_that_takes_it_when_it_is_told_again_has_taken_it(stage: Stage, app: Model) -> None:
+def test_an_app_that_takes_it_when_it_is_told_again_has_taken_it(stage: ConfigStage, app: Model) -> None:
     reloader = stage.reloader().steps(app.webhook("/a"), app.confirm())
     stage.begin(reloader)
     take = app.answers["/a"]
@@ -158,7 +158,7 @@ def test_an_app_that_takes_it_when_it_is_told_again_has_taken_it(stage: Stage, a
     assert (attempts(reloader, "unconfirmed"), attempts(reloader, "ok")) == (1, 1)
 
 
-def test_an_app_that_takes_its_time_is_told_once(stage: Stage, app: Model) -> None:
+def test_an_app_that_takes_its_time_is_told_once(stage: ConfigStage, app: Model) -> None:
     reloader = stage.reloader().steps(app.webhook("/a"), app.confirm(timeout_seconds=60))
     stage.begin(reloader)
     app.answers["/a"] = OK
@@ -174,7 +174,7 @@ def test_an_app_that_takes_its_time_is_told_once(stage: Stage, app: Model) -> No
 
 
 @pytest.mark.parametrize("trouble", [CUTS, HANGS, Answer(500), Answer(302), Answer(body="no such metric")])
-def test_a_status_page_that_is_of_no_use_confirms_nothing(stage: Stage, app: Model, trouble: Answer) -> None:
+def test_a_status_page_that_is_of_no_use_confirms_nothing(stage: ConfigStage, app: Model, trouble: Answer) -> None:
     reloader = stage.reloader().steps(app.webhook("/a"), app.confirm(retries=0))
     first = stage.begin(reloader)
 
@@ -188,7 +188,7 @@ def test_a_status_page_that_is_of_no_use_confirms_nothing(stage: Stage, app: Mod
     assert (reloader.applied, len(app.asked("/a"))) == (first, 1)
 
 
-def test_newer_content_is_told_while_the_one_before_waits_to_be_confirmed(stage: Stage, app: Model) -> None:
+def test_newer_content_is_told_while_the_one_before_waits_to_be_confirmed(stage: ConfigStage, app: Model) -> None:
     reloader = stage.reloader().steps(app.webhook("/a"), app.confirm(timeout_seconds=600))
     stage.begin(reloader)
     write(stage, "bad")
@@ -201,7 +201,7 @@ def test_newer_content_is_told_while_the_one_before_waits_to_be_confirmed(stage:
     assert reloader.metric("rejections_total") == 0
 
 
-def rolling_back(stage: Stage, app: Model, initial: str = "none") -> ReloaderProcess:
+def rolling_back(stage: ConfigStage, app: Model, initial: str = "none") -> ReloaderProcess:
     """The app reads what is rendered."""
     output = stage.folder / "out"
     app.reads = output / "app.yaml"
@@ -214,7 +214,7 @@ def reads(app: Model) -> str:
     return app.reads.read_text()
 
 
-def test_the_last_good_content_is_put_back_and_the_app_told_once(stage: Stage, app: Model) -> None:
+def test_the_last_good_content_is_put_back_and_the_app_told_once(stage: ConfigStage, app: Model) -> None:
     write(stage, "good 0")
     reloader = rolling_back(stage, app)
     stage.begin(reloader)
@@ -241,7 +241,7 @@ def test_the_last_good_content_is_put_back_and_the_app_told_once(stage: Stage, a
 
 
 @pytest.mark.parametrize("remembers", [True, False])
-def test_a_restart_keeps_what_was_put_back(stage: Stage, app: Model, remembers: bool) -> None:
+def test_a_restart_keeps_what_was_put_back(stage: ConfigStage, app: Model, remembers: bool) -> None:
     """With a state file what was given up is not tried again; without one it is, once, and given up again."""
     write(stage, "good")
     reloader = rolling_back(stage, app)
@@ -266,7 +266,7 @@ def test_a_restart_keeps_what_was_put_back(stage: Stage, app: Model, remembers: 
     assert app.bodies("/a")[told:] == [reloader.applied]
 
 
-def test_without_a_good_content_there_is_nothing_to_put_back(stage: Stage, app: Model) -> None:
+def test_without_a_good_content_there_is_nothing_to_put_back(stage: ConfigStage, app: Model) -> None:
     stage.config.remove()
     stage.config.folder.mkdir()
     reloader = rolling_back(stage, app, initial="always")
@@ -290,7 +290,7 @@ class Echo(Model):
 
 
 @pytest.mark.parametrize("restarted", [False, True])
-def test_who_has_its_last_good_content_back_is_told_the_hash_of_that(stage: Stage, restarted: bool) -> None:
+def test_who_has_its_last_good_content_back_is_told_the_hash_of_that(stage: ConfigStage, restarted: bool) -> None:
     """Told the hash of what was refused, it would show that, and the next try would pass for a success."""
     output, environment = stage.folder / "out", stage.folder / "environment"
     with Echo() as app:

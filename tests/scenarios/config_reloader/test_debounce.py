@@ -5,10 +5,10 @@ from hashlib import sha256
 from pathlib import Path
 
 from sidecars.config_reloader.core.snapshot import combined
-from tests.support.reload_stage import Stage, looks, writing
+from tests.support.config_stage import ConfigStage, looks, writing
 
 
-def test_a_burst_within_the_quiet_period_is_told_once(stage: Stage) -> None:
+def test_a_burst_within_the_quiet_period_is_told_once(stage: ConfigStage) -> None:
     reloader = stage.reloader(quiet_seconds=2, max_wait_seconds=600)
     stage.begin(reloader)
 
@@ -20,7 +20,7 @@ def test_a_burst_within_the_quiet_period_is_told_once(stage: Stage) -> None:
     stage.ends(reloader, told=1)
 
 
-def test_a_change_that_is_taken_back_within_the_quiet_period_is_not_told(stage: Stage) -> None:
+def test_a_change_that_is_taken_back_within_the_quiet_period_is_not_told(stage: ConfigStage) -> None:
     reloader = stage.reloader(quiet_seconds=2)
     first = stage.begin(reloader)
     changed = looks(reloader)[0]
@@ -36,7 +36,7 @@ def test_a_change_that_is_taken_back_within_the_quiet_period_is_not_told(stage: 
     stage.ends(reloader, told=0)
 
 
-def test_content_that_never_rests_is_told_all_the_same_and_always_the_newest(stage: Stage) -> None:
+def test_content_that_never_rests_is_told_all_the_same_and_always_the_newest(stage: ConfigStage) -> None:
     reloader = stage.reloader(quiet_seconds=60, max_wait_seconds=0.5)
     stage.begin(reloader)
     versions = {the_hash(stage.config.folder, b"%d" % n): n for n in range(10_000)}
@@ -63,7 +63,7 @@ def the_hash(folder: Path, text: bytes) -> str:
     return combined({str(folder): combined({"app.yaml": sha256(text).hexdigest()})})
 
 
-def test_without_a_quiet_period_each_change_is_told(stage: Stage) -> None:
+def test_without_a_quiet_period_each_change_is_told(stage: ConfigStage) -> None:
     reloader = stage.reloader(quiet_seconds=0)
     stage.begin(reloader)
     for version in range(1, 11):
@@ -72,7 +72,7 @@ def test_without_a_quiet_period_each_change_is_told(stage: Stage) -> None:
     stage.ends(reloader, told=10)
 
 
-def test_the_log_says_which_files_changed(stage: Stage) -> None:
+def test_the_log_says_which_files_changed(stage: ConfigStage) -> None:
     reloader = stage.reloader()
     stage.begin(reloader)
     stage.tells(reloader, lambda: stage.config.write({"app.yaml": b"0", "new.yaml": b"1"}))

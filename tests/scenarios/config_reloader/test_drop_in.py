@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.config_stage import ConfigStage, looks
 from tests.support.kubelet import Volume
 from tests.support.processes import sidecar
 from tests.support.reload_app import CUTS, OK, Answer, App, Asked
-from tests.support.reload_stage import Stage, looks
 from tests.support.sidecars import ReloaderProcess
 
 ANYWHERE = "--web.listen-address=127.0.0.1:0"
@@ -23,7 +23,7 @@ def app() -> Iterator[App]:
         yield one
 
 
-def called_with(stage: Stage, *words: str, prefix: tuple[str, ...] = ()) -> ReloaderProcess:
+def called_with(stage: ConfigStage, *words: str, prefix: tuple[str, ...] = ()) -> ReloaderProcess:
     """A reloader with these arguments and nothing else."""
     reloader = stage.reloader(prefix=prefix)
     reloader.settings.clear()
@@ -43,7 +43,7 @@ def in_style(style: str, *words: str) -> list[str]:
 
 
 @pytest.mark.parametrize("style", ["two dashes", "one dash"])
-def test_the_usual_arguments_do_what_they_did(stage: Stage, app: App, style: str) -> None:
+def test_the_usual_arguments_do_what_they_did(stage: ConfigStage, app: App, style: str) -> None:
     words = in_style(style, f"--volume-dir={stage.config.folder}", f"--webhook-url={app.url}/-/reload", ANYWHERE)
     reloader = called_with(stage, *words)
     stage.begin(reloader)
@@ -62,7 +62,7 @@ def test_the_usual_arguments_do_what_they_did(stage: Stage, app: App, style: str
 
 
 @pytest.mark.parametrize("style", ["two dashes", "one dash"])
-def test_several_folders_and_several_targets(stage: Stage, app: App, style: str) -> None:
+def test_several_folders_and_several_targets(stage: ConfigStage, app: App, style: str) -> None:
     other = Volume(stage.folder / "other")
     write(other, "0")
     folders = [f"--volume-dir={folder}" for folder in (stage.config.folder, other.folder)]
@@ -79,7 +79,7 @@ def test_several_folders_and_several_targets(stage: Stage, app: App, style: str)
     assert {asked.method for asked in app.requests} == {"PUT"}
 
 
-def test_the_status_that_is_asked_for_is_the_only_good_one(stage: Stage, app: App) -> None:
+def test_the_status_that_is_asked_for_is_the_only_good_one(stage: ConfigStage, app: App) -> None:
     words = (f"--volume-dir={stage.config.folder}", f"--webhook-url={app.url}/a", ANYWHERE)
     reloader = called_with(stage, *words, "--webhook-status-code", "204")
     stage.begin(reloader)
@@ -91,7 +91,7 @@ def test_the_status_that_is_asked_for_is_the_only_good_one(stage: Stage, app: Ap
     assert reloader.status()["refused"] is None
 
 
-def test_retries_are_attempts_in_all_as_they_were(stage: Stage, app: App) -> None:
+def test_retries_are_attempts_in_all_as_they_were(stage: ConfigStage, app: App) -> None:
     app.answers["/a"] = Answer(500)
     words = (f"--volume-dir={stage.config.folder}", f"--webhook-url={app.url}/a", ANYWHERE)
     reloader = called_with(stage, *words, "--webhook-retries", "3")
@@ -105,7 +105,7 @@ def test_retries_are_attempts_in_all_as_they_were(stage: Stage, app: App) -> Non
     assert len(app.asked("/a")) == 4
 
 
-def test_an_app_that_is_down_for_8_s_is_told_by_the_second_of_two_attempts(stage: Stage, app: App) -> None:
+def test_an_app_that_is_down_for_8_s_is_told_by_the_second_of_two_attempts(stage: ConfigStage, app: App) -> None:
     """configmap-reload waits 10 s between two."""
     down_until: list[float] = []
 
@@ -125,7 +125,7 @@ def test_an_app_that_is_down_for_8_s_is_told_by_the_second_of_two_attempts(stage
     assert reloader.status()["refused"] is None
 
 
-def test_a_password_in_the_url_is_sent_and_never_shown(stage: Stage, app: App) -> None:
+def test_a_password_in_the_url_is_sent_and_never_shown(stage: ConfigStage, app: App) -> None:
     """Percent-encoded, as Go's net/url takes it."""
     url = app.url.replace("://", "://planted-user:planted%2Fword@") + "/a"
     app.answers["/a"] = Answer(500)
@@ -142,7 +142,7 @@ def test_a_password_in_the_url_is_sent_and_never_shown(stage: Stage, app: App) -
     assert "planted" not in shown + reloader.stderr
 
 
-def test_its_address_is_taken_as_go_takes_it(stage: Stage, app: App) -> None:
+def test_its_address_is_taken_as_go_takes_it(stage: ConfigStage, app: App) -> None:
     words = (f"--volume-dir={stage.config.folder}", f"--webhook-url={app.url}/a", "--web.telemetry-path=/metrics")
     reloader = called_with(stage, *words, "--web.listen-address=:0")
     stage.begin(reloader)
@@ -150,7 +150,7 @@ def test_its_address_is_taken_as_go_takes_it(stage: Stage, app: App) -> None:
 
 
 @pytest.mark.parametrize("link", ["config-reloader", "usr/bin/config-reloader"])
-def test_it_runs_under_its_own_name(stage: Stage, app: App, link: str) -> None:
+def test_it_runs_under_its_own_name(stage: ConfigStage, app: App, link: str) -> None:
     """A link to one small program, as the images have it for manifests that set no command."""
     program, name = stage.folder / "program", stage.folder / link
     program.write_text(f"#!{sys.executable}\nimport sys\nfrom sidecars.__main__ import named\nsys.exit(named())\n")
@@ -176,7 +176,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("word", WRONG)
-def test_what_cannot_be_meant_is_said_at_once(stage: Stage, app: App, word: str) -> None:
+def test_what_cannot_be_meant_is_said_at_once(stage: ConfigStage, app: App, word: str) -> None:
     words = [f"--volume-dir={stage.config.folder}", f"--webhook-url={app.url}/a", word]
     done = sidecar("config-reloader", *words)
     assert done.returncode == 2

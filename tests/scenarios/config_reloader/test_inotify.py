@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.config_stage import ConfigStage, looks
 from tests.support.kubelet import Volume
 from tests.support.processes import can_run
-from tests.support.reload_stage import Stage, looks
 from tests.support.sidecars import ReloaderProcess
 
 OWN = ("unshare", "--user", "--map-root-user")
@@ -32,7 +32,7 @@ def free(reloader: ReloaderProcess, what: str, limit: int) -> None:
 
 
 @pytest.mark.parametrize("what", ["instances", "watches"])
-def test_while_inotify_is_used_up_it_polls_and_then_returns_to_events(stage: Stage, what: str) -> None:
+def test_while_inotify_is_used_up_it_polls_and_then_returns_to_events(stage: ConfigStage, what: str) -> None:
     reloader = stage.reloader(prefix=limited(what, 0), poll_seconds=0.2)
     stage.begin(reloader)
     assert reloader.status()["mode"] == "poll"
@@ -54,7 +54,7 @@ def test_while_inotify_is_used_up_it_polls_and_then_returns_to_events(stage: Sta
     stage.ends(reloader, told=6)
 
 
-def test_watches_that_are_used_up_while_it_runs_are_polled_for(stage: Stage) -> None:
+def test_watches_that_are_used_up_while_it_runs_are_polled_for(stage: ConfigStage) -> None:
     """One watch is to be had, and a second folder comes."""
     plain = stage.folder / "plain"
     plain.mkdir()
@@ -73,7 +73,7 @@ def test_watches_that_are_used_up_while_it_runs_are_polled_for(stage: Stage) -> 
     stage.ends(reloader, told=4)
 
 
-def test_one_watch_for_a_folder_and_one_instance_are_enough(stage: Stage) -> None:
+def test_one_watch_for_a_folder_and_one_instance_are_enough(stage: ConfigStage) -> None:
     """All sidecars of a node that run as one user share 128 instances."""
     reloader = stage.reloader()
     stage.begin(reloader)
@@ -88,7 +88,7 @@ def test_one_watch_for_a_folder_and_one_instance_are_enough(stage: Stage) -> Non
     stage.ends(reloader, told=1)
 
 
-def test_a_change_is_told_although_events_were_dropped(stage: Stage) -> None:
+def test_a_change_is_told_although_events_were_dropped(stage: ConfigStage) -> None:
     """The kernel's queue runs over while the sidecar is stopped; the change it is not told of came in a new folder."""
     queue = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text(encoding="ascii"))
     if queue > 100_000:
@@ -121,7 +121,7 @@ def mounted(source: Path, at: Path) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("watched", ["the file", "its folder"])
-def test_a_file_mounted_by_itself_is_said_to_be_frozen(stage: Stage, watched: str) -> None:
+def test_a_file_mounted_by_itself_is_said_to_be_frozen(stage: ConfigStage, watched: str) -> None:
     app = stage.folder / "app"
     app.mkdir()
     file = app / "app.yaml"
@@ -142,7 +142,7 @@ def test_a_file_mounted_by_itself_is_said_to_be_frozen(stage: Stage, watched: st
     stage.ends(reloader, told=0)
 
 
-def test_a_folder_mounted_from_inside_a_volume_is_said_to_be_frozen(stage: Stage) -> None:
+def test_a_folder_mounted_from_inside_a_volume_is_said_to_be_frozen(stage: ConfigStage) -> None:
     stage.config.write({"conf.d/a.conf": b"0"})
     app = stage.folder / "app"
     app.mkdir()
@@ -152,7 +152,7 @@ def test_a_folder_mounted_from_inside_a_volume_is_said_to_be_frozen(stage: Stage
     assert reloader.check().returncode == 1
 
 
-def test_a_whole_volume_that_is_mounted_is_not_said_to_be_frozen(stage: Stage) -> None:
+def test_a_whole_volume_that_is_mounted_is_not_said_to_be_frozen(stage: ConfigStage) -> None:
     app = stage.folder / "app"
     app.mkdir()
     reloader = stage.reloader(app, prefix=mounted(stage.config.folder, app))
@@ -164,7 +164,7 @@ def test_a_whole_volume_that_is_mounted_is_not_said_to_be_frozen(stage: Stage) -
     stage.ends(reloader, told=1)
 
 
-def test_a_volume_that_is_mounted_over_the_folder_is_told(stage: Stage) -> None:
+def test_a_volume_that_is_mounted_over_the_folder_is_told(stage: ConfigStage) -> None:
     """No event tells of a mount: the clock does."""
     app, other = stage.folder / "app", Volume(stage.folder / "other")
     app.mkdir()

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.config_stage import ConfigStage
 from tests.support.kubelet import Volume
 from tests.support.processes import Done, sidecar
 from tests.support.reload_app import App
-from tests.support.reload_stage import Stage
 from tests.support.sidecars import ReloaderProcess
 
 
@@ -29,18 +29,18 @@ def once(reloader: ReloaderProcess) -> Done:
     return run("config-reloader", "--once", reloader=reloader)
 
 
-def rendering(stage: Stage, app: App, **rules: object) -> ReloaderProcess:
+def rendering(stage: ConfigStage, app: App, **rules: object) -> ReloaderProcess:
     """Renders into `out`, validates, and would tell the app."""
     reloader = stage.reloader(render=json.dumps({"output": str(stage.folder / "out"), **rules}))
     valid = ["grep", "-q", "good", "{candidate}/app.yaml"]
     return reloader.steps({"validate": {"command": valid}}, app.webhook("/a"))
 
 
-def write(stage: Stage, text: str) -> None:
+def write(stage: ConfigStage, text: str) -> None:
     stage.config.write({"app.yaml": text.encode()})
 
 
-def test_once_publishes_and_the_sidecar_after_it_tells_nothing(stage: Stage, app: App) -> None:
+def test_once_publishes_and_the_sidecar_after_it_tells_nothing(stage: ConfigStage, app: App) -> None:
     write(stage, "good 0")
     reloader = rendering(stage, app)
     done = once(reloader)
@@ -55,7 +55,7 @@ def test_once_publishes_and_the_sidecar_after_it_tells_nothing(stage: Stage, app
     assert app.bodies("/a") == [reloader.applied] != [digest]
 
 
-def test_once_after_a_change_is_all_that_the_app_needs(stage: Stage, app: App) -> None:
+def test_once_after_a_change_is_all_that_the_app_needs(stage: ConfigStage, app: App) -> None:
     """A pod that is started again on the same volumes: the app reads the newest, so nobody has to be told."""
     write(stage, "good 0")
     reloader = rendering(stage, app)
@@ -68,7 +68,7 @@ def test_once_after_a_change_is_all_that_the_app_needs(stage: Stage, app: App) -
     assert app.requests == []
 
 
-def test_once_says_no_and_leaves_the_good_content(stage: Stage, app: App) -> None:
+def test_once_says_no_and_leaves_the_good_content(stage: ConfigStage, app: App) -> None:
     write(stage, "good")
     reloader = rendering(stage, app)
     assert once(reloader).returncode == 0
@@ -81,7 +81,7 @@ def test_once_says_no_and_leaves_the_good_content(stage: Stage, app: App) -> Non
     assert app.requests == []
 
 
-def test_once_says_what_is_missing(stage: Stage, app: App) -> None:
+def test_once_says_what_is_missing(stage: ConfigStage, app: App) -> None:
     write(stage, "good")
     missing = stage.folder / "missing"
     reloader = rendering(stage, app)
@@ -100,7 +100,7 @@ ONCE: dict[str, tuple[dict[str, object], str, str]] = {
 
 
 @pytest.mark.parametrize("what", ONCE)
-def test_once_says_why_it_cannot_render(stage: Stage, app: App, what: str) -> None:
+def test_once_says_why_it_cannot_render(stage: ConfigStage, app: App, what: str) -> None:
     rules, text, words = ONCE[what]
     write(stage, text)
     done = once(rendering(stage, app, **rules))
@@ -110,7 +110,7 @@ def test_once_says_why_it_cannot_render(stage: Stage, app: App, what: str) -> No
     assert "Traceback" not in done.stderr
 
 
-def test_once_without_a_validator_in_the_image_says_so(stage: Stage, app: App) -> None:
+def test_once_without_a_validator_in_the_image_says_so(stage: ConfigStage, app: App) -> None:
     """It tries once: an init container is started again by the kubelet."""
     reloader = stage.reloader().steps({"validate": {"command": ["no-such-program"]}}, app.webhook("/a"))
     done = once(reloader)
@@ -118,7 +118,7 @@ def test_once_without_a_validator_in_the_image_says_so(stage: Stage, app: App) -
     assert "cannot start no-such-program: No such file or directory" in done.stdout
 
 
-def test_check_finds_what_would_fail_and_touches_nothing(stage: Stage, app: App) -> None:
+def test_check_finds_what_would_fail_and_touches_nothing(stage: ConfigStage, app: App) -> None:
     token, missing = stage.folder / "token", stage.folder / "missing"
     file = stage.folder / "file"
     file.touch()
@@ -146,7 +146,7 @@ def test_check_finds_what_would_fail_and_touches_nothing(stage: Stage, app: App)
     assert app.requests == []
 
 
-def test_check_is_content_with_what_is_good(stage: Stage, app: App) -> None:
+def test_check_is_content_with_what_is_good(stage: ConfigStage, app: App) -> None:
     write(stage, "good")
     done = run("check", "config-reloader", reloader=rendering(stage, app))
     assert done.returncode == 0, done.stdout
@@ -155,25 +155,27 @@ def test_check_is_content_with_what_is_good(stage: Stage, app: App) -> None:
     assert not (stage.folder / "out").exists()
 
 
-def clashing(stage: Stage) -> str:
+def clashing(stage: ConfigStage) -> str:
     other = Volume(stage.folder / "other")
     other.write({"app.yaml": b"1", "more.yaml": b"2"})
     return "error: cannot render: several watched paths have a file called app.yaml; rename the keys"
 
 
-def unreadable(stage: Stage) -> str:
+def unreadable(stage: ConfigStage) -> str:
     (stage.folder / "other").mkdir()
     (stage.folder / "other" / "app.conf").symlink_to("gone")
     return f"error: cannot read {stage.folder}/other/app.conf"
 
 
-def unset(stage: Stage) -> str:
+def unset(stage: ConfigStage) -> str:
     Volume(stage.folder / "other").write({"more.yaml": b"$(NOT_SET_ANYWHERE)"})
     return "error: cannot expand 'more.yaml' line 1: the variable NOT_SET_ANYWHERE is not set"
 
 
 @pytest.mark.parametrize("trouble", [clashing, unreadable, unset])
-def test_check_says_what_would_not_be_rendered(stage: Stage, app: App, trouble: Callable[[Stage], str]) -> None:
+def test_check_says_what_would_not_be_rendered(
+    stage: ConfigStage, app: App, trouble: Callable[[ConfigStage], str]
+) -> None:
     said = trouble(stage)
     output = {"output": str(stage.folder / "out"), "expand": True}
     reloader = stage.reloader(stage.config.folder, stage.folder / "other", render=json.dumps(output))

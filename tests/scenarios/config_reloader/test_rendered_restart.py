@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.reload_stage import Stage
+from tests.support.config_stage import ConfigStage
 
 
-def test_a_change_while_the_sidecar_was_down_is_told_though_no_state_is_kept(stage: Stage, tmp_path: Path) -> None:
+def test_a_change_while_the_sidecar_was_down_is_told_though_no_state_is_kept(
+    stage: ConfigStage, tmp_path: Path
+) -> None:
     """An app that went on running knows the former generation, and would keep it for ever."""
     output = tmp_path / "output"
     reloader = stage.reloader(state_file="", render=f"{{output: {output}}}")
@@ -22,7 +24,7 @@ def test_a_change_while_the_sidecar_was_down_is_told_though_no_state_is_kept(sta
     assert stage.told == [reloader.applied] != [first]
 
 
-def test_the_same_content_after_a_restart_is_not_told(stage: Stage, tmp_path: Path) -> None:
+def test_the_same_content_after_a_restart_is_not_told(stage: ConfigStage, tmp_path: Path) -> None:
     reloader = stage.reloader(state_file="", render=f"{{output: {tmp_path / 'output'}}}")
     stage.begin(reloader)
     for end in (reloader.terminate, reloader.kill):
@@ -34,7 +36,7 @@ def test_the_same_content_after_a_restart_is_not_told(stage: Stage, tmp_path: Pa
 
 @pytest.mark.parametrize("trouble", ["the folder cannot be made", "another file is in the way"])
 def test_the_start_is_not_over_while_the_first_content_cannot_be_written(
-    stage: Stage, tmp_path: Path, trouble: str
+    stage: ConfigStage, tmp_path: Path, trouble: str
 ) -> None:
     """The app would begin without its files."""
     output = tmp_path / "live" / "etc"
@@ -56,7 +58,7 @@ def test_the_start_is_not_over_while_the_first_content_cannot_be_written(
     assert reloader.terminate() == 0
 
 
-def test_a_restart_starts_although_the_output_cannot_be_written(stage: Stage, tmp_path: Path) -> None:
+def test_a_restart_starts_although_the_output_cannot_be_written(stage: ConfigStage, tmp_path: Path) -> None:
     """The app has the files of the generation before."""
     output = tmp_path / "live"
     reloader = stage.reloader(render=f"{{output: {output}}}")

@@ -7,19 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.reload_stage import Stage, hash_by_itself
+from tests.support.config_stage import ConfigStage, hash_by_itself
 from tests.support.scale import scaled
 
 
 @pytest.fixture
-def late(tmp_path: Path) -> Iterator[Stage]:
+def late(tmp_path: Path) -> Iterator[ConfigStage]:
     """The app does not listen yet."""
-    one = Stage(tmp_path, listening=False)
+    one = ConfigStage(tmp_path, listening=False)
     yield one
     one.close()
 
 
-def test_a_restart_tells_nothing_that_was_told(stage: Stage) -> None:
+def test_a_restart_tells_nothing_that_was_told(stage: ConfigStage) -> None:
     reloader = stage.reloader()
     stage.begin(reloader)
     told = stage.tells(reloader, lambda: stage.config.write({"app.yaml": b"1"}))
@@ -31,7 +31,7 @@ def test_a_restart_tells_nothing_that_was_told(stage: Stage) -> None:
     stage.ends(reloader, told=1)
 
 
-def test_a_change_while_the_sidecar_is_down_is_told_at_its_start(stage: Stage) -> None:
+def test_a_change_while_the_sidecar_is_down_is_told_at_its_start(stage: ConfigStage) -> None:
     reloader = stage.reloader()
     first = stage.begin(reloader)
     reloader.terminate()
@@ -49,7 +49,7 @@ def test_a_change_while_the_sidecar_is_down_is_told_at_its_start(stage: Stage) -
     stage.ends(reloader, told=2)
 
 
-def test_a_change_is_told_however_soon_after_it_the_sidecar_is_killed(stage: Stage, rng: random.Random) -> None:
+def test_a_change_is_told_however_soon_after_it_the_sidecar_is_killed(stage: ConfigStage, rng: random.Random) -> None:
     reloader = stage.reloader(quiet_seconds=0.05)
     stage.begin(reloader)
     after_the_start = 0
@@ -69,7 +69,7 @@ def test_a_change_is_told_however_soon_after_it_the_sidecar_is_killed(stage: Sta
     stage.ends(reloader, told=len(stage.told))
 
 
-def test_without_a_state_file_the_content_at_the_start_is_taken_as_known(stage: Stage) -> None:
+def test_without_a_state_file_the_content_at_the_start_is_taken_as_known(stage: ConfigStage) -> None:
     reloader = stage.reloader(state_file="")
     stage.begin(reloader)
     reloader.terminate()
@@ -79,7 +79,7 @@ def test_without_a_state_file_the_content_at_the_start_is_taken_as_known(stage: 
 
 
 @pytest.mark.parametrize("damage", [b"", b"\xff\xfe", b'{"hash":"x","at":"","version":2}'])
-def test_a_state_file_that_cannot_be_used_is_as_none(stage: Stage, damage: bytes) -> None:
+def test_a_state_file_that_cannot_be_used_is_as_none(stage: ConfigStage, damage: bytes) -> None:
     (stage.folder / "state.json").write_bytes(damage)
     left = stage.folder / ".state.json.4711.tmp"
     left.write_bytes(damage)  # by a process that was killed in the middle
@@ -94,7 +94,9 @@ def test_a_state_file_that_cannot_be_used_is_as_none(stage: Stage, damage: bytes
 
 
 @pytest.mark.parametrize(("initial", "counts"), [("none", [0, 0, 1]), ("when-ready", [1, 1, 2]), ("always", [1, 2, 3])])
-def test_the_content_at_the_start_is_told_as_often_as_asked_for(stage: Stage, initial: str, counts: list[int]) -> None:
+def test_the_content_at_the_start_is_told_as_often_as_asked_for(
+    stage: ConfigStage, initial: str, counts: list[int]
+) -> None:
     """At the first start, at one with nothing new, and at one with new content."""
     reloader = stage.reloader(initial=initial)
     for start, count in enumerate(counts):
@@ -109,7 +111,7 @@ def test_the_content_at_the_start_is_told_as_often_as_asked_for(stage: Stage, in
 
 
 @pytest.mark.parametrize("initial", ["none", "when-ready", "always"])
-def test_the_start_is_over_although_the_app_never_listens(late: Stage, initial: str) -> None:
+def test_the_start_is_over_although_the_app_never_listens(late: ConfigStage, initial: str) -> None:
     """Else the startup probe of a native sidecar waits for the app, and the app for the probe."""
     reloader = late.reloader(initial=initial).start()
     assert reloader.ask("/startupz")[0] == 200
@@ -119,7 +121,7 @@ def test_the_start_is_over_although_the_app_never_listens(late: Stage, initial: 
     assert reloader.terminate() == 0
 
 
-def test_an_app_that_comes_later_is_told_once_and_not_bothered_before(late: Stage) -> None:
+def test_an_app_that_comes_later_is_told_once_and_not_bothered_before(late: ConfigStage) -> None:
     reloader = late.reloader(initial="when-ready").start()
     reloader.until(lambda: reloader.status()["pending"], "the content to be pending")
     looked = 'looks_total{found="unchanged"}'
@@ -137,7 +139,7 @@ def test_an_app_that_comes_later_is_told_once_and_not_bothered_before(late: Stag
     late.ends(reloader, told=1)
 
 
-def test_what_changed_while_the_app_was_not_there_is_told_once_as_the_newest(late: Stage) -> None:
+def test_what_changed_while_the_app_was_not_there_is_told_once_as_the_newest(late: ConfigStage) -> None:
     reloader = late.reloader(initial="when-ready", quiet_seconds=0).start()
     for version in (b"1", b"2", b"3"):
         changes = reloader.metric("changes_total")

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import trustme
 
+from tests.support.config_stage import ConfigStage
 from tests.support.processes import Done, sidecar
 from tests.support.reload_app import OK, Answer, App, Asked
-from tests.support.reload_stage import Stage
 from tests.support.scripted_http import Tls
 from tests.support.sidecars import ReloaderProcess
 
@@ -31,7 +31,7 @@ def echoing(status: int) -> Callable[[Asked], Answer]:
     return lambda asked: Answer(status, f"you sent {dict(asked.headers)}", {"X-Echo": str(asked.headers)})
 
 
-def write(stage: Stage, text: str) -> None:
+def write(stage: ConfigStage, text: str) -> None:
     stage.config.write({"app.yaml": text.encode()})
 
 
@@ -51,7 +51,7 @@ def decodings(text: str) -> Iterator[str]:
         yield base64.b64decode(word[: len(word) // 4 * 4]).decode(errors="replace")
 
 
-def credentials(stage: Stage) -> dict[str, tuple[dict[str, object], str]]:
+def credentials(stage: ConfigStage) -> dict[str, tuple[dict[str, object], str]]:
     """Options of a webhook, and the header that follows."""
     token, password = stage.folder / "token", stage.folder / "password"
     token.write_text(f"{MARK}-token\n")
@@ -65,7 +65,7 @@ def credentials(stage: Stage) -> dict[str, tuple[dict[str, object], str]]:
 
 
 @pytest.mark.parametrize("kind", ["token", "password", "header"])
-def test_a_target_that_echoes_credentials_gives_none_away(stage: Stage, app: App, kind: str) -> None:
+def test_a_target_that_echoes_credentials_gives_none_away(stage: ConfigStage, app: App, kind: str) -> None:
     options, header = credentials(stage)[kind]
     validate = {"validate": {"url": f"{app.url}/v", **options}}
     confirm = {"confirm": {"url": f"{app.url}/c?key={MARK}", "text": "(sent)", "timeout_seconds": 0.6, "retries": 0}}
@@ -88,7 +88,7 @@ def test_a_target_that_echoes_credentials_gives_none_away(stage: Stage, app: App
 
 
 @pytest.mark.parametrize("url", [f"http://{MARK}-user:{MARK}%2Fword@", f"http://{MARK}-user:@", f"http://:{MARK}@"])
-def test_credentials_in_a_url_are_not_shown(stage: Stage, app: App, url: str) -> None:
+def test_credentials_in_a_url_are_not_shown(stage: ConfigStage, app: App, url: str) -> None:
     app.answers[f"/a?token={MARK}"] = Answer(302, headers={"Location": f"/{MARK}"})
     where = app.url.replace("http://", url) + f"/a?token={MARK}"
     reloader = stage.reloader(log_level="debug").steps({"webhook": {"url": where}})
@@ -112,7 +112,7 @@ BROKEN: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("how", BROKEN)
-def test_a_file_that_cannot_be_used_is_named_and_not_shown(stage: Stage, app: App, how: str) -> None:
+def test_a_file_that_cannot_be_used_is_named_and_not_shown(stage: ConfigStage, app: App, how: str) -> None:
     """And the change is told once the file is good."""
     token = stage.folder / "token"
     BROKEN[how](token)
@@ -138,7 +138,7 @@ def replace(file: Path, text: str) -> None:
     new.rename(file)
 
 
-def test_rotated_credentials_are_used_at_the_next_call(stage: Stage, app: App) -> None:
+def test_rotated_credentials_are_used_at_the_next_call(stage: ConfigStage, app: App) -> None:
     """Also while it is tried again: a refused token is read anew each time."""
     token = stage.folder / "token"
     token.write_text(f"{MARK}-1")
@@ -153,7 +153,7 @@ def test_rotated_credentials_are_used_at_the_next_call(stage: Stage, app: App) -
     assert_hidden(reloader)
 
 
-def test_rotated_certificates_are_used_at_the_next_call(stage: Stage) -> None:
+def test_rotated_certificates_are_used_at_the_next_call(stage: ConfigStage) -> None:
     """First our authority and key are another's, then those of the server; the key is in no text."""
     tls = Tls(stage.folder)
     with App(tls=tls.server(clients=True)) as app:
@@ -194,7 +194,7 @@ def assert_no_key(reloader: ReloaderProcess, key_file: Path) -> None:
     assert "PRIVATE KEY" not in shown
 
 
-def test_no_child_gets_a_secret_as_an_argument(stage: Stage, app: App) -> None:
+def test_no_child_gets_a_secret_as_an_argument(stage: ConfigStage, app: App) -> None:
     """And none in its environment that the sidecar was not started with."""
     seen = stage.folder / "seen"
     options, _ = credentials(stage)["token"]
@@ -221,7 +221,7 @@ WRONG: dict[str, dict[str, object]] = {
 @pytest.mark.parametrize("verb", [(), ("check",)])
 @pytest.mark.parametrize("what", WRONG)
 def test_settings_that_cannot_be_used_are_refused_without_their_secrets(
-    stage: Stage, what: str, verb: tuple[str, ...]
+    stage: ConfigStage, what: str, verb: tuple[str, ...]
 ) -> None:
     done = asked(stage, {"webhook": WRONG[what]}, *verb)
     assert done.returncode == 2
@@ -229,14 +229,14 @@ def test_settings_that_cannot_be_used_are_refused_without_their_secrets(
     assert MARK not in done.stdout + done.stderr
 
 
-def test_a_password_with_a_slash_is_not_shown(stage: Stage) -> None:
+def test_a_password_with_a_slash_is_not_shown(stage: ConfigStage) -> None:
     """It is a valid address then, of another place: its beginning is the port, its end the path."""
     done = asked(stage, {"webhook": {"url": f"http://user:12/{MARK}@host/"}}, "check")
     assert "would webhook POST http://..." in done.stdout
     assert MARK not in done.stdout + done.stderr
 
 
-def asked(stage: Stage, step: dict[str, object], *verb: str) -> Done:
+def asked(stage: ConfigStage, step: dict[str, object], *verb: str) -> Done:
     """Run the command with one step."""
     settings = {"steps": json.dumps([step]), "watch": stage.config.folder, "admin_port": 0}
     return sidecar(*verb, "config-reloader", settings=settings)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.config_stage import Act, ConfigStage, looks
 from tests.support.kubelet import Volume
 from tests.support.processes import can_run
-from tests.support.reload_stage import Act, Stage, looks
 
 
 class Told(StrEnum):
@@ -258,7 +258,7 @@ IN_PARTS = {"a_plain_folder", "a_plain_file", "a_folder_that_is_replaced", "a_fo
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_each_change_is_told_once_and_nothing_else(stage: Stage, shape: str) -> None:
+def test_each_change_is_told_once_and_nothing_else(stage: ConfigStage, shape: str) -> None:
     folder = stage.folder / "here"
     folder.mkdir()
     watch, steps = SHAPES[shape](folder)
@@ -273,7 +273,7 @@ def test_each_change_is_told_once_and_nothing_else(stage: Stage, shape: str) -> 
     stage.ends(reloader, told)
 
 
-def test_what_no_event_tells_of_is_seen_by_the_clock(stage: Stage) -> None:
+def test_what_no_event_tells_of_is_seen_by_the_clock(stage: ConfigStage) -> None:
     """The folder's parent is another one now: the kernel tells neither folder anything."""
     one, other = (Volume(stage.folder / name / "config") for name in ("one", "other"))
     one.write({"app.yaml": b"one"})
@@ -291,7 +291,7 @@ def test_what_no_event_tells_of_is_seen_by_the_clock(stage: Stage) -> None:
     stage.ends(reloader, told=2)
 
 
-def test_of_a_folder_that_is_deleted_no_part_is_told(stage: Stage) -> None:
+def test_of_a_folder_that_is_deleted_no_part_is_told(stage: ConfigStage) -> None:
     """Half deleted it looks like a folder with fewer files; once it is gone it is something to be waited for."""
     folder, made = stage.folder / "plain", stage.folder / "made"
     for parent in (folder, made):
@@ -315,7 +315,7 @@ def test_of_a_folder_that_is_deleted_no_part_is_told(stage: Stage) -> None:
     stage.ends(reloader, told=1)
 
 
-def test_a_key_is_told_although_its_visible_link_comes_later(stage: Stage) -> None:
+def test_a_key_is_told_although_its_visible_link_comes_later(stage: ConfigStage) -> None:
     """Newer kubelets make the link of a new key after the rename; this one dies between."""
     output = stage.folder / "out"
     reloader = stage.reloader(render=f'{{"output": "{output}"}}')
@@ -327,7 +327,7 @@ def test_a_key_is_told_although_its_visible_link_comes_later(stage: Stage) -> No
     stage.ends(reloader, told=1)
 
 
-def test_twenty_volumes_of_a_mebibyte_take_little_memory(stage: Stage) -> None:
+def test_twenty_volumes_of_a_mebibyte_take_little_memory(stage: ConfigStage) -> None:
     volumes = [Volume(stage.folder / f"volume-{n}") for n in range(20)]
     for n, volume in enumerate(volumes):
         volume.write({"data": bytes([n]) * (1 << 20)})
@@ -355,7 +355,7 @@ MAKE: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize(
     ("watch", "said"), [("plain", "plain holds no file"), ("plain/*.yaml", "*.yaml matches no file")]
 )
-def test_what_is_empty_is_named_until_something_is_there(stage: Stage, watch: str, said: str) -> None:
+def test_what_is_empty_is_named_until_something_is_there(stage: ConfigStage, watch: str, said: str) -> None:
     """In a pod it is the sign of a volume that is not mounted, or is another one."""
     plain = stage.folder / "plain"
     plain.mkdir()
@@ -379,7 +379,7 @@ def test_what_is_empty_is_named_until_something_is_there(stage: Stage, watch: st
 )
 @pytest.mark.parametrize("when", ["from the start", "later"])
 def test_too_much_to_be_watched_is_not_ready_and_names_the_limit(
-    stage: Stage, limit: dict[str, object], said: str, when: str
+    stage: ConfigStage, limit: dict[str, object], said: str, when: str
 ) -> None:
     """No change is told then: nobody should take it for well."""
     plain = stage.folder / "plain"
@@ -419,7 +419,7 @@ DROP = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
 
 
 @pytest.mark.parametrize("what", MAKE)
-def test_what_cannot_be_read_is_named_and_stops_nothing(stage: Stage, what: str) -> None:
+def test_what_cannot_be_read_is_named_and_stops_nothing(stage: ConfigStage, what: str) -> None:
     plain = stage.folder / "plain"
     plain.mkdir()
     (plain / "app.yaml").write_text("0")

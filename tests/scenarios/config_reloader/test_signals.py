@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.app_process import AppProcess
+from tests.support.config_stage import ConfigStage
 from tests.support.processes import can_run
-from tests.support.reload_stage import Stage
 from tests.support.sidecars import ReloaderProcess
 
 root_only = pytest.mark.skipif(os.getuid() != 0 or not shutil.which("setpriv"), reason="only root can be two users")
@@ -28,11 +28,11 @@ def apps() -> Iterator[ExitStack]:
 
 
 @pytest.fixture
-def open_stage() -> Iterator[Stage]:
+def open_stage() -> Iterator[ConfigStage]:
     """For another user: pytest closes its own folders to others, again at the start of each run."""
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o777)
-    one = Stage(folder)
+    one = ConfigStage(folder)
     yield one
     one.close()
     shutil.rmtree(folder)
@@ -43,11 +43,11 @@ def own(word: str) -> str:
     return f"{word}{os.getpid() % 10**6}"
 
 
-def signals(stage: Stage, step: dict[str, object], prefix: tuple[str, ...] = ()) -> ReloaderProcess:
+def signals(stage: ConfigStage, step: dict[str, object], prefix: tuple[str, ...] = ()) -> ReloaderProcess:
     return stage.reloader(prefix=prefix).steps({"signal": step})
 
 
-def write(stage: Stage, text: str) -> None:
+def write(stage: ConfigStage, text: str) -> None:
     stage.config.write({"app.yaml": text.encode()})
 
 
@@ -55,7 +55,7 @@ def attempts(reloader: ReloaderProcess, outcome: str) -> float:
     return reloader.metric(f'attempts_total{{outcome="{outcome}",step="signal"}}')
 
 
-def tells(stage: Stage, reloader: ReloaderProcess, text: str, app: AppProcess) -> None:
+def tells(stage: ConfigStage, reloader: ReloaderProcess, text: str, app: AppProcess) -> None:
     """This content makes this process get exactly one signal."""
     before = reloader.applied
     write(stage, text)
@@ -65,7 +65,7 @@ def tells(stage: Stage, reloader: ReloaderProcess, text: str, app: AppProcess) -
 
 
 @pytest.mark.parametrize("how", ["none", "ignored"])
-def test_an_app_without_a_handler_is_left_alone_until_it_has_one(stage: Stage, apps: ExitStack, how: str) -> None:
+def test_an_app_without_a_handler_is_left_alone_until_it_has_one(stage: ConfigStage, apps: ExitStack, how: str) -> None:
     app = apps.enter_context(AppProcess(own("late"), how))
     reloader = signals(stage, {"process": own("late")})
     stage.begin(reloader)
@@ -85,7 +85,7 @@ def test_an_app_without_a_handler_is_left_alone_until_it_has_one(stage: Stage, a
     assert app.received() == [f"{app.pid} 1"]
 
 
-def test_of_master_and_workers_only_the_master_is_told(stage: Stage, apps: ExitStack) -> None:
+def test_of_master_and_workers_only_the_master_is_told(stage: ConfigStage, apps: ExitStack) -> None:
     app = apps.enter_context(AppProcess(own("master"), workers=2))
     reloader = signals(stage, {"process": own("master")})
     stage.begin(reloader)
@@ -98,7 +98,7 @@ SELECTORS = ["argv", "uid", "pidfile"]
 
 
 @pytest.mark.parametrize("by", [pytest.param(by, marks=root_only if by == "uid" else ()) for by in SELECTORS])
-def test_the_right_one_among_others_of_its_name_is_told(stage: Stage, apps: ExitStack, by: str) -> None:
+def test_the_right_one_among_others_of_its_name_is_told(stage: ConfigStage, apps: ExitStack, by: str) -> None:
     pidfile = stage.folder / "app.pid"
     right = apps.enter_context(AppProcess(own("twin"), uid=1000 if by == "uid" else -1, workers=int(by == "argv")))
     others = [apps.enter_context(AppProcess(own("twin"))) for _ in range(2)]
@@ -117,7 +117,7 @@ def test_the_right_one_among_others_of_its_name_is_told(stage: Stage, apps: Exit
     assert [app.received() for app in others] == [[], []]
 
 
-def test_an_app_that_was_started_again_is_found_again(stage: Stage) -> None:
+def test_an_app_that_was_started_again_is_found_again(stage: ConfigStage) -> None:
     reloader = signals(stage, {"process": own("restarted")})
     with AppProcess(own("restarted")) as app:
         stage.begin(reloader)
@@ -134,7 +134,7 @@ def test_an_app_that_was_started_again_is_found_again(stage: Stage) -> None:
         tells(stage, reloader, "3", app)
 
 
-def test_a_stale_pidfile_signals_nobody(stage: Stage, apps: ExitStack) -> None:
+def test_a_stale_pidfile_signals_nobody(stage: ConfigStage, apps: ExitStack) -> None:
     """The number in it belongs to another process by now, which started after the file was written."""
     pidfile = stage.folder / "app.pid"
     pidfile.touch()
@@ -153,7 +153,7 @@ def test_a_stale_pidfile_signals_nobody(stage: Stage, apps: ExitStack) -> None:
     assert other.received() == [f"{other.pid} 1"]
 
 
-def test_a_hangup_of_the_whole_pod_does_not_end_the_sidecar(stage: Stage, apps: ExitStack) -> None:
+def test_a_hangup_of_the_whole_pod_does_not_end_the_sidecar(stage: ConfigStage, apps: ExitStack) -> None:
     """As by `kill -HUP -1`: it is meant for the app."""
     app = apps.enter_context(AppProcess(own("hup")))
     reloader = signals(stage, {"process": own("hup")})
@@ -173,7 +173,7 @@ USERS = {
 @root_only
 @pytest.mark.parametrize("who", USERS)
 def test_what_we_may_not_signal_is_explained_once_and_stays_pending(
-    open_stage: Stage, apps: ExitStack, who: str
+    open_stage: ConfigStage, apps: ExitStack, who: str
 ) -> None:
     stage = open_stage
     prefix, app_uid, their_uid, our_uid = USERS[who]
@@ -196,7 +196,7 @@ def test_what_we_may_not_signal_is_explained_once_and_stays_pending(
     reloader.terminate()
 
 
-def test_check_says_whom_it_would_signal(stage: Stage, apps: ExitStack) -> None:
+def test_check_says_whom_it_would_signal(stage: ConfigStage, apps: ExitStack) -> None:
     app = apps.enter_context(AppProcess(own("checked")))
     reloader = signals(stage, {"process": own("checked")})
     assert f"ok: would send SIGHUP to {app.pid} ({own('checked')})" in reloader.check().stdout

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.config_stage import ConfigStage
 from tests.support.reload_app import HANGS, OK, Answer, App
-from tests.support.reload_stage import Stage
 from tests.support.scale import scaled
 from tests.support.sidecars import ReloaderProcess
 from tests.support.waiting import until
@@ -39,14 +39,14 @@ def left(mark: Path) -> list[str]:
     return found
 
 
-def marked(stage: Stage, **settings: object) -> ReloaderProcess:
+def marked(stage: ConfigStage, **settings: object) -> ReloaderProcess:
     reloader = stage.reloader()
     reloader.settings.update(settings)
     reloader.environment["STOP_MARK"] = str(stage.folder)
     return reloader
 
 
-def stops(stage: Stage, reloader: ReloaderProcess) -> float:
+def stops(stage: ConfigStage, reloader: ReloaderProcess) -> float:
     """Stop it; the seconds that it took."""
     began = time.monotonic()
     assert reloader.terminate() == 0
@@ -58,7 +58,7 @@ def stops(stage: Stage, reloader: ReloaderProcess) -> float:
     return seconds
 
 
-def a_change_in_its_quiet_period(stage: Stage, app: App, reloader: ReloaderProcess) -> None:
+def a_change_in_its_quiet_period(stage: ConfigStage, app: App, reloader: ReloaderProcess) -> None:
     reloader.settings["quiet_seconds"] = 600
     reloader.settings["max_wait_seconds"] = 600
     reloader.steps(app.webhook("/a"))
@@ -66,29 +66,29 @@ def a_change_in_its_quiet_period(stage: Stage, app: App, reloader: ReloaderProce
     reloader.until(lambda: reloader.metric('looks_total{found="changed"}') == 2, "the change to be seen")
 
 
-def a_splay(stage: Stage, app: App, reloader: ReloaderProcess) -> None:
+def a_splay(stage: ConfigStage, app: App, reloader: ReloaderProcess) -> None:
     reloader.settings["splay_seconds"] = 3600
     reloader.steps(app.webhook("/a"))
     begin_and_change(stage, reloader)
     reloader.until(lambda: reloader.metric("changes_total"), "the change to be seen")
 
 
-def a_webhook_that_hangs(stage: Stage, app: App, reloader: ReloaderProcess) -> None:
+def a_webhook_that_hangs(stage: ConfigStage, app: App, reloader: ReloaderProcess) -> None:
     app.answers["/a"] = HANGS
     reloader.steps(app.webhook("/a"))
     begin_and_change(stage, reloader)
     app.wait_for("/a")
 
 
-def a_command_with_grandchildren(stage: Stage, app: App, reloader: ReloaderProcess) -> None:
+def a_command_with_grandchildren(stage: ConfigStage, app: App, reloader: ReloaderProcess) -> None:
     work(stage, app, reloader, "exec")
 
 
-def a_validator_with_grandchildren(stage: Stage, app: App, reloader: ReloaderProcess) -> None:
+def a_validator_with_grandchildren(stage: ConfigStage, app: App, reloader: ReloaderProcess) -> None:
     work(stage, app, reloader, "validate")
 
 
-def work(stage: Stage, app: App, reloader: ReloaderProcess, kind: str) -> None:
+def work(stage: ConfigStage, app: App, reloader: ReloaderProcess, kind: str) -> None:
     """A program with children, all of them deaf to SIGTERM; only content other than the first makes it run long."""
     runs = stage.folder / "runs"
     long = f"trap '' TERM; (sleep 600 & sleep 600) & echo >> {runs}; sleep 600"
@@ -100,7 +100,7 @@ def work(stage: Stage, app: App, reloader: ReloaderProcess, kind: str) -> None:
     assert len(left(stage.folder)) > 3
 
 
-def a_confirmation(stage: Stage, app: App, reloader: ReloaderProcess) -> None:
+def a_confirmation(stage: ConfigStage, app: App, reloader: ReloaderProcess) -> None:
     app.answers["/status"] = Answer(200, "version 1")
     reloader.steps(
         app.webhook("/a"), {"confirm": {"url": f"{app.url}/status", "text": r"version \d", "timeout_seconds": 600}}
@@ -109,40 +109,40 @@ def a_confirmation(stage: Stage, app: App, reloader: ReloaderProcess) -> None:
     app.wait_for("/status", 3)
 
 
-def a_confirmation_that_hangs(stage: Stage, app: App, reloader: ReloaderProcess) -> None:
+def a_confirmation_that_hangs(stage: ConfigStage, app: App, reloader: ReloaderProcess) -> None:
     app.answers["/status"] = HANGS
     reloader.steps(app.webhook("/a"), {"confirm": {"url": f"{app.url}/status", "text": "version"}})
     begin_and_change(stage, reloader)
     app.wait_for("/status")
 
 
-def a_pause_before_the_next_attempt(stage: Stage, app: App, reloader: ReloaderProcess) -> None:
+def a_pause_before_the_next_attempt(stage: ConfigStage, app: App, reloader: ReloaderProcess) -> None:
     app.answers["/a"] = Answer(500)
     reloader.steps(app.webhook("/a"))
     begin_and_change(stage, reloader)
     app.wait_for("/a", 3)
 
 
-def an_app_that_is_not_there(stage: Stage, app: App, reloader: ReloaderProcess) -> None:
+def an_app_that_is_not_there(stage: ConfigStage, app: App, reloader: ReloaderProcess) -> None:
     del app
     reloader.steps({"signal": {"process": "nobody-is-called-so"}})
     begin_and_change(stage, reloader)
     reloader.until(lambda: reloader.metric("attempts_total"), "it to be looked for")
 
 
-def begin_and_change(stage: Stage, reloader: ReloaderProcess) -> None:
+def begin_and_change(stage: ConfigStage, reloader: ReloaderProcess) -> None:
     stage.begin(reloader)
     stage.config.write({"app.yaml": b"1"})
 
 
-MOMENTS: dict[str, Callable[[Stage, App, ReloaderProcess], None]] = {
+MOMENTS: dict[str, Callable[[ConfigStage, App, ReloaderProcess], None]] = {
     name: moment for name, moment in globals().copy().items() if name.startswith(("a_", "an_"))
 }
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_it_ends_at_once_and_tells_what_was_pending_at_its_next_start(
-    stage: Stage, app: App, table: Callable[[str, str], None], moment: str
+    stage: ConfigStage, app: App, table: Callable[[str, str], None], moment: str
 ) -> None:
     reloader = marked(stage)
     MOMENTS[moment](stage, app, reloader)
@@ -159,14 +159,14 @@ def test_it_ends_at_once_and_tells_what_was_pending_at_its_next_start(
     stops(stage, again)
 
 
-def test_it_ends_at_once_when_idle(stage: Stage, app: App) -> None:
+def test_it_ends_at_once_when_idle(stage: ConfigStage, app: App) -> None:
     reloader = marked(stage).steps(app.webhook("/a"))
     stage.begin(reloader)
     stops(stage, reloader)
     assert app.requests == []
 
 
-def test_it_ends_at_once_while_somebody_waits_for_a_reload_by_hand(stage: Stage, app: App) -> None:
+def test_it_ends_at_once_while_somebody_waits_for_a_reload_by_hand(stage: ConfigStage, app: App) -> None:
     app.answers["/a"] = HANGS
     reloader = marked(stage).steps(app.webhook("/a"))
     stage.begin(reloader)
@@ -184,7 +184,7 @@ def hanging_request(port: int) -> http.client.HTTPConnection:
     return connection
 
 
-def test_a_stop_over_http_is_a_stop(stage: Stage, app: App) -> None:
+def test_a_stop_over_http_is_a_stop(stage: ConfigStage, app: App) -> None:
     app.answers["/a"] = HANGS
     reloader = marked(stage).steps(app.webhook("/a"))
     begin_and_change(stage, reloader)
@@ -194,7 +194,7 @@ def test_a_stop_over_http_is_a_stop(stage: Stage, app: App) -> None:
     assert left(stage.folder) == []
 
 
-def test_it_ends_at_once_although_the_watched_folder_is_a_pipe_or_missing(stage: Stage, app: App) -> None:
+def test_it_ends_at_once_although_the_watched_folder_is_a_pipe_or_missing(stage: ConfigStage, app: App) -> None:
     pipe = stage.folder / "pipe"
     os.mkfifo(pipe)
     reloader = marked(stage, watch=json.dumps([str(pipe), str(stage.folder / "missing")])).steps(app.webhook("/a"))
@@ -203,7 +203,7 @@ def test_it_ends_at_once_although_the_watched_folder_is_a_pipe_or_missing(stage:
 
 
 def test_it_ends_at_once_at_any_moment_after_its_start(
-    stage: Stage, app: App, rng: random.Random, table: Callable[[str, str], None]
+    stage: ConfigStage, app: App, rng: random.Random, table: Callable[[str, str], None]
 ) -> None:
     """Also before the first look; content that is told, refused and rendered meanwhile."""
     slowest = 0.0

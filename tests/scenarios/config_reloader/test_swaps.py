@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.config_stage import RELOAD, ConfigStage, hash_by_itself, looks, writing
 from tests.support.kubelet import Volume
-from tests.support.reload_stage import Stage, hash_by_itself, looks, writing
 from tests.support.scale import scaled
 
 
@@ -27,7 +27,7 @@ def memory_folder() -> Iterator[Path]:
 
 @pytest.mark.parametrize("_run", range(scaled(1, 20)))
 def test_the_last_of_many_swaps_is_told_and_nothing_twice(
-    stage: Stage, memory_folder: Path, rng: random.Random, _run: int
+    stage: ConfigStage, memory_folder: Path, rng: random.Random, _run: int
 ) -> None:
     """Both kubelets (links of new keys before or after the rename), on disk and in memory, all at once."""
     places = {
@@ -35,7 +35,7 @@ def test_the_last_of_many_swaps_is_told_and_nothing_twice(
         for kind, folder in (("disk", stage.folder), ("memory", memory_folder))
         for first in (False, True)
     }
-    stages = {name: Stage(stage.folder / name) for name in places}
+    stages = {name: ConfigStage(stage.folder / name) for name in places}
     volumes = {name: Volume(path, links_first=name.endswith("True")) for name, path in places.items()}
     for volume in volumes.values():
         volume.write({"a": b"0"})
@@ -67,7 +67,7 @@ def some_content(rng: random.Random) -> dict[str, bytes]:
     return {name: rng.choice([b"1", b"2"]) for name in "abc" if name == "a" or rng.random() < 0.5}
 
 
-def test_what_is_rendered_was_always_one_version(stage: Stage, memory_folder: Path, rng: random.Random) -> None:
+def test_what_is_rendered_was_always_one_version(stage: ConfigStage, memory_folder: Path, rng: random.Random) -> None:
     """Two keys are always written equal; a validator compares them in what was rendered."""
     volume = Volume(memory_folder / "volume")
 
@@ -78,7 +78,7 @@ def test_what_is_rendered_was_always_one_version(stage: Stage, memory_folder: Pa
     reloader = stage.reloader(volume.folder, quiet_seconds=0, render=f'{{"output": "{stage.folder}/out"}}')
     reloader.steps(
         {"validate": {"command": ["cmp", "{candidate}/one", "{candidate}/other"]}},
-        {"webhook": {"url": stage.target.url, "body": "{hash}"}},
+        stage.target.webhook(RELOAD),
     )
     stage.begin(reloader)
     attempts = 'attempts_total{outcome="ok",step="validate"}'
@@ -93,7 +93,7 @@ def test_what_is_rendered_was_always_one_version(stage: Stage, memory_folder: Pa
     assert stage.told[-1] == final
 
 
-def test_identical_content_and_other_modes_are_not_told(stage: Stage) -> None:
+def test_identical_content_and_other_modes_are_not_told(stage: ConfigStage) -> None:
     reloader = stage.reloader()
     first = stage.begin(reloader)
     for _ in range(3):
@@ -107,7 +107,7 @@ def test_identical_content_and_other_modes_are_not_told(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("pattern", ["app.yaml", "*.yaml", "**/*.yaml"])
-def test_a_key_that_is_not_watched_is_not_told(stage: Stage, pattern: str) -> None:
+def test_a_key_that_is_not_watched_is_not_told(stage: ConfigStage, pattern: str) -> None:
     reloader = stage.reloader(f"{stage.config.folder}/{pattern}")
     stage.begin(reloader)
     for text in (b"1", b"2"):
@@ -117,7 +117,7 @@ def test_a_key_that_is_not_watched_is_not_told(stage: Stage, pattern: str) -> No
     stage.ends(reloader, told=1)
 
 
-def test_looking_without_an_event_tells_nothing(stage: Stage) -> None:
+def test_looking_without_an_event_tells_nothing(stage: ConfigStage) -> None:
     reloader = stage.reloader(resync_seconds=1)
     stage.begin(reloader)
     changed, unchanged = looks(reloader)

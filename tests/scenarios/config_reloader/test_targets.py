@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.support.app_process import AppProcess
+from tests.support.config_stage import ConfigStage
 from tests.support.kubelet import Volume
 from tests.support.reload_app import CUTS, HANGS, OK, Answer, App, Asked
-from tests.support.reload_stage import Stage
 from tests.support.sidecars import ReloaderProcess
 
 PATIENCE_SECONDS = 60.0
@@ -46,7 +46,7 @@ def reload_by_hand(reloader: ReloaderProcess) -> tuple[int, dict[str, str]]:
 
 
 def test_a_fix_is_told_while_the_bad_content_waits_to_be_tried_again(
-    stage: Stage, app: App, table: Callable[[str, str], None]
+    stage: ConfigStage, app: App, table: Callable[[str, str], None]
 ) -> None:
     app.answers["/a"] = lambda asked: Answer(500 if asked.body == app.requests[0].body else 200)
     reloader = stage.reloader().steps(app.webhook("/a"))
@@ -69,7 +69,7 @@ def test_a_fix_is_told_while_the_bad_content_waits_to_be_tried_again(
     )
 
 
-def test_a_target_that_hangs_delays_no_other(stage: Stage, app: App) -> None:
+def test_a_target_that_hangs_delays_no_other(stage: ConfigStage, app: App) -> None:
     app.answers["/a"] = HANGS
     reloader = stage.reloader().steps(app.webhook("/a", timeout_seconds=0.5), app.webhook("/b"))
     stage.begin(reloader)
@@ -87,7 +87,9 @@ def test_a_target_that_hangs_delays_no_other(stage: Stage, app: App) -> None:
     assert attempts(reloader, "timeout") == len(app.asked("/a")) - 1
 
 
-def test_what_changes_while_a_target_hangs_is_told_as_one_and_the_others_hear_each(stage: Stage, app: App) -> None:
+def test_what_changes_while_a_target_hangs_is_told_as_one_and_the_others_hear_each(
+    stage: ConfigStage, app: App
+) -> None:
     app.answers["/a"] = HANGS
     reloader = stage.reloader(quiet_seconds=0).steps(app.webhook("/a", timeout_seconds=600), app.webhook("/b"))
     stage.begin(reloader)
@@ -109,7 +111,7 @@ def test_what_changes_while_a_target_hangs_is_told_as_one_and_the_others_hear_ea
 
 
 def test_a_fix_takes_the_place_of_a_request_that_hangs(
-    stage: Stage, app: App, table: Callable[[str, str], None]
+    stage: ConfigStage, app: App, table: Callable[[str, str], None]
 ) -> None:
     app.answers["/a"] = lambda asked: HANGS if asked.body == "bad" else OK
     reloader = stage.reloader().steps(app.webhook("/a", body_file="{candidate}/app.yaml"))
@@ -126,7 +128,7 @@ def test_a_fix_takes_the_place_of_a_request_that_hangs(
     table("config reloader", f"a fix while a request hangs: told within {seconds:.2f} s (a request hangs after 2 s)")
 
 
-def test_a_target_that_comes_up_later_is_told_once(stage: Stage, absent: App) -> None:
+def test_a_target_that_comes_up_later_is_told_once(stage: ConfigStage, absent: App) -> None:
     reloader = stage.reloader().steps(absent.webhook("/a"))
     stage.begin(reloader)
     write(stage.config, "1")
@@ -146,7 +148,7 @@ def stage_ends(reloader: ReloaderProcess, app: App, told: int) -> None:
 
 
 @pytest.mark.parametrize("remembers", [True, False])
-def test_what_was_published_and_not_told_is_told_after_a_kill(stage: Stage, absent: App, remembers: bool) -> None:
+def test_what_was_published_and_not_told_is_told_after_a_kill(stage: ConfigStage, absent: App, remembers: bool) -> None:
     """The app may run on with what it read before; without a state file the output tells that it was not told."""
     reloader = stage.reloader(render=json.dumps({"output": str(stage.folder / "out")})).steps(absent.webhook("/a"))
     if not remembers:
@@ -175,7 +177,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("how", REFUSALS)
-def test_it_is_told_again_until_it_says_yes(stage: Stage, app: App, how: str) -> None:
+def test_it_is_told_again_until_it_says_yes(stage: ConfigStage, app: App, how: str) -> None:
     refusal, outcome, words = REFUSALS[how]
     app.answers["/a"] = refusal
     reloader = stage.reloader().steps(app.webhook("/a", method="PUT"))
@@ -195,7 +197,7 @@ def test_it_is_told_again_until_it_says_yes(stage: Stage, app: App, how: str) ->
 
 
 @pytest.mark.parametrize("on_failure", ["stop", "continue"])
-def test_who_comes_after_a_failed_step_waits_for_it_or_does_not(stage: Stage, app: App, on_failure: str) -> None:
+def test_who_comes_after_a_failed_step_waits_for_it_or_does_not(stage: ConfigStage, app: App, on_failure: str) -> None:
     app.answers["/a"] = Answer(503)
     reloader = stage.reloader().steps(app.webhook("/a", on_failure=on_failure), app.webhook("/b"))
     stage.begin(reloader)
@@ -209,7 +211,7 @@ def test_who_comes_after_a_failed_step_waits_for_it_or_does_not(stage: Stage, ap
     assert last == ("/b" if on_failure == "stop" else "/a")
 
 
-def test_all_kinds_of_steps_are_done_in_their_order(stage: Stage, app: App) -> None:
+def test_all_kinds_of_steps_are_done_in_their_order(stage: ConfigStage, app: App) -> None:
     """Each says what it finds done before it."""
     journal = stage.folder / "journal"
     log = ["sh", "-c", f'echo "$1 {{hash}}" >> {journal}', "sh"]
@@ -238,7 +240,7 @@ def test_all_kinds_of_steps_are_done_in_their_order(stage: Stage, app: App) -> N
         assert journal.read_text().splitlines() == [f"validate {new}", f"exec {new}", f"/a [] {new}", f"/b ['1'] {new}"]
 
 
-def test_after_the_last_attempt_nothing_is_tried_until_the_content_changes(stage: Stage, app: App) -> None:
+def test_after_the_last_attempt_nothing_is_tried_until_the_content_changes(stage: ConfigStage, app: App) -> None:
     app.answers["/a"] = Answer(500)
     reloader = stage.reloader().steps(app.webhook("/a", retries=1), app.webhook("/b", retries=0))
     first = stage.begin(reloader)
@@ -262,7 +264,7 @@ def test_after_the_last_attempt_nothing_is_tried_until_the_content_changes(stage
     assert len(app.asked("/a")) == 5
 
 
-def test_a_reload_by_hand_says_what_became_of_it(stage: Stage, app: App) -> None:
+def test_a_reload_by_hand_says_what_became_of_it(stage: ConfigStage, app: App) -> None:
     valid = stage.folder / "valid"
     valid.touch()
     reloader = stage.reloader().steps({"validate": {"command": ["test", "-e", str(valid)]}}, app.webhook("/a"))
@@ -284,7 +286,7 @@ def test_a_reload_by_hand_says_what_became_of_it(stage: Stage, app: App) -> None
     assert reload_by_hand(reloader)[0] == 200
 
 
-def test_reloads_by_hand_at_once_share_one_outcome(stage: Stage, app: App) -> None:
+def test_reloads_by_hand_at_once_share_one_outcome(stage: ConfigStage, app: App) -> None:
     def slowly(_asked: Asked) -> Answer:
         app.over.wait(2)
         return OK
@@ -298,7 +300,7 @@ def test_reloads_by_hand_at_once_share_one_outcome(stage: Stage, app: App) -> No
     assert len(app.asked("/a")) <= 2  # the second, if some of the requests came late
 
 
-def test_a_reload_by_hand_is_taken_from_this_pod_only(stage: Stage, app: App) -> None:
+def test_a_reload_by_hand_is_taken_from_this_pod_only(stage: ConfigStage, app: App) -> None:
     address = own_address()
     reloader = stage.reloader(admin_host="0.0.0.0").steps(app.webhook("/a"))
     stage.begin(reloader)

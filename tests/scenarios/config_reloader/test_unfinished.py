@@ -8,17 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.reload_stage import Stage, Target
+from tests.support.config_stage import RELOAD, ConfigStage
+from tests.support.reload_app import App
 from tests.support.waiting import until
 
 
-def test_content_that_only_some_were_told_is_taken_back_after_a_restart(stage: Stage) -> None:
+def test_content_that_only_some_were_told_is_taken_back_after_a_restart(stage: ConfigStage) -> None:
     """The volume is back at what the state file calls applied, but one of two targets knows other content."""
     reloader = stage.reloader()
-    gone = Target(listening=False)
-    reloader.steps(
-        {"webhook": {"url": stage.target.url, "body": "{hash}"}}, {"webhook": {"url": gone.url, "body": "{hash}"}}
-    )
+    gone = App(listening=False)
+    reloader.steps(stage.target.webhook(RELOAD), gone.webhook("/"))
     first = stage.begin(reloader)
     stage.config.write({"app.yaml": b"1"})
     stage.until_told(1)
@@ -29,12 +28,12 @@ def test_content_that_only_some_were_told_is_taken_back_after_a_restart(stage: S
         reloader.until(lambda: stage.told[-1] == first, "the first target to be told the old content again")
     gone.listen()
     reloader.until_settled()
-    assert gone.bodies == [first]
+    assert gone.bodies("/") == [first]
     assert reloader.terminate() == 0
     gone.close()
 
 
-def test_a_volume_that_is_missing_is_not_told_by_hand(stage: Stage, tmp_path: Path) -> None:
+def test_a_volume_that_is_missing_is_not_told_by_hand(stage: ConfigStage, tmp_path: Path) -> None:
     output = tmp_path / "output"
     reloader = stage.reloader(render=f"{{output: {output}}}")
     stage.begin(reloader)
@@ -50,13 +49,13 @@ def test_a_volume_that_is_missing_is_not_told_by_hand(stage: Stage, tmp_path: Pa
 
 
 @pytest.mark.parametrize("state", ["", "state.json"])
-def test_a_restart_does_not_give_up_the_last_good_generation(stage: Stage, tmp_path: Path, state: str) -> None:
+def test_a_restart_does_not_give_up_the_last_good_generation(stage: ConfigStage, tmp_path: Path, state: str) -> None:
     """Killed before content that never takes effect was told: it is told, not confirmed, and taken back."""
     output = tmp_path / "output"
     reloader = stage.reloader(render=f"{{output: {output}}}", state_file=state and str(tmp_path / state))
     reloader.steps(
-        {"webhook": {"url": stage.target.url, "body": "{hash}"}},
-        {"confirm": {"url": stage.target.url, "json": "x", "timeout_seconds": 1, "rollback": True}},
+        stage.target.webhook(RELOAD),
+        {"confirm": {"url": stage.target.url + "/confirm", "json": "x", "timeout_seconds": 1, "rollback": True}},
     )
     stage.begin(reloader)
     reloader.kill()
@@ -69,7 +68,7 @@ def test_a_restart_does_not_give_up_the_last_good_generation(stage: Stage, tmp_p
     assert reloader.terminate() == 0
 
 
-def test_a_part_of_the_content_is_waited_for_at_a_restart(stage: Stage, tmp_path: Path) -> None:
+def test_a_part_of_the_content_is_waited_for_at_a_restart(stage: ConfigStage, tmp_path: Path) -> None:
     other = tmp_path / "other.yaml"
     other.write_text("here")
     reloader = stage.reloader(stage.config.folder, other)
@@ -83,7 +82,7 @@ def test_a_part_of_the_content_is_waited_for_at_a_restart(stage: Stage, tmp_path
     stage.ends(reloader, told=0)
 
 
-def test_a_state_file_that_is_a_pipe_is_refused_at_the_start(stage: Stage, tmp_path: Path) -> None:
+def test_a_state_file_that_is_a_pipe_is_refused_at_the_start(stage: ConfigStage, tmp_path: Path) -> None:
     """... and does not hang there: nobody writes into it."""
     os.mkfifo(tmp_path / "pipe")
     reloader = stage.reloader(state_file=str(tmp_path / "pipe"))
@@ -92,8 +91,8 @@ def test_a_state_file_that_is_a_pipe_is_refused_at_the_start(stage: Stage, tmp_p
     assert "is a named pipe" in reloader.stderr
 
 
-def test_the_state_file_says_what_is_being_told(stage: Stage, tmp_path: Path) -> None:
-    gone = Target(listening=False)
+def test_the_state_file_says_what_is_being_told(stage: ConfigStage, tmp_path: Path) -> None:
+    gone = App(listening=False)
     reloader = stage.reloader()
     reloader.steps({"webhook": {"url": gone.url}})
     first = stage.begin(reloader)

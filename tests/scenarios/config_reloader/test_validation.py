@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.config_stage import ConfigStage
 from tests.support.reload_app import HANGS, OK, Answer, App, Asked
-from tests.support.reload_stage import Stage
 from tests.support.sidecars import ReloaderProcess
 
 READ_ON = {"GOOD": "read-on"}
@@ -25,17 +25,17 @@ def app() -> Iterator[App]:
         yield one
 
 
-def write(stage: Stage, text: str) -> None:
+def write(stage: ConfigStage, text: str) -> None:
     stage.config.write({"app.yaml": text.encode()})
 
 
-def published(stage: Stage) -> dict[str, bytes]:
+def published(stage: ConfigStage) -> dict[str, bytes]:
     """What the app reads."""
     output = stage.folder / "out"
     return {name: (output / name).read_bytes() for name in os.listdir(output) if not name.startswith("..")}
 
 
-def rendering(stage: Stage, rules: Mapping[str, object] | None = None, **settings: object) -> ReloaderProcess:
+def rendering(stage: ConfigStage, rules: Mapping[str, object] | None = None, **settings: object) -> ReloaderProcess:
     render = json.dumps({"output": str(stage.folder / "out"), **(rules or {})})
     reloader = stage.reloader(render=render)
     reloader.settings.update(settings)
@@ -68,7 +68,9 @@ class Counted:
 
 
 @pytest.mark.parametrize("renders", [True, False])
-def test_what_the_validator_refuses_is_never_told_and_never_asked_again(stage: Stage, app: App, renders: bool) -> None:
+def test_what_the_validator_refuses_is_never_told_and_never_asked_again(
+    stage: ConfigStage, app: App, renders: bool
+) -> None:
     write(stage, "good-0")
     counted = Counted(stage.folder)
     reloader = (rendering(stage) if renders else stage.reloader()).steps(counted.step, app.webhook("/a"))
@@ -95,7 +97,7 @@ def test_what_the_validator_refuses_is_never_told_and_never_asked_again(stage: S
     assert not renders or published(stage) == {"app.yaml": b"good-1"}
 
 
-def test_going_back_to_what_is_applied_tells_nobody_and_is_good_again(stage: Stage, app: App) -> None:
+def test_going_back_to_what_is_applied_tells_nobody_and_is_good_again(stage: ConfigStage, app: App) -> None:
     write(stage, "good")
     counted = Counted(stage.folder)
     reloader = rendering(stage, unready_when_rejected="true").steps(counted.step, app.webhook("/a"))
@@ -112,7 +114,7 @@ def test_going_back_to_what_is_applied_tells_nobody_and_is_good_again(stage: Sta
     assert (app.requests, reloader.applied) == ([], first)
 
 
-def test_a_refusal_outlives_a_restart(stage: Stage, app: App) -> None:
+def test_a_refusal_outlives_a_restart(stage: ConfigStage, app: App) -> None:
     """The app may be started again at any time: it finds the last good content."""
     write(stage, "good")
     counted = Counted(stage.folder)
@@ -127,7 +129,7 @@ def test_a_refusal_outlives_a_restart(stage: Stage, app: App) -> None:
     assert (app.requests, reloader.applied) == ([], first)
 
 
-def test_a_missing_validator_refuses_nothing(stage: Stage, app: App) -> None:
+def test_a_missing_validator_refuses_nothing(stage: ConfigStage, app: App) -> None:
     program = stage.folder / "validator"
     reloader = stage.reloader().steps({"validate": {"command": [str(program)]}}, app.webhook("/a")).start()
     reloader.until(lambda: validators(reloader, "denied") >= 2, "it to be missed")
@@ -147,7 +149,7 @@ def make_script(program: Path, text: str) -> None:
     new.rename(program)
 
 
-def test_a_validator_that_is_being_written_refuses_nothing(stage: Stage, app: App) -> None:
+def test_a_validator_that_is_being_written_refuses_nothing(stage: ConfigStage, app: App) -> None:
     """It cannot be started then (ETXTBSY): an init container, or a person, copies it there."""
     program = stage.folder / "true"
     shutil.copy(shutil.which("true") or "/bin/true", program)
@@ -160,7 +162,7 @@ def test_a_validator_that_is_being_written_refuses_nothing(stage: Stage, app: Ap
     assert reloader.metric("rejections_total") == 0
 
 
-def test_a_validator_that_hangs_is_killed_and_refuses_nothing(stage: Stage, app: App) -> None:
+def test_a_validator_that_hangs_is_killed_and_refuses_nothing(stage: ConfigStage, app: App) -> None:
     write(stage, "good")
     hangs = "echo $$ >> $1/pids; grep -q good $2/app.yaml || { sleep 600 & echo $! >> $1/pids; test -e $1/go || wait; }"
     command = ["sh", "-c", hangs, "sh", str(stage.folder), "{candidate}"]
@@ -186,7 +188,7 @@ def runs(pid: str) -> bool:
         return False
 
 
-def test_a_validator_that_is_killed_from_outside_refuses_nothing(stage: Stage, app: App) -> None:
+def test_a_validator_that_is_killed_from_outside_refuses_nothing(stage: ConfigStage, app: App) -> None:
     """By the OOM killer, as if it were: it did not come to its verdict."""
     write(stage, "good")
     killed = "grep -q good $2/app.yaml || test -e $1/go || kill -KILL $$"
@@ -202,7 +204,7 @@ def test_a_validator_that_is_killed_from_outside_refuses_nothing(stage: Stage, a
     assert reloader.metric("rejections_total") == 0
 
 
-def test_a_validator_that_crashes_on_the_content_refuses_it(stage: Stage, app: App) -> None:
+def test_a_validator_that_crashes_on_the_content_refuses_it(stage: ConfigStage, app: App) -> None:
     write(stage, "good")
     crashes = "grep -q good $1/app.yaml || kill -SEGV $$"
     reloader = stage.reloader().steps(
@@ -214,7 +216,7 @@ def test_a_validator_that_crashes_on_the_content_refuses_it(stage: Stage, app: A
     assert app.requests == []
 
 
-def test_a_validator_that_is_asked_by_http_gets_the_candidate(stage: Stage, app: App) -> None:
+def test_a_validator_that_is_asked_by_http_gets_the_candidate(stage: ConfigStage, app: App) -> None:
     """A 4xx is a verdict; an error of the server and silence are not."""
 
     def judged(asked: Asked) -> Answer:
@@ -282,7 +284,7 @@ RENDERED: dict[str, tuple[Mapping[str, object], Payload, str, Payload, Payload]]
 
 
 @pytest.mark.parametrize("what", RENDERED)
-def test_what_cannot_be_rendered_is_refused(stage: Stage, app: App, what: str) -> None:
+def test_what_cannot_be_rendered_is_refused(stage: ConfigStage, app: App, what: str) -> None:
     rules, bad, words, good, result = RENDERED[what]
     reloader = rendering(stage, rules).steps(app.webhook("/a"))
     reloader.environment.update(READ_ON)
@@ -302,7 +304,7 @@ def test_what_cannot_be_rendered_is_refused(stage: Stage, app: App, what: str) -
     assert app.bodies("/a") == [reloader.applied]
 
 
-def test_what_is_rendered_is_told_after_it_can_be_read(stage: Stage, app: App) -> None:
+def test_what_is_rendered_is_told_after_it_can_be_read(stage: ConfigStage, app: App) -> None:
     seen: list[dict[str, bytes]] = []
 
     def look(_asked: Asked) -> Answer:

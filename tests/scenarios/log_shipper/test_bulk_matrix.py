@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.books import assert_balanced, audit
-from tests.support.delivery_stage import Stage
+from tests.support.log_stage import LogStage
 
 REFUSED = {10: 400, 11: 404, 12: 413, 13: 418}
 RETRIED = {20: 408, 21: 429, 22: 500, 23: 503, 24: 504}
@@ -20,7 +20,7 @@ def rule(number: int, status: int, times: int | None) -> dict[str, Any]:
 
 
 def test_every_status_of_an_item_is_one_outcome(tmp_path: Path) -> None:
-    with Stage(tmp_path) as stage:
+    with LogStage(tmp_path) as stage:
         refuse = [rule(number, status, None) for number, status in REFUSED.items()]
         again = [rule(number, status, 2) for number, status in RETRIED.items()]
         stage.backend.faults(item_rules=[*refuse, *again, rule(CONFLICT, 409, None)])
@@ -46,7 +46,7 @@ def test_every_status_of_an_item_is_one_outcome(tmp_path: Path) -> None:
 
 
 def test_every_status_of_a_whole_request_loses_and_doubles_nothing(tmp_path: Path) -> None:
-    with Stage(tmp_path) as stage:
+    with LogStage(tmp_path) as stage:
         stage.shipper.start()
         for status in WHOLE:
             before = stage.shipper.metric("retried_records_total")
@@ -63,7 +63,7 @@ def test_every_status_of_a_whole_request_loses_and_doubles_nothing(tmp_path: Pat
 
 
 def test_413_splits_a_batch_down_to_the_one_record_that_is_too_large(tmp_path: Path) -> None:
-    with Stage(tmp_path) as stage:
+    with LogStage(tmp_path) as stage:
         stage.backend.faults(max_content_length_bytes=6000)
         stage.write(50)
         large = "x" * 8000
@@ -82,7 +82,7 @@ def test_413_splits_a_batch_down_to_the_one_record_that_is_too_large(tmp_path: P
 def test_trouble_of_the_target_holds_everything_and_is_shown_in_its_own_words(tmp_path: Path) -> None:
     """Which refusals are that: tests/agents/log_shipper/test_delivery.py has them all."""
     rule = {"match": "line", "status": 400, "type": "index_closed_exception", "reason": "closed"}
-    with Stage(tmp_path) as stage:
+    with LogStage(tmp_path) as stage:
         stage.backend.faults(item_rules=[rule])
         stage.shipper.start()
         stage.write(100)
@@ -106,7 +106,7 @@ def test_trouble_of_the_target_holds_everything_and_is_shown_in_its_own_words(tm
 
 
 def test_a_reply_that_cannot_be_understood_is_asked_for_again(tmp_path: Path, seed: int) -> None:
-    with Stage(tmp_path, batch_bytes=8192) as stage:
+    with LogStage(tmp_path, batch_bytes=8192) as stage:
         stage.shipper.start()
         for fault in SPOILT:
             before = stage.outcomes().get("duplicate", 0)
@@ -122,7 +122,7 @@ def test_a_reply_that_cannot_be_understood_is_asked_for_again(tmp_path: Path, se
 
 
 def test_ids_of_the_server_lose_nothing_and_may_double(tmp_path: Path, seed: int) -> None:
-    with Stage(tmp_path, id_mode="auto", batch_bytes=8192) as stage:
+    with LogStage(tmp_path, id_mode="auto", batch_bytes=8192) as stage:
         stage.shipper.start()
         stage.write(500)
         stage.until_delivered()
@@ -137,7 +137,7 @@ def test_ids_of_the_server_lose_nothing_and_may_double(tmp_path: Path, seed: int
 
 
 def test_the_dead_letter_file_stays_within_its_bounds(tmp_path: Path) -> None:
-    with Stage(tmp_path, dead_letter_bytes=20_000) as stage:
+    with LogStage(tmp_path, dead_letter_bytes=20_000) as stage:
         stage.backend.faults(item_rules=[{"match": "spoilt", "status": 400}])
         stage.shipper.start()
         for _ in range(6):

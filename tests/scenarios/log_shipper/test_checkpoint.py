@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.delivery_stage import Stage
+from tests.support.log_stage import LogStage
 
 Damage = Callable[[bytes], bytes]
 
@@ -28,15 +28,15 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
 }
 
 
-def checkpoint(stage: Stage) -> Path:
+def checkpoint(stage: LogStage) -> Path:
     return stage.folder / "state" / "checkpoint.json"
 
 
-def degraded(stage: Stage) -> bool:
+def degraded(stage: LogStage) -> bool:
     return stage.shipper.metric("checkpoint_writable") == 0
 
 
-def readiness(stage: Stage) -> str:
+def readiness(stage: LogStage) -> str:
     return stage.shipper.ask("/readyz")[1]
 
 
@@ -56,7 +56,7 @@ def small_disk(folder: Path) -> Iterator[Path]:
 
 
 def test_a_damaged_checkpoint_is_said_healed_and_doubles_nothing(tmp_path: Path) -> None:
-    with Stage(tmp_path) as stage:
+    with LogStage(tmp_path) as stage:
         stage.shipper.start()
         stage.write(300)
         stage.until_delivered()
@@ -83,7 +83,7 @@ def test_a_damaged_checkpoint_is_said_healed_and_doubles_nothing(tmp_path: Path)
 def test_a_checkpoint_that_is_a_folder_or_cannot_be_read_is_no_reason_to_stop(tmp_path: Path) -> None:
     checkpoint_folder = tmp_path / "state" / "checkpoint.json"
     checkpoint_folder.mkdir(parents=True)
-    with Stage(tmp_path) as stage:
+    with LogStage(tmp_path) as stage:
         stage.shipper.start()
         stage.write(50)
         stage.until_delivered()
@@ -94,7 +94,7 @@ def test_a_checkpoint_that_is_a_folder_or_cannot_be_read_is_no_reason_to_stop(tm
 
 def test_a_missing_state_folder_is_made(tmp_path: Path) -> None:
     folder = tmp_path / "not" / "there" / "yet"
-    with Stage(tmp_path, state_dir=folder) as stage:
+    with LogStage(tmp_path, state_dir=folder) as stage:
         stage.shipper.start()
         stage.write(50)
         stage.until_delivered()
@@ -110,7 +110,7 @@ def checkpoint_lines(folder: Path) -> list[str]:
 def test_a_state_folder_that_cannot_be_made_degrades_and_loses_nothing(tmp_path: Path) -> None:
     """Not even root makes folders below a file."""
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
-    with Stage(tmp_path, state_dir=tmp_path / "file" / "state") as stage:
+    with LogStage(tmp_path, state_dir=tmp_path / "file" / "state") as stage:
         stage.shipper.start()
         stage.write(500)
         stage.until_delivered()
@@ -128,7 +128,7 @@ def test_a_state_folder_that_cannot_be_made_degrades_and_loses_nothing(tmp_path:
 
 
 def test_a_read_only_state_folder_degrades_and_heals_when_it_is_writable_again(tmp_path: Path) -> None:
-    with small_disk(tmp_path / "disk") as disk, Stage(tmp_path, state_dir=disk) as stage:
+    with small_disk(tmp_path / "disk") as disk, LogStage(tmp_path, state_dir=disk) as stage:
         remount(disk, "ro")
         stage.shipper.start()
         stage.write(500)
@@ -151,7 +151,7 @@ def remount(disk: Path, mode: str) -> None:
 
 
 def test_a_full_disk_degrades_keeps_what_is_in_the_checkpoint_and_loses_nothing(tmp_path: Path) -> None:
-    with small_disk(tmp_path / "disk") as disk, Stage(tmp_path, state_dir=disk) as stage:
+    with small_disk(tmp_path / "disk") as disk, LogStage(tmp_path, state_dir=disk) as stage:
         stage.shipper.start()
         stage.write(500)
         stage.until_delivered()
@@ -192,7 +192,7 @@ def fill(path: Path) -> None:
 
 def test_refused_records_wait_for_room_in_the_dead_letter_file(tmp_path: Path) -> None:
     """They count as done only when they are on the disk."""
-    with small_disk(tmp_path / "disk") as disk, Stage(tmp_path, dead_letter_path=disk / "dead.ndjson") as stage:
+    with small_disk(tmp_path / "disk") as disk, LogStage(tmp_path, dead_letter_path=disk / "dead.ndjson") as stage:
         fill(disk / "filler")
         stage.backend.faults(item_rules=[{"match": "line 0000003", "status": 400}])
         stage.shipper.start()
@@ -211,7 +211,7 @@ def test_refused_records_wait_for_room_in_the_dead_letter_file(tmp_path: Path) -
 
 
 def test_an_idle_shipper_writes_no_checkpoints(tmp_path: Path) -> None:
-    with Stage(tmp_path) as stage:
+    with LogStage(tmp_path) as stage:
         stage.shipper.start()
         stage.write(10)
         stage.until_delivered()

@@ -15,8 +15,8 @@ from sidecars.devstack.elasticsearch.errors import Access
 from sidecars.devstack.elasticsearch.server import ServerOptions
 from sidecars.devstack.elasticsearch.serving import Served
 from tests.support.books import assert_balanced
-from tests.support.delivery_stage import Stage
 from tests.support.elastic import StartStandIn
+from tests.support.log_stage import LogStage
 
 USER, PASSWORD = "shipper", "planted-password-1"
 API_KEY = "planted-id:planted-key-2"
@@ -37,11 +37,11 @@ def replace(path: Path, text: str) -> None:
     fresh.replace(path)
 
 
-def held(stage: Stage) -> bool:
+def held(stage: LogStage) -> bool:
     return stage.shipper.metric("delivery_held") == 1
 
 
-def everything_shown(stage: Stage) -> str:
+def everything_shown(stage: LogStage) -> str:
     """All that a stranger sees of the process."""
     pages = [stage.shipper.ask(path)[1] for path in ("/metrics", "/status", "/readyz", "/startupz", "/livez")]
     command_line = Path(f"/proc/{stage.shipper.pid}/cmdline").read_bytes().decode()
@@ -51,7 +51,7 @@ def everything_shown(stage: Stage) -> str:
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_refused_credentials_hold_everything_and_say_so_loudly(tmp_path: Path, status: int) -> None:
-    with Stage(tmp_path) as stage:
+    with LogStage(tmp_path) as stage:
         stage.shipper.start()
         stage.write(100)
         stage.until_delivered()
@@ -72,7 +72,7 @@ def test_refused_credentials_hold_everything_and_say_so_loudly(tmp_path: Path, s
 
 
 def test_items_refused_for_want_of_a_privilege_hold_everything_too(tmp_path: Path) -> None:
-    with Stage(tmp_path) as stage:
+    with LogStage(tmp_path) as stage:
         stage.backend.faults(item_rules=[{"match": "line", "status": 403, "type": "security_exception"}])
         stage.shipper.start()
         stage.write(100)
@@ -92,7 +92,7 @@ def test_a_replaced_credential_file_is_taken_up_while_running(
     file = tmp_path / "credential"
     file.write_text("planted-wrong-one\n", encoding="utf-8")
     settings = {kind: str(file)} | ({"username": USER} if kind == "password_file" else {})
-    with Stage(tmp_path, elasticsearch_url=backend.url, **settings) as stage:
+    with LogStage(tmp_path, elasticsearch_url=backend.url, **settings) as stage:
         stage.shipper.start()
         stage.write(500)
         stage.shipper.until(lambda: held(stage), "the wrong one to be refused")
@@ -114,7 +114,7 @@ def test_a_credential_file_that_is_no_text_holds_and_does_not_end_the_sidecar(
 ) -> None:
     backend = start_stand_in(ServerOptions(access=Access(api_keys=(API_KEY,))))
     file = tmp_path / "credential"
-    with Stage(tmp_path, elasticsearch_url=backend.url, api_key_file=file) as stage:
+    with LogStage(tmp_path, elasticsearch_url=backend.url, api_key_file=file) as stage:
         for content in (b"\xff\xfe\x00k\x00e\x00y", b"two\nlines", b"", "schl\u00fcssel".encode()):
             file.write_bytes(content)
             stage.shipper.start()
@@ -134,7 +134,7 @@ def test_a_credential_file_that_becomes_readable_later_is_read_then(
     file = tmp_path / "credential"
     file.write_text(encoded(API_KEY), encoding="utf-8")
     file.chmod(0)
-    with Stage(tmp_path, elasticsearch_url=backend.url, api_key_file=file) as stage:
+    with LogStage(tmp_path, elasticsearch_url=backend.url, api_key_file=file) as stage:
         if os.geteuid() == 0:  # root without its capabilities is held to a file's mode too
             stage.shipper.prefix = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
         stage.shipper.start()
@@ -150,7 +150,7 @@ def test_a_credential_given_any_way_works_and_is_never_shown(
     tmp_path: Path, how: str, start_stand_in: StartStandIn
 ) -> None:
     backend = start_stand_in(ServerOptions(access=Access(((USER, PASSWORD),), (API_KEY,))))
-    with Stage(tmp_path, elasticsearch_url=backend.url) as stage:
+    with LogStage(tmp_path, elasticsearch_url=backend.url) as stage:
         if how == "settings":
             stage.shipper.settings |= {"username": USER, "password": PASSWORD}
         elif how == "api key":
@@ -195,7 +195,7 @@ def test_an_authority_that_is_not_trusted_holds_until_its_file_is_replaced(
     backend = start_stand_in(ServerOptions(tls=server_context(authority)))
     file = tmp_path / "ca.pem"
     file.write_text(pem(trustme.CA()), encoding="utf-8")
-    with Stage(tmp_path, elasticsearch_url=backend.url, ca_file=file) as stage:
+    with LogStage(tmp_path, elasticsearch_url=backend.url, ca_file=file) as stage:
         stage.shipper.start()
         stage.write(200)
         stage.shipper.until(lambda: held(stage), "the wrong authority to be refused")
@@ -214,7 +214,7 @@ def test_a_file_of_certificates_that_is_none_holds_until_it_is_one(
     backend = start_stand_in(ServerOptions(tls=server_context(authority)))
     file = tmp_path / "ca.pem"
     file.write_text("no certificate at all", encoding="utf-8")
-    with Stage(tmp_path, elasticsearch_url=backend.url, ca_file=file) as stage:
+    with LogStage(tmp_path, elasticsearch_url=backend.url, ca_file=file) as stage:
         stage.shipper.start()
         stage.write(100)
         stage.shipper.until(lambda: held(stage), "the broken file to show")
@@ -241,7 +241,7 @@ def test_a_client_certificate_is_taken_up_when_its_files_are_replaced(
 
     issue(trustme.CA())
     files = {"ca_file": ca, "client_certificate_file": certificate, "client_key_file": key}
-    with Stage(tmp_path, elasticsearch_url=backend.url, **files) as stage:
+    with LogStage(tmp_path, elasticsearch_url=backend.url, **files) as stage:
         stage.shipper.start()
         stage.write(200)
         stage.shipper.until(lambda: stage.shipper.metric("retried_records_total") > 0, "the stranger to be refused")

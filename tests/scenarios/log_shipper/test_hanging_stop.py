@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.delivery_stage import Paced, Stage
 from tests.support.listeners import listening, silent
+from tests.support.log_stage import LogStage, Paced
 from tests.support.relay import Relay
 
 LINES_PER_SECOND = 2000
@@ -18,17 +18,17 @@ HANG_SECONDS = 3.0
 
 
 @contextmanager
-def stage_behind_relay(folder: Path, **given: object) -> Iterator[tuple[Stage, Relay]]:
-    with Stage(folder, **given) as stage, Relay(stage.backend.port) as relay:
+def stage_behind_relay(folder: Path, **given: object) -> Iterator[tuple[LogStage, Relay]]:
+    with LogStage(folder, **given) as stage, Relay(stage.backend.port) as relay:
         stage.shipper.settings["elasticsearch_url"] = relay.url
         yield stage, relay
 
 
-def wait_for_arrivals(stage: Stage) -> None:
+def wait_for_arrivals(stage: LogStage) -> None:
     stage.shipper.until(lambda: stage.arrived_count() > 0, "the first lines")
 
 
-def assert_nothing_is_missing(stage: Stage, took_seconds: float, grace_seconds: float) -> None:
+def assert_nothing_is_missing(stage: LogStage, took_seconds: float, grace_seconds: float) -> None:
     stage.assert_all_arrived()
     assert took_seconds < grace_seconds
     (line,) = stage.shipper.logged("stop.drained")
@@ -57,7 +57,7 @@ def test_a_hang_of_three_seconds_around_sigterm_costs_no_line(tmp_path: Path, be
 
 def test_a_backend_that_stands_still_and_then_answers_all_at_once_gets_each_line_once(tmp_path: Path) -> None:
     """What was sent again is answered twice: once for the copy that was given up, and nobody listens any more."""
-    with Stage(tmp_path, grace_seconds=20) as stage:
+    with LogStage(tmp_path, grace_seconds=20) as stage:
         stage.shipper.start()
         with Paced(stage, LINES_PER_SECOND, PADDING):
             wait_for_arrivals(stage)
@@ -72,7 +72,7 @@ def test_a_backend_that_stands_still_and_then_answers_all_at_once_gets_each_line
 
 
 def test_a_node_that_hangs_for_ever_beside_a_good_one_does_not_use_up_a_short_grace(tmp_path: Path) -> None:
-    with Stage(tmp_path, grace_seconds=10) as stage, listening(silent) as hung:
+    with LogStage(tmp_path, grace_seconds=10) as stage, listening(silent) as hung:
         stage.shipper.settings["elasticsearch_url"] = f"http://{hung.place},{stage.backend.url}"
         stage.shipper.start()
         with Paced(stage, LINES_PER_SECOND, PADDING):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.delivery_stage import Paced, Stage
+from tests.support.log_stage import LogStage, Paced
 from tests.support.scale import scaled
 
 KILLS = scaled(5, 50)
@@ -21,7 +21,7 @@ LONGEST_LIFE_SECONDS = 1.5
 def test_random_kills_lose_and_double_nothing(
     tmp_path: Path, wiped: bool, rng: random.Random, table: Callable[[str, str], None]
 ) -> None:
-    with Stage(tmp_path, in_flight_bytes=1 << 20, batch_bytes=256 << 10) as stage:
+    with LogStage(tmp_path, in_flight_bytes=1 << 20, batch_bytes=256 << 10) as stage:
         stage.backend.faults(item_429_odds=0.3, cut_after_store_odds=0.05, seed=rng.randrange(1 << 32))
         with Paced(stage, LINES_PER_SECOND, " of an app that goes on writing whatever happens"):
             for _ in range(KILLS):
@@ -41,7 +41,7 @@ def test_random_kills_lose_and_double_nothing(
 
 def test_what_was_acknowledged_before_a_kill_is_not_sent_again(tmp_path: Path) -> None:
     """The ids would hide it; the server's counters do not."""
-    with Stage(tmp_path) as stage:
+    with LogStage(tmp_path) as stage:
         stage.shipper.start()
         stage.write(2000)
         stage.until_delivered()
@@ -59,7 +59,7 @@ def test_what_was_acknowledged_before_a_kill_is_not_sent_again(tmp_path: Path) -
 
 def test_a_kill_between_the_store_and_the_answer_doubles_nothing(tmp_path: Path) -> None:
     """The server stored all of it and the shipper never heard: the narrowest place."""
-    with Stage(tmp_path) as stage:
+    with LogStage(tmp_path) as stage:
         stage.backend.faults(cut_after_store_odds=1.0)
         stage.write(1000)
         stage.shipper.start()

@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.support.log_stage import LogStage
 from tests.support.logs import LogWriter, copytruncate, generation, rotate_numbered
 from tests.support.scale import scaled
-from tests.support.scene import Scene
 
 STEPS = scaled(150, 1_500)
 KEPT = 3
@@ -37,13 +37,13 @@ def generations(writer: LogWriter) -> int:
 @pytest.mark.parametrize("copies", ["inside", "outside"])
 @pytest.mark.parametrize("rotate", [by_rename, by_copytruncate])
 def test_no_kill_between_rotations_loses_or_doubles_a_line(
-    scene: Scene, rng: random.Random, rotate: Callable[[LogWriter], None], copies: str
+    stage: LogStage, rng: random.Random, rotate: Callable[[LogWriter], None], copies: str
 ) -> None:
-    scene.server.faults(seed=rng.randrange(2**31), item_429_odds=0.2, cut_after_store_odds=0.05)
-    settings = {"paths": f"{scene.logs}/app.log*" if copies == "inside" else f"{scene.logs}/app.log"}
-    shipper = scene.shipper(settings).start()
-    writer = LogWriter(scene.logs / "app.log")
-    scene.until_followed(shipper, writer.path)  # a log that comes and goes unseen was never there
+    stage.backend.faults(seed=rng.randrange(2**31), item_429_odds=0.2, cut_after_store_odds=0.05)
+    settings = {"paths": f"{stage.logs}/app.log*" if copies == "inside" else f"{stage.logs}/app.log"}
+    shipper = stage.new_shipper(settings).start()
+    writer = LogWriter(stage.logs / "app.log")
+    stage.until_followed(shipper, writer.path)  # a log that comes and goes unseen was never there
     since_kill = 0
     for _ in range(STEPS):
         writer.write(rng.randint(1, 300))
@@ -60,8 +60,8 @@ def test_no_kill_between_rotations_loses_or_doubles_a_line(
             shipper.start()
         elif rng.random() < 0.2:
             shipper.until_caught_up()  # else all of it would be over before the shipper has looked twice
-            scene.until_documents(shipper, len(writer.written))
+            stage.until_documents(shipper, len(writer.written))
             for number in range(generations(writer), KEPT, -1):
                 generation(writer.path, number).unlink()
-    scene.server.faults()
-    scene.expect(shipper, writer.written)
+    stage.backend.faults()
+    stage.expect(shipper, writer.written)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.books import Samples, assert_law, samples
-from tests.support.delivery_stage import Stage
+from tests.support.log_stage import LogStage
 
 WITH_A_TOY = (sys.executable, "-m", "tests.support.crashing_shipper")
 """Before the usual command, which it ignores."""
@@ -21,7 +21,7 @@ HELD = "sidecar_log_shipper_delivery_held"
 class Pair:
     """The shipper of a stage, with a toy beside it."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: LogStage) -> None:
         self.stage = stage
         self.shipper = stage.shipper
         self.shipper.prefix = WITH_A_TOY
@@ -72,7 +72,7 @@ class Pair:
 
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[Pair]:
-    with Stage(tmp_path) as stage:
+    with LogStage(tmp_path) as stage:
         yield Pair(stage)
 
 

@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 
 from tests.support.books import assert_balanced
-from tests.support.delivery_stage import Stage
+from tests.support.log_stage import LogStage
 
 
 class Reader:
@@ -34,11 +34,11 @@ class Reader:
         return [json.loads(line)["message"] for line in self.data.splitlines()]
 
 
-def piped(folder: Path, **settings: object) -> Stage:
+def piped(folder: Path, **settings: object) -> LogStage:
     """A stage whose output is a named pipe."""
     path = folder / "pipe"
     os.mkfifo(path)
-    return Stage(folder, output="file", output_path=path, elasticsearch_url="", **settings)
+    return LogStage(folder, output="file", output_path=path, elasticsearch_url="", **settings)
 
 
 def test_a_named_pipe_as_output_file_gets_every_document_once(tmp_path: Path) -> None:

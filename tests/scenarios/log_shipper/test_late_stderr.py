@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.delivery_stage import Stage
+from tests.support.log_stage import LogStage
 
 INTO_PIPE = ("sh", "-c", 'exec "$@" 2>"$0"')
 """The first word after it is the pipe that becomes stderr."""
@@ -35,7 +35,7 @@ class StuckReader:
 def test_a_stuck_reader_of_stderr_stops_neither_shipping_nor_the_stop(tmp_path: Path, full: bool) -> None:
     pipe = tmp_path / "stderr"
     reader = StuckReader(pipe, full=full)
-    with Stage(tmp_path, grace_seconds=20) as stage:
+    with LogStage(tmp_path, grace_seconds=20) as stage:
         stage.shipper.prefix = (*INTO_PIPE, str(pipe))
         stage.shipper.start(wait=False)
         for number in range(3):

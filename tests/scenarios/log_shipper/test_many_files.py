@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import GiveUp
+from tests.support.log_stage import LogStage
 from tests.support.logs import LogWriter
 from tests.support.processes import can_run
 from tests.support.scale import scaled
-from tests.support.scene import Scene
 
 MEMORY_LIMIT_BYTES = 100 << 20
 FEW_DESCRIPTORS = ("prlimit", "--nofile=64:64")
@@ -30,69 +30,69 @@ def write_all(folder: Path, count: int, first: int, lines: int) -> list[str]:
     return written
 
 
-def test_two_thousand_files_are_all_shipped(scene: Scene) -> None:
-    shipper = scene.shipper()
+def test_two_thousand_files_are_all_shipped(stage: LogStage) -> None:
+    shipper = stage.new_shipper()
     count = scaled(2000, 2000)
-    written = write_all(scene.logs, count, 0, 3)
+    written = write_all(stage.logs, count, 0, 3)
     shipper.start()
-    scene.until_documents(shipper, len(written))
-    written += write_all(scene.logs, count, 3, 3)
-    scene.until_documents(shipper, len(written))
+    stage.until_documents(shipper, len(written))
+    written += write_all(stage.logs, count, 3, 3)
+    stage.until_documents(shipper, len(written))
     assert shipper.memory_bytes("VmHWM") < MEMORY_LIMIT_BYTES
-    scene.expect(shipper, written)
+    stage.expect(shipper, written)
 
 
-def test_a_descriptor_limit_of_64_abandons_nothing(scene: Scene, rng: random.Random) -> None:
+def test_a_descriptor_limit_of_64_abandons_nothing(stage: LogStage, rng: random.Random) -> None:
     """More files than may be open: they take turns, also when all of them grow, and some are renamed or removed."""
     if shutil.which(FEW_DESCRIPTORS[0]) is None:
         pytest.skip("needs prlimit (util-linux) to limit a process")
-    shipper = scene.shipper(prefix=FEW_DESCRIPTORS)
+    shipper = stage.new_shipper(prefix=FEW_DESCRIPTORS)
     count = scaled(200, 1000)
-    written = write_all(scene.logs, count, 0, 5)
+    written = write_all(stage.logs, count, 0, 5)
     shipper.start()
     for first in (5, 10):
-        scene.until_documents(shipper, len(written))
+        stage.until_documents(shipper, len(written))
         assert len(os.listdir(f"/proc/{shipper.pid}/fd")) <= 64
         for number in rng.sample(range(count), 20):
-            (scene.logs / f"{number}.log").rename(scene.logs / f"{number}-{first}.log")
-        written += write_all(scene.logs, count, first, 5)
-    scene.until_documents(shipper, len(written))
+            (stage.logs / f"{number}.log").rename(stage.logs / f"{number}-{first}.log")
+        written += write_all(stage.logs, count, first, 5)
+    stage.until_documents(shipper, len(written))
     shipper.until(lambda: not shipper.logged("checkpoint.failed"), "the checkpoint")
-    scene.expect(shipper, written)
+    stage.expect(shipper, written)
 
 
-def test_a_descriptor_limit_of_64_survives_an_outage(scene: Scene) -> None:
+def test_a_descriptor_limit_of_64_survives_an_outage(stage: LogStage) -> None:
     """While nothing is acknowledged no file may be closed for another; the others wait, and none is forgotten."""
     if shutil.which(FEW_DESCRIPTORS[0]) is None:
         pytest.skip("needs prlimit (util-linux) to limit a process")
-    shipper = scene.shipper(prefix=FEW_DESCRIPTORS)
+    shipper = stage.new_shipper(prefix=FEW_DESCRIPTORS)
     count = 100
-    scene.server.faults(blocked=True)
-    written = write_all(scene.logs, count, 0, 20)
+    stage.backend.faults(blocked=True)
+    written = write_all(stage.logs, count, 0, 20)
     shipper.start()
     shipper.until(lambda: shipper.logged("file.descriptors"), "the limit to be reached")
     assert shipper.ask("/livez")[0] == 200  # the admin endpoint has kept descriptors for itself
-    scene.server.faults()
-    scene.expect(shipper, written)
+    stage.backend.faults()
+    stage.expect(shipper, written)
 
 
-def test_without_inotify_files_are_found_by_looking(scene: Scene, without_server: GiveUp) -> None:
+def test_without_inotify_files_are_found_by_looking(stage: LogStage, without_server: GiveUp) -> None:
     """All instances of the user are taken (the limit is 128): the shipper polls, says so, and ships."""
-    shipper = scene.shipper({"paths": f"{scene.logs}/**/*.log"}, no_inotify(without_server)).start()
+    shipper = stage.new_shipper({"paths": f"{stage.logs}/**/*.log"}, no_inotify(without_server)).start()
     shipper.until(lambda: shipper.metric("watch_polling") == 1, "the polling to be said")
-    writer = LogWriter(scene.logs / "app.log")
+    writer = LogWriter(stage.logs / "app.log")
     writer.write(10)
-    scene.until_documents(shipper, 10)
-    (scene.logs / "new").mkdir()
-    other = LogWriter(scene.logs / "new" / "other.log", "other")
+    stage.until_documents(shipper, 10)
+    (stage.logs / "new").mkdir()
+    other = LogWriter(stage.logs / "new" / "other.log", "other")
     other.write(10)
-    scene.until_documents(shipper, 20)
+    stage.until_documents(shipper, 20)
     writer.write(10)
-    writer.path.rename(scene.logs / "app.log.1")
+    writer.path.rename(stage.logs / "app.log.1")
     writer.write(10)
     writer.reopen()
     writer.write(10)
-    scene.expect(shipper, writer.written + other.written)
+    stage.expect(shipper, writer.written + other.written)
 
 
 def no_inotify(without_server: GiveUp) -> tuple[str, ...]:

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.support.books import arrived, assert_balanced, messages
-from tests.support.delivery_stage import Paced, Stage
 from tests.support.listeners import listening, silent
+from tests.support.log_stage import LogStage, Paced
 from tests.support.scale import scaled
 from tests.support.stand_in import StandInProcess
 
@@ -21,7 +21,7 @@ NOWHERE = "http://127.0.0.1:9"
 def test_an_outage_is_caught_up_without_loss_and_in_little_memory(
     tmp_path: Path, table: Callable[[str, str], None]
 ) -> None:
-    with Stage(tmp_path) as stage:
+    with LogStage(tmp_path) as stage:
         stage.shipper.start()
         with Paced(stage, LINES_PER_SECOND, PADDING):
             stage.shipper.until(lambda: stage.arrived_count() > 2 * LINES_PER_SECOND, "steady work")
@@ -47,7 +47,7 @@ def test_an_outage_is_caught_up_without_loss_and_in_little_memory(
 
 
 def test_with_one_of_two_nodes_dead_everything_arrives(tmp_path: Path) -> None:
-    with Stage(tmp_path, batch_bytes=8192) as stage:
+    with LogStage(tmp_path, batch_bytes=8192) as stage:
         stage.shipper.settings["elasticsearch_url"] = f"{NOWHERE},{stage.backend.url}"
         stage.shipper.start()
         stage.write(5000)
@@ -57,7 +57,7 @@ def test_with_one_of_two_nodes_dead_everything_arrives(tmp_path: Path) -> None:
 
 
 def test_a_node_that_dies_is_replaced_by_the_other_and_taken_again_when_it_is_back(tmp_path: Path) -> None:
-    with Stage(tmp_path, batch_bytes=8192) as stage, StandInProcess() as other:
+    with LogStage(tmp_path, batch_bytes=8192) as stage, StandInProcess() as other:
         stage.shipper.settings["elasticsearch_url"] = f"{stage.backend.url},{other.url}"
         stage.shipper.start()
         stage.write(5000)
@@ -83,7 +83,7 @@ def test_a_node_that_dies_is_replaced_by_the_other_and_taken_again_when_it_is_ba
 def test_a_node_that_accepts_and_never_answers_is_left_for_the_other_and_that_is_counted(tmp_path: Path) -> None:
     """Which node comes first is drawn by lot, so lines are written until the silent one had its turn."""
     timeouts = 'retried_records_total{reason="timeout"}'
-    with Stage(tmp_path, request_timeout_seconds=1, batch_bytes=4096) as stage, listening(silent) as hung:
+    with LogStage(tmp_path, request_timeout_seconds=1, batch_bytes=4096) as stage, listening(silent) as hung:
         stage.shipper.settings["elasticsearch_url"] = f"http://{hung.place},{stage.backend.url}"
         stage.shipper.start()
 
@@ -101,7 +101,7 @@ def test_a_node_that_accepts_and_never_answers_is_left_for_the_other_and_that_is
 
 
 def test_an_only_node_that_never_answers_delays_and_loses_nothing(tmp_path: Path) -> None:
-    with Stage(tmp_path, request_timeout_seconds=0.5) as stage:
+    with LogStage(tmp_path, request_timeout_seconds=0.5) as stage:
         stage.backend.pause()
         stage.shipper.start()
         stage.write(2000)

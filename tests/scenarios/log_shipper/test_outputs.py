@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.books import assert_balanced, audit
-from tests.support.delivery_stage import Stage
+from tests.support.log_stage import LogStage
 
 STDOUT: dict[str, Any] = {"output": "stdout", "elasticsearch_url": ""}
 
@@ -20,7 +20,7 @@ def messages(data: bytes) -> list[str]:
 class Pipe:
     """A pipe whose writing end is the shipper's stdout."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: LogStage) -> None:
         self.reading, self.writing = os.pipe()
         stage.shipper.stdout_to = self.writing
         self.data = b""
@@ -44,7 +44,7 @@ class Pipe:
 
 
 def test_without_an_address_documents_go_to_stdout(tmp_path: Path) -> None:
-    with Stage(tmp_path, elasticsearch_url="") as stage:
+    with LogStage(tmp_path, elasticsearch_url="") as stage:
         pipe = Pipe(stage)
         stage.shipper.start()
         pipe.started()
@@ -62,7 +62,7 @@ def test_without_an_address_documents_go_to_stdout(tmp_path: Path) -> None:
 
 
 def test_a_slow_reader_of_stdout_slows_reading_and_loses_nothing(tmp_path: Path) -> None:
-    with Stage(tmp_path, **STDOUT, in_flight_bytes=64 << 10, batch_bytes=16 << 10) as stage:
+    with LogStage(tmp_path, **STDOUT, in_flight_bytes=64 << 10, batch_bytes=16 << 10) as stage:
         pipe = Pipe(stage)
         stage.shipper.start()
         pipe.started()
@@ -80,7 +80,7 @@ def test_a_slow_reader_of_stdout_slows_reading_and_loses_nothing(tmp_path: Path)
 
 
 def test_a_reader_of_stdout_that_is_gone_holds_the_lines_in_their_file(tmp_path: Path) -> None:
-    with Stage(tmp_path, **STDOUT, grace_seconds=4) as stage:
+    with LogStage(tmp_path, **STDOUT, grace_seconds=4) as stage:
         pipe = Pipe(stage)
         stage.shipper.start()
         pipe.started()
@@ -102,7 +102,7 @@ def test_a_reader_of_stdout_that_is_gone_holds_the_lines_in_their_file(tmp_path:
 
 def test_a_reader_of_stdout_that_does_not_read_does_not_keep_the_process(tmp_path: Path) -> None:
     """A thread stuck in write(2) would."""
-    with Stage(tmp_path, **STDOUT, grace_seconds=4) as stage:
+    with LogStage(tmp_path, **STDOUT, grace_seconds=4) as stage:
         pipe = Pipe(stage)
         stage.shipper.start()
         pipe.started()
@@ -125,7 +125,7 @@ def test_a_reader_of_stdout_that_does_not_read_does_not_keep_the_process(tmp_pat
 
 
 def test_a_full_device_as_stdout_is_said_and_loses_nothing(tmp_path: Path) -> None:
-    with Stage(tmp_path, **STDOUT, grace_seconds=4) as stage:
+    with LogStage(tmp_path, **STDOUT, grace_seconds=4) as stage:
         full = os.open("/dev/full", os.O_WRONLY)
         stage.shipper.stdout_to = full
         stage.shipper.start()
@@ -138,7 +138,7 @@ def test_a_full_device_as_stdout_is_said_and_loses_nothing(tmp_path: Path) -> No
 
 def test_the_file_output_is_appended_to_across_restarts(tmp_path: Path) -> None:
     out = tmp_path / "out" / "documents.ndjson"
-    with Stage(tmp_path, output="file", output_path=out, elasticsearch_url="") as stage:
+    with LogStage(tmp_path, output="file", output_path=out, elasticsearch_url="") as stage:
         for _ in range(3):
             stage.shipper.start()
             stage.write(500)
@@ -149,7 +149,7 @@ def test_the_file_output_is_appended_to_across_restarts(tmp_path: Path) -> None:
 def test_the_file_output_repairs_half_a_line_and_goes_on_after_a_kill(tmp_path: Path) -> None:
     """At least once: after a kill the lines since the last checkpoint may come again."""
     out = tmp_path / "documents.ndjson"
-    with Stage(tmp_path, output="file", output_path=out, elasticsearch_url="", batch_bytes=4096) as stage:
+    with LogStage(tmp_path, output="file", output_path=out, elasticsearch_url="", batch_bytes=4096) as stage:
         out.write_bytes(b'{"message":"half a docum')
         stage.shipper.start()
         stage.write(5000)
@@ -169,7 +169,7 @@ def test_the_file_output_repairs_half_a_line_and_goes_on_after_a_kill(tmp_path: 
 def test_an_output_file_that_cannot_be_written_holds_the_lines_until_it_can(tmp_path: Path) -> None:
     out = tmp_path / "folder" / "documents.ndjson"
     out.parent.write_bytes(b"a file where the folder should be")
-    with Stage(tmp_path, output="file", output_path=out, elasticsearch_url="") as stage:
+    with LogStage(tmp_path, output="file", output_path=out, elasticsearch_url="") as stage:
         stage.shipper.start()
         stage.write(100)
         stage.shipper.until(lambda: "output_path" in stage.shipper.ask("/readyz")[1], "the reason to show")

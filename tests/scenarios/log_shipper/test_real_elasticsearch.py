@@ -13,8 +13,8 @@ from elasticsearch import Elasticsearch
 
 from tests.services.elasticsearch_server import Server
 from tests.support.books import assert_balanced
-from tests.support.delivery_stage import Stage
 from tests.support.elastic import StartElasticsearch
+from tests.support.log_stage import LogStage
 from tests.support.scale import scaled
 from tests.support.setting_up import set_up
 from tests.support.shapes import KEPT, ODD_LINES
@@ -59,7 +59,7 @@ def test_kills_and_a_lost_state_double_nothing_in_a_real_data_stream(
 ) -> None:
     url = elasticsearch_server.url
     set_up(url, stream)
-    with Stage(tmp_path, elasticsearch_url=url, data_stream=stream, batch_bytes=64 << 10) as stage:
+    with LogStage(tmp_path, elasticsearch_url=url, data_stream=stream, batch_bytes=64 << 10) as stage:
         stage.write(LINES, " of an app")
         for _ in range(3):
             stage.shipper.start()
@@ -91,7 +91,7 @@ def test_lines_of_every_shape_arrive_in_a_real_data_stream(
 ) -> None:
     url = elasticsearch_server.url
     set_up(url, stream)
-    with Stage(tmp_path, elasticsearch_url=url, data_stream=stream, parse="json") as stage:
+    with LogStage(tmp_path, elasticsearch_url=url, data_stream=stream, parse="json") as stage:
         stage.append(ODD_LINES)
         stage.shipper.start()
         stage.until_delivered(60)
@@ -108,7 +108,7 @@ def test_a_real_mapping_conflict_goes_to_the_dead_letters(tmp_path: Path, elasti
     url, index = elasticsearch_server.url, f"shipped-{secrets.token_hex(6)}"
     with Elasticsearch(url) as client:
         client.indices.create(index=index, mappings={"properties": {"took": {"type": "long"}}})
-    with Stage(tmp_path, elasticsearch_url=url, index=index, parse="json") as stage:
+    with LogStage(tmp_path, elasticsearch_url=url, index=index, parse="json") as stage:
         stage.shipper.start()
         good = [f'{{"message": "request {number}", "took": {number}}}' for number in range(50)]
         bad = ['{"message": "spoilt", "took": "long ago"}', '{"message": "spoilt too", "took": {"of": 3}}']
@@ -212,7 +212,7 @@ def test_real_trouble_of_the_target_holds_everything_with_the_servers_own_reason
         name = f"not-to-be-made-{stream}" if trouble.startswith("missing") else stream
         target = Target(client, name)
         spoil(target)
-        with Stage(tmp_path, elasticsearch_url=narrow.url, index=name) as stage:
+        with LogStage(tmp_path, elasticsearch_url=narrow.url, index=name) as stage:
             stage.write(100)
             stage.shipper.start()
             stage.shipper.until(lambda: stage.shipper.metric("delivery_held") == 1, "it to hold")
@@ -231,7 +231,7 @@ def test_a_real_413_is_split_and_a_record_that_is_too_large_alone_is_a_dead_lett
 ) -> None:
     set_up(narrow.url, stream)
     settings = {"data_stream": stream, "batch_bytes": 4 << 20, "max_line_bytes": 4 << 20, "compression": "none"}
-    with Stage(tmp_path, elasticsearch_url=narrow.url, **settings) as stage:
+    with LogStage(tmp_path, elasticsearch_url=narrow.url, **settings) as stage:
         stage.write(9000)
         large = "x" * (3 << 19)
         stage.append([large])
@@ -251,7 +251,7 @@ def test_requests_larger_than_the_server_takes_in_at_once_get_through_in_parts(
     server = start_elasticsearch({"indexing_pressure.memory.limit": "400kb"})
     set_up(server.url, stream)
     settings = {"data_stream": stream, "batch_bytes": 1 << 20}
-    with Stage(tmp_path, elasticsearch_url=server.url, **settings) as stage:
+    with LogStage(tmp_path, elasticsearch_url=server.url, **settings) as stage:
         stage.write(3000, " that fills the memory which the server has for requests")
         stage.shipper.start()
         stage.until_delivered(90)
@@ -266,7 +266,7 @@ def test_a_real_server_that_freezes_dies_and_comes_back_gets_everything_once(
 ) -> None:
     set_up(narrow.url, stream)
     settings = {"data_stream": stream, "batch_bytes": 64 << 10, "request_timeout_seconds": 2}
-    with Stage(tmp_path, elasticsearch_url=narrow.url, **settings) as stage:
+    with LogStage(tmp_path, elasticsearch_url=narrow.url, **settings) as stage:
         stage.shipper.start()
         stage.write(2000)
         stage.until_delivered()

@@ -12,8 +12,8 @@ from tests.services import opensearch_package
 from tests.services.elasticsearch_node import Node
 from tests.services.maven import Unavailable
 from tests.support.books import assert_balanced
-from tests.support.delivery_stage import Stage
 from tests.support.elastic import GiveUp
+from tests.support.log_stage import LogStage
 from tests.support.rest import call, count
 from tests.support.setting_up import set_up
 from tests.support.shapes import KEPT, ODD_LINES, SHAPES
@@ -61,7 +61,7 @@ def test_the_setup_says_what_is_left_out_and_changes_nothing_the_second_time(ope
 
 def test_kills_double_nothing_in_a_data_stream(tmp_path: Path, opensearch: str, stream: str) -> None:
     set_up(opensearch, stream)
-    with Stage(tmp_path, elasticsearch_url=opensearch, data_stream=stream, batch_bytes=64 << 10) as stage:
+    with LogStage(tmp_path, elasticsearch_url=opensearch, data_stream=stream, batch_bytes=64 << 10) as stage:
         stage.write(5000, " of an app")
         for _ in range(2):
             stage.shipper.start()
@@ -84,7 +84,7 @@ def test_lines_of_every_shape_arrive_but_for_those_that_it_has_no_mapping_for(
         for number, (name, value) in enumerate(SHAPES.items())
         if name not in REFUSED
     ]
-    with Stage(tmp_path, elasticsearch_url=opensearch, data_stream=stream, parse="json") as stage:
+    with LogStage(tmp_path, elasticsearch_url=opensearch, data_stream=stream, parse="json") as stage:
         stage.append([*shapes, *odd])
         stage.shipper.start()
         stage.until_delivered(60)

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tests.support.delivery_stage import Paced, Stage
+from tests.support.log_stage import LogStage, Paced
 
 PROMISED = [
     "read_bytes_total",
@@ -23,19 +23,19 @@ PROMISED = [
 ]
 
 
-def labels(stage: Stage, metric: str, label: str) -> set[str]:
+def labels(stage: LogStage, metric: str, label: str) -> set[str]:
     pattern = re.compile(rf'^sidecar_log_shipper_{metric}{{.*{label}="([^"]*)"')
     return {match[1] for name in stage.shipper.metrics() if (match := pattern.match(name))}
 
 
-def file_of(stage: Stage) -> dict[str, Any]:
+def file_of(stage: LogStage) -> dict[str, Any]:
     (entry,) = stage.shipper.status()["files"]
     return dict(entry)
 
 
 def test_every_promised_metric_is_there_from_the_start(tmp_path: Path) -> None:
     """An alert on a counter that appears with its first event misses that event."""
-    with Stage(tmp_path) as stage:
+    with LogStage(tmp_path) as stage:
         stage.write(1)
         stage.shipper.start()
         stage.until_delivered()
@@ -54,7 +54,7 @@ def test_every_promised_metric_is_there_from_the_start(tmp_path: Path) -> None:
 
 
 def test_the_books_keep_their_law_at_every_scrape_under_load(tmp_path: Path, seed: int) -> None:
-    with Stage(tmp_path, in_flight_bytes=256 << 10, batch_bytes=32 << 10) as stage:
+    with LogStage(tmp_path, in_flight_bytes=256 << 10, batch_bytes=32 << 10) as stage:
         faults = {"item_429_odds": 0.05, "cut_reply_odds": 0.1, "item_rules": [{"match": "line 00007", "status": 400}]}
         stage.backend.faults(**faults, seed=seed)
         stage.shipper.start()
@@ -76,7 +76,7 @@ def test_the_books_keep_their_law_at_every_scrape_under_load(tmp_path: Path, see
 
 
 def test_the_status_shows_each_file_with_its_offsets(tmp_path: Path) -> None:
-    with Stage(tmp_path) as stage:
+    with LogStage(tmp_path) as stage:
         stage.shipper.start()
         stage.write(100)
         stage.until_delivered()
@@ -96,7 +96,7 @@ def test_the_status_shows_each_file_with_its_offsets(tmp_path: Path) -> None:
 
 
 def test_the_lag_of_a_file_grows_with_what_is_not_delivered_and_falls_to_zero(tmp_path: Path) -> None:
-    with Stage(tmp_path) as stage:
+    with LogStage(tmp_path) as stage:
         stage.write(10)
         stage.shipper.start()
         stage.until_delivered()
@@ -115,7 +115,7 @@ def test_the_lag_of_a_file_grows_with_what_is_not_delivered_and_falls_to_zero(tm
 
 def test_no_log_line_carries_what_the_app_wrote(tmp_path: Path) -> None:
     """Payloads may hold anything; the shipper's own log goes elsewhere."""
-    with Stage(tmp_path, parse="json") as stage:
+    with LogStage(tmp_path, parse="json") as stage:
         rule = {"match": "planted-4711", "status": 400, "reason": "failed to parse field [a] of type [long]"}
         stage.backend.faults(item_rules=[rule])
         stage.shipper.start()
@@ -129,7 +129,7 @@ def test_no_log_line_carries_what_the_app_wrote(tmp_path: Path) -> None:
 
 def test_an_unfinished_last_line_does_not_lag_and_what_is_before_it_does(tmp_path: Path) -> None:
     """An app that died within a line must not ring for ever; its lines of before must, as long as they wait."""
-    with Stage(tmp_path) as stage:
+    with LogStage(tmp_path) as stage:
         stage.backend.faults(blocked=True)
         stage.write(10)
         with stage.log.open("a", encoding="utf-8") as file:

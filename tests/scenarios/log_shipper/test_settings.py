@@ -11,7 +11,7 @@ from sidecars.log_shipper.settings import LogShipperSettings
 from sidecars.runtime import SettingsError
 from sidecars.runtime.settings.load import load
 from tests.support.books import arrived
-from tests.support.delivery_stage import Stage
+from tests.support.log_stage import LogStage
 from tests.support.processes import Done, sidecar
 
 SECRET = "planted-secret-4711"
@@ -141,7 +141,7 @@ def test_what_kubernetes_sets_for_a_service_called_elasticsearch_is_no_port() ->
 
 def test_pod_fields_and_static_fields_are_in_every_document(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"pod_uid": "", "fields": "service.name=checkout,labels.team=blue"}
-    with Stage(tmp_path, **settings) as stage:
+    with LogStage(tmp_path, **settings) as stage:
         stage.shipper.environment |= {
             "POD_NAME": "shop-5d4f-x2k",
             "POD_NAMESPACE": "shop",
@@ -165,7 +165,7 @@ def test_pod_fields_and_static_fields_are_in_every_document(tmp_path: Path) -> N
 
 
 def test_a_plain_index_is_written_to_when_it_is_named(tmp_path: Path) -> None:
-    with Stage(tmp_path, index="app-lines") as stage:
+    with LogStage(tmp_path, index="app-lines") as stage:
         stage.shipper.start()
         stage.write(20)
         stage.until_delivered()

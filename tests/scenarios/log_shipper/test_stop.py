@@ -7,14 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.support.delivery_stage import Paced, Stage
+from tests.support.log_stage import LogStage, Paced
 from tests.support.scale import scaled
 
 TAILS = scaled(3, 20)
 EARLY_STOPS = scaled(8, 40)
 
 
-def stopped_in_time(stage: Stage) -> None:
+def stopped_in_time(stage: LogStage) -> None:
     """The runtime did not have to cancel it."""
     actions = [line["action"] for line in stage.shipper.logs]
     assert "stop.overrun" not in actions
@@ -22,13 +22,13 @@ def stopped_in_time(stage: Stage) -> None:
     assert actions[-1] == "sidecar.ended"
 
 
-def undelivered(stage: Stage) -> dict[str, Any]:
+def undelivered(stage: LogStage) -> dict[str, Any]:
     (line,) = stage.shipper.logged("stop.undelivered")
     return line
 
 
 def test_the_tail_of_a_job_arrives(tmp_path: Path, table: Callable[[str, str], None]) -> None:
-    with Stage(tmp_path) as stage:
+    with LogStage(tmp_path) as stage:
         slowest_seconds = 0.0
         for _ in range(TAILS):
             stage.shipper.start()
@@ -47,7 +47,7 @@ def test_the_tail_of_a_job_arrives(tmp_path: Path, table: Callable[[str, str], N
 
 def test_an_ordinary_sidecar_tails_on_until_the_files_are_quiet(tmp_path: Path) -> None:
     """SIGTERM comes together with the app's, and the app has more to say."""
-    with Stage(tmp_path, lifecycle="ordinary", quiet_seconds=3) as stage:
+    with LogStage(tmp_path, lifecycle="ordinary", quiet_seconds=3) as stage:
         stage.shipper.start()
         with Paced(stage, 500):
             stage.shipper.until(lambda: stage.arrived_count() > 0, "the first lines")
@@ -61,7 +61,7 @@ def test_an_ordinary_sidecar_tails_on_until_the_files_are_quiet(tmp_path: Path) 
 
 
 def test_a_backend_that_never_answers_does_not_keep_the_pod(tmp_path: Path) -> None:
-    with Stage(tmp_path, grace_seconds=6) as stage:
+    with LogStage(tmp_path, grace_seconds=6) as stage:
         stage.shipper.start()
         stage.write(1000)
         stage.until_delivered()
@@ -83,7 +83,7 @@ def test_a_backend_that_never_answers_does_not_keep_the_pod(tmp_path: Path) -> N
 
 def test_a_stop_before_anything_happened_is_a_clean_one(tmp_path: Path, rng: random.Random) -> None:
     """Also in the milliseconds before the handlers of the loop are set."""
-    with Stage(tmp_path) as stage:
+    with LogStage(tmp_path) as stage:
         stage.write(2000)
         for _ in range(EARLY_STOPS):
             life_seconds = rng.uniform(0, 2.0 if rng.random() < 0.3 else 0.6)
@@ -99,7 +99,7 @@ def test_a_stop_before_anything_happened_is_a_clean_one(tmp_path: Path, rng: ran
 
 
 def test_a_stop_over_http_is_a_stop(tmp_path: Path) -> None:
-    with Stage(tmp_path) as stage:
+    with LogStage(tmp_path) as stage:
         stage.shipper.start()
         stage.write(500)
         assert stage.shipper.ask("/quit", "POST")[0] == 200

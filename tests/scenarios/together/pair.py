@@ -1,6 +1,6 @@
 """A stage for the log shipper and the config reloader in one process.
 
-pair = stage.pair().start()                  # the logs of stage.scene, the volume of stage.reload
+pair = stage.pair().start()                  # the logs of stage.shipping, the volume of stage.reload
 stage.writer.write(100)
 stage.changes(pair)                          # another content, and the app is told of it, once
 """
@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.support import reload_stage
+from tests.support.config_stage import RELOAD, ConfigStage
+from tests.support.log_stage import LogStage
 from tests.support.logs import LogWriter
-from tests.support.scene import Scene
 from tests.support.sidecars import ShipperProcess
 
 NAMES = ("log-shipper", "config-reloader")
@@ -55,21 +55,21 @@ class PairProcess(ShipperProcess):
         return self.metrics()[series]
 
 
-class Stage:
+class PairStage:
     """What both work on."""
 
-    def __init__(self, folder: Path, scene: Scene) -> None:
+    def __init__(self, folder: Path, shipping: LogStage) -> None:
         self.folder = folder
-        self.scene = scene
-        self.reload = reload_stage.Stage(folder)
-        self.writer = LogWriter(scene.logs / "app.log")
+        self.shipping = shipping
+        self.reload = ConfigStage(folder)
+        self.writer = LogWriter(shipping.logs / "app.log")
         self._version = 0
 
     def pair(self, settings: Mapping[str, object] | None = None, **others: object) -> PairProcess:
         """Both, not started yet. All of a stage share their state."""
-        scene, target = self.scene, self.reload.target
-        given = {"paths": f"{scene.logs}/*.log", "elasticsearch_url": scene.server.url, "data_stream": scene.stream}
-        steps = json.dumps([{"webhook": {"url": target.url, "body": "{hash}"}}])
+        shipping, target = self.shipping, self.reload.target
+        given = {"paths": f"{shipping.logs}/*.log", "elasticsearch_url": shipping.backend.url}
+        steps = json.dumps([target.webhook(RELOAD)])
         watched = {"watch": str(self.reload.config.folder), "resync_seconds": 3600, "steps": steps}
         return PairProcess(self.folder, {**given, **(settings or {})}, {**watched, **others})
 
@@ -107,7 +107,7 @@ class Stage:
     def ships(self, pair: PairProcess, lines: int = 200) -> None:
         """More lines arrive."""
         self.writer.write(lines)
-        self.scene.until_documents(pair, len(self.writer.written))
+        self.shipping.until_documents(pair, len(self.writer.written))
 
     def close(self) -> None:
         self.reload.close()

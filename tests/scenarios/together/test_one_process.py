@@ -4,22 +4,22 @@ import random
 
 import pytest
 
-from tests.scenarios.together.pair import NAMES, Stage
+from tests.scenarios.together.pair import NAMES, PairStage
 from tests.support.processes import Done, sidecar
 
 
-def test_both_do_their_work_and_stop_with_status_0(stage: Stage) -> None:
+def test_both_do_their_work_and_stop_with_status_0(stage: PairStage) -> None:
     pair = stage.begun(stage.pair().start())
     for _ in range(3):
         stage.ships(pair)
         stage.changes(pair)
     pair.until_caught_up()
     assert pair.terminate() == 0
-    stage.scene.assert_balanced(stage.writer.written)
+    stage.shipping.assert_balanced(stage.writer.written)
     assert len(stage.reload.told) == 3
 
 
-def test_both_are_seen_on_one_endpoint(stage: Stage) -> None:
+def test_both_are_seen_on_one_endpoint(stage: PairStage) -> None:
     pair = stage.begun(stage.pair().start())
     stage.ships(pair)
     assert pair.ask("/startupz")[0] == pair.ask("/readyz")[0] == 200
@@ -34,7 +34,7 @@ def test_both_are_seen_on_one_endpoint(stage: Stage) -> None:
         assert sum(one.startswith(f"sidecar_{name.replace('-', '_')}_") for one in series) > 10
 
 
-def test_a_trigger_is_below_the_name_of_its_sidecar(stage: Stage) -> None:
+def test_a_trigger_is_below_the_name_of_its_sidecar(stage: PairStage) -> None:
     pair = stage.begun(stage.pair().start())
     assert pair.ask("/reload", "POST")[0] == 404
     assert pair.ask("/config-reloader/reload", "POST")[0] == 200
@@ -43,7 +43,7 @@ def test_a_trigger_is_below_the_name_of_its_sidecar(stage: Stage) -> None:
     assert pair.wait() == 0
 
 
-def test_the_reloader_stops_first_and_the_shipper_last(stage: Stage) -> None:
+def test_the_reloader_stops_first_and_the_shipper_last(stage: PairStage) -> None:
     pair = stage.begun(stage.pair().start())
     stage.writer.write(5000)
     assert pair.terminate() == 0
@@ -51,10 +51,10 @@ def test_the_reloader_stops_first_and_the_shipper_last(stage: Stage) -> None:
     assert [line["sidecar"] for line in pair.logged("sidecar.stopped")] == list(reversed(NAMES))
     (drained,) = pair.logged("stop.drained")
     assert pair.logs.index(drained) > pair.logs.index(pair.logged("sidecar.stopped")[0])
-    stage.scene.assert_balanced(stage.writer.written)
+    stage.shipping.assert_balanced(stage.writer.written)
 
 
-def test_kills_lose_no_line_and_no_change(stage: Stage, rng: random.Random) -> None:
+def test_kills_lose_no_line_and_no_change(stage: PairStage, rng: random.Random) -> None:
     """At any moment: while it starts, ships, tells, or has nothing to do."""
     pair = stage.pair()
     stage.begun(pair.start())
@@ -66,17 +66,17 @@ def test_kills_lose_no_line_and_no_change(stage: Stage, rng: random.Random) -> N
             if rng.random() < 0.3:
                 stage.change()
         documents = rng.randint(0, len(stage.writer.written) // 50)
-        stage.scene.until_documents(pair, documents)
+        stage.shipping.until_documents(pair, documents)
     pair.kill()
     stage.change()
     stage.begun(pair.start())
-    stage.scene.expect(pair, stage.writer.written)
+    stage.shipping.expect(pair, stage.writer.written)
     assert stage.reload.told
     once = stage.pair(state_file=stage.folder / "other.json")  # what a fresh one says the content is
     assert stage.begun(once.start()).whole()["config-reloader"]["applied"]["hash"] == stage.reload.told[-1]
 
 
-def test_each_has_a_log_level_of_its_own(stage: Stage) -> None:
+def test_each_has_a_log_level_of_its_own(stage: PairStage) -> None:
     pair = stage.begun(stage.pair({"log_level": "debug"}, log_level="error").start())
     stage.changes(pair)
     assert pair.terminate() == 0

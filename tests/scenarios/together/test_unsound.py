@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.scenarios.together.pair import Stage, settled
+from tests.scenarios.together.pair import PairStage, settled
 
 
-def test_the_shipper_goes_on_while_the_reloader_cannot_begin(stage: Stage) -> None:
+def test_the_shipper_goes_on_while_the_reloader_cannot_begin(stage: PairStage) -> None:
     broken = stage.mark("broken-config-reloader")
     pair = stage.unsound().start(wait=False)
     pair.until(lambda: pair.crashes("config-reloader"), "the crash")
@@ -20,10 +20,10 @@ def test_the_shipper_goes_on_while_the_reloader_cannot_begin(stage: Stage) -> No
     assert pair.restarts("config-reloader") == pair.crashes("config-reloader")
     stage.changes(pair)
     assert pair.crashes("log-shipper") == pair.restarts("log-shipper") == 0
-    stage.scene.expect(pair, stage.writer.written)
+    stage.shipping.expect(pair, stage.writer.written)
 
 
-def test_what_happened_while_the_reloader_was_away_is_told(stage: Stage) -> None:
+def test_what_happened_while_the_reloader_was_away_is_told(stage: PairStage) -> None:
     pair = stage.begun(stage.unsound().start())
     broken = stage.mark("broken-config-reloader")
     assert pair.ask("/config-reloader/crash", "POST")[0] == 200
@@ -38,10 +38,10 @@ def test_what_happened_while_the_reloader_was_away_is_told(stage: Stage) -> None
     pair.until(lambda: stage.reload.told, "what was missed to be told")
     pair.until(lambda: settled(pair), "the end of it")
     assert len(stage.reload.told) == 1
-    stage.scene.expect(pair, stage.writer.written)
+    stage.shipping.expect(pair, stage.writer.written)
 
 
-def test_the_reloader_goes_on_while_the_shipper_is_away_and_no_line_is_lost(stage: Stage) -> None:
+def test_the_reloader_goes_on_while_the_shipper_is_away_and_no_line_is_lost(stage: PairStage) -> None:
     pair = stage.begun(stage.unsound().start())
     stage.ships(pair)
     for _ in range(2):
@@ -54,13 +54,13 @@ def test_the_reloader_goes_on_while_the_shipper_is_away_and_no_line_is_lost(stag
         stage.changes(pair)
         broken.unlink()
         stage.begun(pair)
-        stage.scene.until_documents(pair, len(stage.writer.written))
+        stage.shipping.until_documents(pair, len(stage.writer.written))
     assert pair.crashes("config-reloader") == pair.restarts("config-reloader") == 0
     assert pair.ask("/readyz")[0] == 200
-    stage.scene.expect(pair, stage.writer.written)
+    stage.shipping.expect(pair, stage.writer.written)
 
 
-def test_a_reloader_that_hangs_at_its_end_takes_nothing_from_the_shipper(stage: Stage) -> None:
+def test_a_reloader_that_hangs_at_its_end_takes_nothing_from_the_shipper(stage: PairStage) -> None:
     """Lines that the app writes meanwhile are shipped as well: the shipper has not been asked to stop yet."""
     stage.mark("hangs-config-reloader")
     pair = stage.begun(stage.unsound(grace_seconds=0.5).start())
@@ -71,10 +71,10 @@ def test_a_reloader_that_hangs_at_its_end_takes_nothing_from_the_shipper(stage: 
     (overrun,) = pair.logged("stop.overrun")
     assert (overrun["sidecar"], overrun["grace_seconds"]) == ("config-reloader", 0.5)
     assert pair.logged("stop.drained")
-    stage.scene.assert_balanced(stage.writer.written)
+    stage.shipping.assert_balanced(stage.writer.written)
 
 
-def test_a_shipper_that_hangs_at_its_end_leaves_the_other_its_time(stage: Stage) -> None:
+def test_a_shipper_that_hangs_at_its_end_leaves_the_other_its_time(stage: PairStage) -> None:
     """Named last it stops first; 2 s in all are shared: 1 s each, so that the whole process keeps to its grace."""
     stage.mark("hangs-config-reloader")
     stage.mark("hangs-log-shipper")

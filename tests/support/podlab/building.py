@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.support.podlab.lab import Manifest, image
+from tests.support.engine import image
+from tests.support.podlab.lab import Manifest
 
 PYTHON = ["/usr/bin/python3", "-I"]
 PROGRAMS = "/programs"

@@ -4,7 +4,6 @@ Pods go in as plain Kubernetes manifests and are seen in Kubernetes' own words, 
 cannot tell where it runs.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -108,12 +107,6 @@ class Lab(Protocol):
 
 class Unable(Exception):
     """The lab could not do what it was asked for."""
-
-
-def image(name: str) -> str:
-    """The full name of one of our images."""
-    prefix = os.environ.get("SIDECAR_IMAGE_PREFIX", "sidecars/")
-    return f"{prefix}{name}:{os.environ.get('SIDECAR_IMAGE_TAG', 'dev')}"
 
 
 CANNOT_RUN = {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "CreateContainerConfigError"}

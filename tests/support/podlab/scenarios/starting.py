@@ -5,6 +5,7 @@ from pathlib import Path
 
 import yaml
 
+from tests.support.engine import image
 from tests.support.podlab.building import (
     LOGS,
     RELOADER_PORT,
@@ -20,7 +21,7 @@ from tests.support.podlab.building import (
     pod,
     writer,
 )
-from tests.support.podlab.lab import Manifest, image, until_seen
+from tests.support.podlab.lab import Manifest, until_seen
 from tests.support.podlab.stage import Stage, assert_exits
 
 SNIPPETS = Path(__file__).resolve().parents[4] / "k8s" / "snippets"

@@ -11,76 +11,38 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 from tests.support.kubelet import Volume
+from tests.support.reload_app import App
 from tests.support.sidecars import ReloaderProcess
 from tests.support.waiting import until
 
 Act = Callable[[], object]
+RELOAD = "/-/reload"
+"""Where the app is told."""
 
 
-class Target:
-    """An app with a reload URL, in a thread: which bodies it was sent, in order. Refuses until it listens, and nobody
-    else gets its port.
-    """
-
-    def __init__(self, *, listening: bool = True) -> None:
-        self.bodies: list[str] = []
-        target = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-                target.bodies.append(body.decode())
-                self.send_response(200)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None:
-                """Say nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler, bind_and_activate=False)
-        self._server.server_bind()
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-        self.url = f"http://127.0.0.1:{self._server.server_port}/-/reload"
-        if listening:
-            self.listen()
-
-    def listen(self) -> None:
-        """Accept from now on."""
-        self._server.server_activate()
-        self._thread.start()
-
-    def close(self) -> None:
-        if self._thread.is_alive():
-            self._server.shutdown()
-            self._thread.join()
-        self._server.server_close()
-
-
-class Stage:
+class ConfigStage:
     """`config` is a ConfigMap volume; `target` is told the hash of the content as the body."""
 
     def __init__(self, folder: Path, *, listening: bool = True) -> None:
         self.folder = folder
-        self.target = Target(listening=listening)
+        self.target = App(listening=listening)
         self.config = Volume(folder / "config")
         self.config.write({"app.yaml": b"0"})
 
     @property
     def told(self) -> list[str]:
         """What the app was told so far, each by its hash."""
-        return list(self.target.bodies)
+        return self.target.bodies(RELOAD)
 
     def reloader(self, *watch: Path | str, prefix: tuple[str, ...] = (), **settings: object) -> ReloaderProcess:
         """A reloader that is not started yet. All of a stage share the state file, unless they are given others."""
         watched = json.dumps([str(path) for path in watch or (self.config.folder,)])
         given = {"watch": watched, "resync_seconds": 3600, **settings}
         reloader = ReloaderProcess(self.folder, given, prefix=prefix)
-        return reloader.steps({"webhook": {"url": self.target.url, "body": "{hash}"}})
+        return reloader.steps(self.target.webhook(RELOAD))
 
     def begin(self, reloader: ReloaderProcess) -> str:
         """Start it, until it has taken the content that is there as the one to begin with; the hash."""
