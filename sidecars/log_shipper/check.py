@@ -30,7 +30,7 @@ def refuse_start(settings: LogShipperSettings) -> Iterator[Problem]:
         name_a_file = "name a file, a named pipe, or /dev/stdout"
         yield from unusable("output_path", settings.output_path, name_a_file, {"a named pipe", "a stream"})
     if settings.destination is Output.ELASTICSEARCH:
-        for path in (settings.dead_letters_path, f"{settings.dead_letters_path}.1"):
+        for path in (settings.dead_letter_file, f"{settings.dead_letter_file}.1"):
             yield from unusable("dead_letter_path", path, "name a file", {"a stream"})
 
 

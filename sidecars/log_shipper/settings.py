@@ -212,7 +212,7 @@ class LogShipperSettings(Settings, frozen=True, kw_only=True):
         return Output.ELASTICSEARCH if self.elasticsearch_url else Output.STDOUT
 
     @property
-    def dead_letters_path(self) -> str:
+    def dead_letter_file(self) -> str:
         """The dead-letter file."""
         return self.dead_letter_path or f"{self.state_dir}/dead-letter.ndjson"
 
@@ -220,7 +220,7 @@ class LogShipperSettings(Settings, frozen=True, kw_only=True):
     def own_files(self) -> tuple[str, ...]:
         """Files that the shipper writes itself, and so must not read."""
         output = (self.output_path,) if self.destination is Output.FILE else ()
-        return (*output, self.dead_letters_path, f"{self.dead_letters_path}.1", f"{self.state_dir}/checkpoint.json")
+        return (*output, self.dead_letter_file, f"{self.dead_letter_file}.1", f"{self.state_dir}/checkpoint.json")
 
     @property
     def target(self) -> str:

@@ -85,7 +85,7 @@ class Stopping:
                 **progress.fields,
             )
             return
-        rejected = f", but for {refused_records} refused records in {self._settings.dead_letters_path}"
+        rejected = f", but for {refused_records} refused records in {self._settings.dead_letter_file}"
         self._ctx.log.info(
             f"{self._all_of_it(cut)}{rejected if refused_records else ''}",
             action="stop.drained",

@@ -62,10 +62,10 @@ class DeadLetters:
     """The dead-letter file of this shipper, with its log, metrics and health."""
 
     def __init__(self, settings: LogShipperSettings, ctx: Context, metrics: ShipperMetrics) -> None:
-        self.path = settings.dead_letters_path
+        self.path = settings.dead_letter_file
         self.kept = 0
         """Records that were written to it since the start."""
-        self._file = DeadLetterFile(settings.dead_letters_path, settings.dead_letter_bytes)
+        self._file = DeadLetterFile(settings.dead_letter_file, settings.dead_letter_bytes)
         self._target = settings.target
         self._ctx = ctx
         self._metrics = metrics

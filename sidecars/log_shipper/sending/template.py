@@ -112,14 +112,14 @@ class _TemplateSetup:
         if server.startswith("Elasticsearch"):
             self._left_out |= {FLAT_OBJECTS}
         changed = await self._apply_template()
-        said = list(filter(None, [self._told(changed)]))
+        said = list(filter(None, [self._outcome(changed)]))
         said += await self._apply_to_stream(changed or [])
         if not said:
             said = [f"the index template {self._name} is as it should be; nothing changed"]
         unknown = f"left out, as {server or 'this server'} does not know it: "
         return [*said, *(unknown + loss for loss in losses(self._left_out))]
 
-    def _told(self, changed: list[str] | None) -> str:
+    def _outcome(self, changed: list[str] | None) -> str:
         if changed is None:
             return f"created the index template {self._name} for the data stream {self._target.data_stream}"
         return f"updated the index template {self._name}: {', '.join(changed)}" if changed else ""
