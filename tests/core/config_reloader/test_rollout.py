@@ -473,7 +473,7 @@ def test_an_unconfirmed_content_is_told_three_times_and_refused_once() -> None:
     assert it.results("a") == [RolloutResult.UNCONFIRMED]
     assert it.told.count(f"{A} a") == 3
     observed = [action for action in it.facts if isinstance(action, StepAttempt) and action.step.kind == "observe"]
-    assert len(observed) == 3, "the value from before is taken anew each time"
+    assert [len(attempt.others) for attempt in observed] == [1, 1, 1], "the value from before is taken anew each time"
 
 
 def test_content_that_comes_faster_than_it_is_validated_does_not_starve_the_app() -> None:
@@ -497,6 +497,18 @@ def test_a_success_that_newer_content_takes_over_from_counts() -> None:
     it.passes(0.6)
     assert it.results("b") == [RolloutResult.APPLIED]
     assert it.applied == "b"
+
+
+def test_a_success_counts_no_more_once_another_target_has_newer_content() -> None:
+    it = world(HOOK, OTHER)
+    it.takes = lambda step: 1.5 if by_url(A)(step) else 0.0
+    it.sees("1")
+    it.passes(1.2)
+    it.sees("2")
+    it.passes(5)
+    assert it.did == [(0.0, f"{A} 1"), (1.0, f"{B} 1"), (1.2, f"{B} 2"), (1.5, f"{A} 2")]
+    assert (it.results("1"), it.applied) == ([RolloutResult.SUPERSEDED], "2")
+    assert hash_of("1") not in {record.applied for record in it.written}
 
 
 def test_who_is_being_told_is_told_to_the_end_and_once() -> None:
