@@ -22,7 +22,9 @@ _LONGEST_SCAN_PAUSE_SECONDS = 30.0
 _PAUSES = 200
 """A scan without a cause is followed by a pause of so many times its own duration: half a percent of a core ..."""
 _LEAST_PAUSES = 10
-"""... and one of at least so many times that, whatever happens."""
+"""... and one that new names cause by so many times that, ..."""
+_LONGEST_NAMES_PAUSE_SECONDS = 0.5
+"""... but no longer: a new file is met within a second."""
 
 
 class ReadSchedule:
@@ -42,7 +44,7 @@ class ReadSchedule:
     def scanned(self, began: float, now: float, *, polling: bool) -> None:
         """Note that all names were looked at. `polling`: the kernel tells nothing."""
         took = now - began
-        self._scan_after = began + took * _LEAST_PAUSES
+        self._scan_after = now + min(took * _LEAST_PAUSES, _LONGEST_NAMES_PAUSE_SECONDS)
         if polling:
             self._scan_due = max(began + _POLLED_SCAN_SECONDS, self._scan_after)
         else:

@@ -9,7 +9,6 @@ import os
 from sys import byteorder
 
 from sidecars.log_shipper.core.checkpoint import FilePosition
-from sidecars.log_shipper.core.documents import Template
 from sidecars.log_shipper.core.file_state import FileEvent, FileState, after
 from sidecars.log_shipper.core.identity import (
     HEAD_BYTES,
@@ -70,7 +69,6 @@ class Tail:
         "start_line",
         "state",
         "stuck_at",
-        "template",
     )
 
     def __init__(self, path: str, start: Mark | None = None) -> None:
@@ -83,7 +81,6 @@ class Tail:
         self.ledger = Ledger(start or Mark())
         self.start_line = ""
         """What its first line said when the first bytes were read."""
-        self.template: Template | None = None
         self.size_bytes = 0
         self.modified_ns = 0
         self.changed_ns = 0
@@ -205,7 +202,7 @@ class Tail:
         Its identity and ledger move over, so what is still in flight of the former file is committed here. A copy that
         ends before the former's read offset holds nothing new: nothing is read of it until all of that is committed.
         """
-        self.identity, self.template = former.identity, former.template
+        self.identity = former.identity
         self.ledger, self.joining, former.joining = former.ledger, former.joining, None
         self.encoding = former.encoding
         if mark.offset == former.ledger.read.offset:

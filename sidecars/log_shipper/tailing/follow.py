@@ -27,6 +27,7 @@ from sidecars.log_shipper.core.names import Names
 from sidecars.log_shipper.core.notices import Notice
 from sidecars.log_shipper.core.reach import Reach
 from sidecars.log_shipper.core.rotation import is_generation, logs_of
+from sidecars.runtime.clock import now as now_seconds
 
 from .copies import Moved, Suspects, find_copy, find_originals
 from .discovery import FoundFile, Globs, Siblings, is_hidden, look, owned
@@ -36,7 +37,12 @@ _HELD = 256
 """So many files stay open whatever happens to them, those that changed last: what is written to an open file is read
 even when it is deleted at once."""
 _REST_SECONDS = 10.0
-"""A file beyond those is closed once it was still for so long."""
+"""A file beyond those is closed once it was still for so long ..."""
+_OLD_SECONDS = 60.0
+"""... or was not written for so long when it was met."""
+_UNDONE = 1000
+"""So many new files of that age are opened at once; the others when those are delivered. (All of them, where nothing is
+read at present: an open file cannot be lost.)"""
 _LOOKS = 5
 """Attempts to open a file that was just found by its content, while a rotation renames it."""
 _RESERVED = 40
@@ -64,6 +70,8 @@ class Following:
         self._suspects = Suspects(self.tails, self.closed)
         self._names = Names({each.identity.path: (each.key, each.modified_ns) for each in checkpoint.positions})
         self._round: Iterator[FileKey] = iter(())
+        self._waiting: list[FoundFile] = []
+        """Old files that were found and are to be opened, the next one last."""
 
     def scan(self, now: float) -> None:
         """Bring the followed files in line with what is there; `now` is loop time."""
@@ -167,6 +175,11 @@ class Following:
         """Files that the last scan could not follow yet: no descriptor left, or perhaps a copy in the making."""
         return self._opening.postponed
 
+    @property
+    def waiting(self) -> int:
+        """Old files that are opened when those before them are delivered."""
+        return len(self._waiting)
+
     def notices(self) -> list[tuple[Notice, str, str]]:
         """What was come across since the last call, with the path and the reason of an error."""
         return self._opening.take_notices()
@@ -220,9 +233,32 @@ class Following:
         for item in at_rest:
             if item.key in self.closed:
                 self._note_met(item.key, item.path)
+        self._waiting = []
+        old_ns = (now_seconds() - _OLD_SECONDS) * 1e9
+        old = [item for item in new if item.modified_ns < old_ns]
+        if len(old) > _UNDONE:  # the generations of a log one after the other: they may be copies of one another
+            self._waiting = sorted(old, key=lambda item: (_log_of(item.place), item.path), reverse=True)
+            new = [item for item in new if item.modified_ns >= old_ns]
         for item in new:
             if item.key not in self.tails:
                 self._meet(item, now)
+        self.meet_waiting(now)
+
+    def meet_waiting(self, now: float, *, all_of_them: bool = False) -> None:
+        """Open more of the old files that were found, as far as those before them are delivered."""
+        if not self._waiting:
+            return
+        self._rest(now)
+        undone = sum(each.readable or each.ledger.in_flight_bytes > 0 for each in self.tails.values())
+        room = len(self._waiting) if all_of_them else _UNDONE - undone
+        log = ""
+        while self._waiting and (room > 0 or _log_of(self._waiting[-1].place) == log):
+            item = self._waiting.pop()
+            room -= 1
+            log = _log_of(item.place) if room <= 0 else ""
+            if item.key not in self.tails and item.key not in self.closed:
+                self._meet(item, now)
+        find_originals(self.tails.values())
 
     def _note_met(self, key: FileKey, path: str) -> None:
         """A file of the checkpoint is there, and goes on from its position."""
@@ -408,7 +444,12 @@ class Following:
         """Close files that are done and still, the stillest first, until no more are open than are held."""
         surplus = len(self.tails) - self._held
         if surplus > 0:
-            still = [tail for tail in self.tails.values() if tail.can_close and now - tail.grown_at >= _REST_SECONDS]
+            old_ns = (now_seconds() - _OLD_SECONDS) * 1e9
+            still = [
+                tail
+                for tail in self.tails.values()
+                if tail.can_close and (now - tail.grown_at >= _REST_SECONDS or tail.modified_ns < old_ns)
+            ]
             still.sort(key=lambda tail: tail.modified_ns)
             for tail in still[:surplus]:
                 self.refresh(tail, now)
@@ -523,6 +564,11 @@ class Opening:
         """What was come across since the last call."""
         taken, self._notices = self._notices, []
         return taken
+
+
+def _log_of(place: str) -> str:
+    """The log that a file may be a rotated generation of, or the file itself."""
+    return min(logs_of(place), key=len, default=place)
 
 
 def _is_as_it_was(position: FilePosition) -> bool:

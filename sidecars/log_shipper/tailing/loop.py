@@ -33,6 +33,8 @@ _RECORD_BYTES = 12
 """What a record costs in memory at least while it is under way, however short its line."""
 _SLICE_SECONDS = 0.2
 """So long at a time a backlog is read before names, new files and a request to stop are looked at."""
+_STALLED_SECONDS = 2.0
+"""Nothing was read for so long for want of room: the outage may last."""
 _ABSENT_SECONDS = 5.0
 """For so long a glob may have no file without a word: the app starts after a native sidecar, and rotation has gaps."""
 
@@ -86,11 +88,13 @@ class Tailing:
             self.look()
         else:
             self._refresh(at, told=told)
+        stalled = not self.has_room and at - self.last_growth >= _STALLED_SECONDS
+        self.following.meet_waiting(at, all_of_them=stalled)
         any_read = await self._read_all(final=final)
         postponed = self.following.postponed > 0
         if postponed:
             self._schedule.scan_soon(monotonic())
-        if final or postponed or self._schedule.must_flush(monotonic()):
+        if final or postponed or self.following.waiting or self._schedule.must_flush(monotonic()):
             self.flush()
         return any_read
 
@@ -103,7 +107,7 @@ class Tailing:
         if self._watch.watch(folders - written, folders):
             self._told.set()  # what was written before the watch was set is seen by looking once more
             return
-        if self.has_room and self._has_more:
+        if self.has_room and (self._has_more or (self.following.waiting and not self.in_flight_bytes)):
             return
         self._metrics.polling.set(self._watch.polling)
         names_changed = self._watch.names_changed
@@ -153,7 +157,7 @@ class Tailing:
     @property
     def is_settled(self) -> bool:
         """Whether all that was read is settled, and no file waits to be opened."""
-        return not self.in_flight_bytes and not self.following.postponed
+        return not (self.in_flight_bytes or self.following.postponed or self.following.waiting)
 
     def undelivered(self) -> dict[str, int]:
         """Return the bytes that nobody took yet, by file and by the last look at it; files without any are left out."""

@@ -19,6 +19,8 @@ from .files import Tail
 _BLOCK_BYTES = 256 << 10
 _LEAST_BYTES = 4096
 _USUAL_LINE_BYTES = 120
+_USUAL_OVERHEAD_BYTES = 400
+_TEMPLATES = 512
 
 
 class Reader:
@@ -29,6 +31,7 @@ class Reader:
         self._shape = shape
         self._scope = scope
         self._ended = ended
+        self._templates: dict[tuple[str, str], Template] = {}
         self._framing = _FRAMINGS.get(settings.parse)
         self.decisions = 0
         """How many things were decided that the checkpoint has to hold before anything is sent that depends on them:
@@ -42,7 +45,7 @@ class Reader:
         block, taken = self._taken(tail, batch, final=final)
         if taken.consumed == 0:
             return self._skip_hole(tail, batch) if block[:1] == b"\0" and not tail.encoding else Intake()
-        if taken.lines and tail.template is None:
+        if taken.lines and not tail.identity.prefix:
             self._name(tail)
         clean, open_bytes = None, 0
         records = [(tail, taken)]
@@ -144,7 +147,7 @@ class Reader:
 
     def _lines_that_fit(self, tail: Tail, batch: Batch) -> int:
         """How many lines of usual length the batch has room for; documents are several times longer than lines."""
-        overhead = tail.template.overhead_bytes if tail.template else 400
+        overhead = self._template(tail).overhead_bytes if tail.identity.prefix else _USUAL_OVERHEAD_BYTES
         return max(1, (self._settings.batch_bytes - batch.body_bytes) // (overhead + _USUAL_LINE_BYTES))
 
     def _name(self, tail: Tail) -> None:
@@ -159,7 +162,16 @@ class Reader:
         for each in reversed(unnamed):
             if each is tail or (each.fd is not None and each.size_bytes):
                 self._identify(each)
-        tail.template = Template(self._shape, tail.path, tail.identity.prefix)
+
+    def _template(self, tail: Tail) -> Template:
+        """The template of a file's documents. Those of the files that were read last are kept: each is kilobytes."""
+        names = (tail.identity.path, tail.identity.prefix)
+        template = self._templates.get(names)
+        if template is None:
+            if len(self._templates) >= _TEMPLATES:
+                del self._templates[next(iter(self._templates))]
+            template = self._templates[names] = Template(self._shape, *names)
+        return template
 
     def _identify(self, tail: Tail) -> None:
         first_line = tail.start_line or first_line_digest(tail.start_bytes())
@@ -174,15 +186,16 @@ class Reader:
         self.decisions += 1
 
     def _encoded(self, tail: Tail, taken: Taken, timestamp: str) -> Encoded:
-        if tail.template is None:
+        if not taken.lines:
             return Encoded([], [])
+        template = self._template(tail)
         match self._settings.parse:
             case Parse.JSON:
-                return json_documents(tail.template, taken, timestamp)
+                return json_documents(template, taken, timestamp)
             case Parse.CRI:
-                return cri_documents(tail.template, taken, timestamp)
+                return cri_documents(template, taken, timestamp)
             case _:
-                return tail.template.plain(taken, timestamp)
+                return template.plain(taken, timestamp)
 
     def _skip_hole(self, tail: Tail, batch: Batch) -> Intake:
         """Move over NULs that something follows."""
