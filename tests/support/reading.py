@@ -25,19 +25,22 @@ TIME = "2026-11-22T13:45:00.000Z"
 class Reading:
     """Follows files and takes their lines. What it stored outlives a restart, as in Elasticsearch: by id."""
 
-    def __init__(self, *paths: str, exclude: tuple[str, ...] = (), descriptors: int = 100, **given: object) -> None:
+    def __init__(
+        self, *paths: str, exclude: tuple[str, ...] = (), descriptors: int = 100, held: int = 256, **given: object
+    ) -> None:
         self.now = 1000.0
         self.stored: dict[str, str] = {}
         self.sent: list[str] = []
         self.flags: dict[str, list[str] | None] = {}
         self.notices: list[tuple[Notice, str, str]] = []
-        self._settings = settings(**{"paths": paths, "exclude": exclude, **given})
+        self._settings = settings(**{"paths": paths, **given})
         self._descriptors = descriptors
+        self._held = held
         self._begin(Checkpoint())
 
     def _begin(self, checkpoint: Checkpoint) -> None:
         globs = Globs(self._settings.paths, self._settings.exclude)
-        self.following = Following(globs, checkpoint, self._descriptors)
+        self.following = Following(globs, checkpoint, self._descriptors, self._held)
         self.reader = Reader(self._settings, Shape({}), "pod", self.following.ended)
         self.unsettled: list[Batch] = []
 

@@ -37,6 +37,8 @@ class FilePosition(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     from older ones."""
     changed_ns: int = 0
     """Inode change time at the last look; 0 when it is not known."""
+    born_ns: int = 0
+    """When the inode was made; 0 when it is not known."""
     encoding: str = ""
     """Of a file that is not UTF-8: after a truncation its byte order mark is gone."""
     cuts: tuple[Cut, ...] = ()

@@ -15,7 +15,7 @@ from sidecars.log_shipper.core.rotation import logs_of
 from sidecars.runtime.clock import now as now_seconds
 
 from .discovery import FoundFile, siblings
-from .files import Tail, born_ns
+from .files import Tail
 
 _COPY_SECONDS = 1.0
 """A new file that holds the same as a followed one is taken for a copy in the making until it was still for so long;
@@ -88,10 +88,7 @@ def find_originals(tails: Collection[Tail]) -> None:
 
 def _was_made_after(tail: Tail, log: Tail) -> bool:
     """False also where that is not known."""
-    if tail.fd is None or log.fd is None:
-        return False
-    born, log_born = born_ns(tail.fd), born_ns(log.fd)
-    return born is not None and log_born is not None and born > log_born
+    return bool(tail.born_ns and log.born_ns and tail.born_ns > log.born_ns)
 
 
 def alike(original: Tail, other: Tail) -> bool:

@@ -6,7 +6,10 @@ that was truncated (and even grew past the offset again) is noticed by the very 
 
 import ctypes
 import os
+from collections.abc import Callable
+from functools import cache
 from sys import byteorder
+from typing import cast
 
 from sidecars.log_shipper.core.checkpoint import FilePosition
 from sidecars.log_shipper.core.file_state import FileEvent, FileState, after
@@ -47,6 +50,7 @@ class Tail:
     __slots__ = (
         "_marker",
         "_short_end",
+        "born_ns",
         "changed_ns",
         "elder",
         "encoding",
@@ -84,6 +88,8 @@ class Tail:
         self.size_bytes = 0
         self.modified_ns = 0
         self.changed_ns = 0
+        self.born_ns = 0
+        """When it was made; 0 where that is not known."""
         self.intact_ns = 0
         """Modification time when the content was last known to be what was read."""
         self.grown_at = 0.0
@@ -133,6 +139,7 @@ class Tail:
             mark=self.kept,
             modified_ns=self.intact_ns,
             changed_ns=self.changed_ns,
+            born_ns=self.born_ns,
             encoding=self.encoding_before if self.encoding is None else self.encoding,
             cuts=() if self.joining is None else tuple(self.joining.cuts_from(self.ledger.committed.offset)),
         )
@@ -140,21 +147,26 @@ class Tail:
     def resumed(self, position: FilePosition) -> "Tail | None":
         """Return this newly opened file as the one that `position` was taken of, or None when it is another one."""
         again = self._at(position)
-        if not again.resumes():
+        if not again._is_of(position):
             return None
         self.fd = None  # it is the other's now
         return again
 
     def is_file_of(self, position: FilePosition) -> bool:
         """Tell whether this newly opened file is the one that `position` was taken of."""
-        return self._at(position).resumes()
+        return self._at(position)._is_of(position)
+
+    def _is_of(self, position: FilePosition) -> bool:
+        if position.born_ns and self.born_ns and position.born_ns != self.born_ns:
+            return False  # the inode was reused, perhaps for a file with the same content
+        return self.resumes()
 
     def _at(self, position: FilePosition) -> "Tail":
         """Return this open file as it would be at `position`."""
         again = Tail.of(position)
         again.fd, again.key, again.place, again.state = self.fd, self.key, self.place, self.state
         again.size_bytes, again.modified_ns, again.changed_ns = self.size_bytes, self.modified_ns, self.changed_ns
-        again.grown_at, again.lag = self.grown_at, self.lag
+        again.grown_at, again.lag, again.born_ns = self.grown_at, self.lag, self.born_ns
         again.intact_ns = again.modified_ns
         return again
 
@@ -195,6 +207,7 @@ class Tail:
         self._note(status)
         self.intact_ns = self.modified_ns
         self.key = FileKey(status.st_dev, status.st_ino)
+        self.born_ns = born_ns(fd) or 0
 
     def inherit(self, former: "Tail", mark: Mark) -> None:
         """Go on where `former` stopped, in this copy of it that contains what `mark` marks.
@@ -420,11 +433,18 @@ def name_of(fd: int, known: str) -> str:
     return known if name.endswith(" (deleted)") else name
 
 
+@cache
+def _statx() -> Callable[..., int] | None:
+    try:
+        return cast("Callable[..., int]", ctypes.CDLL(None, use_errno=True).statx)
+    except (OSError, AttributeError):
+        return None
+
+
 def born_ns(fd: int) -> int | None:
     """When the open file was made, in nanoseconds of wall-clock time; None where file system or libc do not tell."""
-    try:
-        statx = ctypes.CDLL(None, use_errno=True).statx
-    except (OSError, AttributeError):
+    statx = _statx()
+    if statx is None:
         return None
     result = ctypes.create_string_buffer(_STRUCT_BYTES)
     if statx(fd, b"", _AT_EMPTY_PATH, _STATX_BTIME, result) != 0:

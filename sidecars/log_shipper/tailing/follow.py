@@ -236,7 +236,9 @@ class Following:
         self._waiting = []
         old_ns = (now_seconds() - _OLD_SECONDS) * 1e9
         old = [item for item in new if item.modified_ns < old_ns]
-        if len(old) > _UNDONE:  # the generations of a log one after the other: they may be copies of one another
+        if (
+            len(old) + self._undone() > _UNDONE
+        ):  # the generations of a log one after the other: they may be copies of one another
             self._waiting = sorted(old, key=lambda item: (_log_of(item.place), item.path), reverse=True)
             new = [item for item in new if item.modified_ns >= old_ns]
         for item in new:
@@ -249,8 +251,7 @@ class Following:
         if not self._waiting:
             return
         self._rest(now)
-        undone = sum(each.readable or each.ledger.in_flight_bytes > 0 for each in self.tails.values())
-        room = len(self._waiting) if all_of_them else _UNDONE - undone
+        room = len(self._waiting) if all_of_them else _UNDONE - self._undone()
         log = ""
         while self._waiting and (room > 0 or _log_of(self._waiting[-1].place) == log):
             item = self._waiting.pop()
@@ -259,6 +260,10 @@ class Following:
             if item.key not in self.tails and item.key not in self.closed:
                 self._meet(item, now)
         find_originals(self.tails.values())
+
+    def _undone(self) -> int:
+        """How many open files are not delivered."""
+        return sum(each.readable or each.ledger.in_flight_bytes > 0 for each in self.tails.values())
 
     def _note_met(self, key: FileKey, path: str) -> None:
         """A file of the checkpoint is there, and goes on from its position."""

@@ -136,7 +136,7 @@ def test_the_first_schema_is_still_read() -> None:
     header = json.dumps({"schema": 1, "checksum": blake2b(content, digest_size=16).hexdigest()}).encode()
     (position,) = ONE.positions
     expected = FilePosition(
-        position.identity, position.place, position.key, position.mark, 11, 0, "utf-16-le", (Cut("stdout", 5),)
+        position.identity, position.place, position.key, position.mark, 11, 0, 0, "utf-16-le", (Cut("stdout", 5),)
     )
     assert load(header + b"\n" + content + b"\n") == Loaded(Checkpoint([expected], ONE.ended))
 

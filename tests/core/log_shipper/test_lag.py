@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecars.log_shipper.core.lag import Lag
+from sidecars.log_shipper.core.lag import OTHERS, FileFigures, Lag, lags
 
 CASES: dict[str, tuple[list[tuple[int, float]], int, float, float]] = {
     "nothing seen, no lag": ([], 0, 9.0, 0.0),
@@ -69,3 +69,24 @@ def test_the_lag_is_never_understated_and_zero_only_when_all_is_acknowledged(
         seconds = lag.seconds(committed, float(at))
         assert (seconds == 0.0) if waiting is None else (seconds >= at - waiting)
         assert seconds <= at
+
+
+def figures(place: str, lag_bytes: int, lag_seconds: float) -> FileFigures:
+    return FileFigures(place, 0, lag_bytes, lag_seconds, deleted=False)
+
+
+def test_two_generations_of_one_name_are_one_series() -> None:
+    assert lags([figures("/a", 5, 1.0), figures("/a", 7, 3.0), figures("/b", 0, 0.0)]) == {
+        "/a": (12, 3.0),
+        "/b": (0, 0.0),
+    }
+
+
+def test_ten_thousand_files_are_a_few_series_with_the_same_sum_and_maximum() -> None:
+    files = [figures(f"/{number}", number, number / 10) for number in range(10_000)]
+    found = lags(files)
+    assert len(found) == 201
+    assert found["/9999"] == (9999, 999.9)
+    assert "/0" not in found
+    assert sum(lag_bytes for lag_bytes, _ in found.values()) == sum(each.lag_bytes for each in files)
+    assert found[OTHERS] == (sum(range(9800)), 979.9)
