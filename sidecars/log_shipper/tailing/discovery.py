@@ -38,6 +38,8 @@ class Globs:
         self._own = {os.path.realpath(path) for path in own}
         self._paths = paths
         self._found_in: set[str] = set()
+        self._last: dict[FileKey, FoundFile] = {}
+        """What the last `find` found: what is the same is the same object, there may be thousands."""
         self.unmatched: tuple[str, ...] = ()
         """The patterns for which `find` found no file the last time."""
         self.closed: tuple[str, ...] = ()
@@ -61,13 +63,15 @@ class Globs:
                 item = look(path, closed, place)
                 if item is not None:
                     matched = True
-                    found.setdefault(item.key, item)
+                    before = self._last.get(item.key)
+                    found.setdefault(item.key, before if before is not None and before == item else item)
                     if is_link:
                         places.setdefault(os.path.dirname(place), os.path.dirname(place))
             if not matched:
                 unmatched.append(pattern)
         self.closed, self.unmatched = tuple(sorted(closed)), tuple(unmatched)
         self._found_in = {*places, *places.values()}
+        self._last = found
         return found
 
     def reach(self) -> Reach:

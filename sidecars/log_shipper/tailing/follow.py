@@ -72,6 +72,8 @@ class Following:
         self._round: Iterator[FileKey] = iter(())
         self._waiting: list[FoundFile] = []
         """Old files that were found and are to be opened, the next one last."""
+        self._places: set[str] = set()
+        """Where the files were found, as long as some wait."""
 
     def scan(self, now: float) -> None:
         """Bring the followed files in line with what is there; `now` is loop time."""
@@ -239,7 +241,8 @@ class Following:
         if (
             len(old) + self._undone() > _UNDONE
         ):  # the generations of a log one after the other: they may be copies of one another
-            self._waiting = sorted(old, key=lambda item: (_log_of(item.place), item.path), reverse=True)
+            self._places = {item.place for item in self.found.values()}
+            self._waiting = sorted(old, key=lambda item: (self._log_of(item.place), item.path), reverse=True)
             new = [item for item in new if item.modified_ns >= old_ns]
         for item in new:
             if item.key not in self.tails:
@@ -253,13 +256,19 @@ class Following:
         self._rest(now)
         room = len(self._waiting) if all_of_them else _UNDONE - self._undone()
         log = ""
-        while self._waiting and (room > 0 or _log_of(self._waiting[-1].place) == log):
+        while self._waiting and (room > 0 or self._log_of(self._waiting[-1].place) == log):
             item = self._waiting.pop()
             room -= 1
-            log = _log_of(item.place) if room <= 0 else ""
+            log = self._log_of(item.place) if room <= 0 else ""
             if item.key not in self.tails and item.key not in self.closed:
                 self._meet(item, now)
         find_originals(self.tails.values())
+        if not self._waiting:
+            self._places = set()
+
+    def _log_of(self, place: str) -> str:
+        """The log that a file may be a rotated generation of, where that is here as well; else the file itself."""
+        return min((name for name in logs_of(place) if name in self._places), key=len, default=place)
 
     def _undone(self) -> int:
         """How many open files are not delivered."""
@@ -569,11 +578,6 @@ class Opening:
         """What was come across since the last call."""
         taken, self._notices = self._notices, []
         return taken
-
-
-def _log_of(place: str) -> str:
-    """The log that a file may be a rotated generation of, or the file itself."""
-    return min(logs_of(place), key=len, default=place)
 
 
 def _is_as_it_was(position: FilePosition) -> bool:
