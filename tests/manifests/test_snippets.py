@@ -21,6 +21,7 @@ from .test_settings import environment
 DOCUMENTS = [
     *sorted(ROOT.glob("*.md")),
     K8S / "README.md",
+    ROOT / "tests" / "support" / "README.md",
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
 FOLDERS = [path.parent for path in sorted(SNIPPETS.rglob("kustomization.yaml"))]
