@@ -25,7 +25,7 @@ class StatusSet:
     ranges: tuple[tuple[int, int], ...]
 
     def __contains__(self, status: int) -> bool:
-        """Whether the status is expected."""
+        """Return whether the status is expected."""
         return any(first <= status <= last for first, last in self.ranges)
 
     def __str__(self) -> str:

@@ -64,7 +64,7 @@ class WaitForSettings(Basics, frozen=True, kw_only=True):
     ] = ()
 
     def problems(self) -> Iterable[Problem]:
-        """What single fields cannot say."""
+        """Return what single fields cannot say."""
         if not self.targets:
             yield Problem("targets", "there is nothing to wait for", "name one or more, such as tcp://db:5432")
         for text in self.targets:
@@ -89,5 +89,5 @@ class WaitForSettings(Basics, frozen=True, kw_only=True):
 
     @property
     def parsed(self) -> tuple[Target, ...]:
-        """The targets. Raises BadTarget where `problems` says something."""
+        """Return the targets. Raises BadTarget where `problems` says something."""
         return tuple(map(parse, self.targets))

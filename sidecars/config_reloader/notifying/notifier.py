@@ -34,7 +34,7 @@ class Notifier:
                 raise TypeError(f"cannot attempt a {type(step).__name__}")
 
     async def ready(self, step: StepOptions) -> bool:
-        """Whether somebody is there to be notified."""
+        """Return whether somebody is there to be notified."""
         match step:
             case Signal():
                 return await asyncio.to_thread(signalling.ready, step)
@@ -44,7 +44,7 @@ class Notifier:
                 return True
 
     async def observe(self, step: Confirm, change: Change) -> Value | None:
-        """What a confirm step sees before the app is notified; None when it sees nothing."""
+        """Return what a confirm step sees before the app is notified; None when it sees nothing."""
         return await confirm.observe(step, change)
 
     async def confirm(
@@ -66,6 +66,6 @@ class Notifier:
 
 
 def _environment(change: Change) -> dict[str, str]:
-    """What a command of ours gets: our own environment, and the content that it runs for."""
+    """Return what a command of ours gets: our own environment, and the content that it runs for."""
     ours = {"CONFIG_RELOADER_HASH": change.hash, "CONFIG_RELOADER_CANDIDATE": change.candidate}
     return {**process_environment(), **ours}

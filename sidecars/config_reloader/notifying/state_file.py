@@ -37,7 +37,7 @@ class StateFile:
         self._writing: asyncio.Task[None] | None = None
 
     def load(self) -> Remembered:
-        """What is remembered; nothing when that is not known."""
+        """Return what is remembered; nothing when that is not known."""
         if not self._path:
             return Remembered()
         clear_leftovers(self._path)

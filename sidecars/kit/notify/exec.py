@@ -122,7 +122,7 @@ class _Child:
             raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from None
 
     async def wait(self, seconds: float) -> bool:
-        """Whether it ended within so long."""
+        """Return whether it ended within so long."""
         await asyncio.wait({self._ended}, timeout=seconds)
         return self._ended.done()
 
@@ -152,7 +152,7 @@ class _Child:
 
 
 async def _supervise(child: _Child, timeout_seconds: float) -> bool:
-    """Whether it ended in time. Afterwards it is gone, however this ends."""
+    """Return whether it ended in time. Afterwards it is gone, however this ends."""
     try:
         if await child.wait(timeout_seconds):
             return True

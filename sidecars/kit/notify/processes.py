@@ -127,7 +127,7 @@ def _process(pid: int, numbers: bytes, status: dict[str, str], line: bytes, exe:
 
 
 def _status(folder: int) -> dict[str, str]:
-    """The fields of /proc/PID/status by name; `Uid` always, from the owner of the folder if need be (gVisor)."""
+    """Return the fields of /proc/PID/status by name; `Uid` always, from the owner of the folder if need be (gVisor)."""
     lines = _read(folder, "status", _STATUS_BYTES).decode(errors="replace").split("\n")
     fields = {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
     owner = os.fstat(folder).st_uid

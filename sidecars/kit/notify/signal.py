@@ -44,7 +44,7 @@ def send(step: Signal, proc: str = "/proc") -> Outcome:
 
 
 def ready(step: Signal, proc: str = "/proc") -> bool:
-    """Whether `send` would find a process to signal now."""
+    """Return whether `send` would find a process to signal now."""
     return search(step, proc).selection.found is Match.YES
 
 
@@ -153,7 +153,7 @@ def _absent(seen: ProcessSearch, table: Table) -> Finding:
 
 
 def _unfound(seen: ProcessSearch) -> str:
-    """Why nobody is signalled; with the remedy where only the sidecar's own processes are seen."""
+    """Return why nobody is signalled; with the remedy where only the sidecar's own processes are seen."""
     if seen.table is not None and seen.selection.found is Match.ABSENT:
         return _absent(seen, seen.table)[1]
     return _why(seen)

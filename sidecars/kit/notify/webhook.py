@@ -98,7 +98,7 @@ async def fetch(step: Http, change: Change, timeout_seconds: float) -> tuple[Out
 
 
 async def listening(step: Http) -> bool:
-    """Whether somebody accepts a connection there within 2 s."""
+    """Return whether somebody accepts a connection there within 2 s."""
     parts = urlsplit(step.url)
     try:
         async with asyncio.timeout(_LISTENING_SECONDS):
@@ -124,7 +124,7 @@ async def _send_call(step: Call, change: Change, tasks: asyncio.TaskGroup | None
 
 
 async def _send(sending: _Sending) -> _Answer | Outcome:
-    """The answer, or why there is none."""
+    """Return the answer, or why there is none."""
     try:
         return await _exchange(sending)
     except UnusableFile as error:
@@ -202,7 +202,7 @@ def _judged(step: Http, status: int) -> Outcome:
 
 
 def _said(answer: _Answer) -> str:
-    """The beginning of the answer on one line, without the secrets that we sent."""
+    """Return the beginning of the answer on one line, without the secrets that we sent."""
     text = answer.body.decode(errors="replace")
     for secret in sorted(answer.secrets, key=len, reverse=True):
         if len(secret) >= _SECRET_CHARACTERS:

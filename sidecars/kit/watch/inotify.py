@@ -60,12 +60,12 @@ class InotifyWatch:
 
     @property
     def polling(self) -> bool:
-        """Whether events cannot be relied on."""
+        """Return whether events cannot be relied on."""
         return self._inotify is None or self._failed_at is not None
 
     @property
     def reason(self) -> str:
-        """Why events cannot be had."""
+        """Return why events cannot be had."""
         if self._failed_at is None:
             return ""
         return "inotify is exhausted (fs.inotify.max_user_instances or max_user_watches of the node)"
@@ -102,7 +102,7 @@ class InotifyWatch:
         return self._inotify
 
     def _must_compare(self) -> bool:
-        """Whether to see if each path still leads to the folder that is watched."""
+        """Return whether to see if each path still leads to the folder that is watched."""
         at = monotonic()
         if len(self._held) <= _ALWAYS_COMPARED or at - self._compared_at >= _COMPARE_SECONDS:
             self._compared_at = at

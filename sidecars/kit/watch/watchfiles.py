@@ -44,12 +44,12 @@ class WatchfilesWatch:
 
     @property
     def polling(self) -> bool:
-        """Whether events cannot be relied on."""
+        """Return whether events cannot be relied on."""
         return not self._is_on or self._failed_at is not None
 
     @property
     def reason(self) -> str:
-        """Why events cannot be had."""
+        """Return why events cannot be had."""
         return (
             "the system gives watchfiles no events (files or watches are exhausted)"
             if self._failed_at is not None

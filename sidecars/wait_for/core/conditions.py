@@ -15,7 +15,7 @@ BODY_BYTES = 1 << 20
 
 
 def needs_body(target: HttpTarget) -> bool:
-    """Whether the status alone does not decide."""
+    """Return whether the status alone does not decide."""
     return target.body is not None or target.json is not None
 
 

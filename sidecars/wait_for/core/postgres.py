@@ -44,12 +44,12 @@ class PostgresError:
 
     @property
     def is_starting(self) -> bool:
-        """Whether the server says that it takes no connections now."""
+        """Return whether the server says that it takes no connections now."""
         return self.sqlstate == _STARTING
 
     @property
     def is_about_us(self) -> bool:
-        """Whether it refuses us, not everybody."""
+        """Return whether it refuses us, not everybody."""
         return self.sqlstate.startswith(_AUTHORIZATION)
 
 
@@ -92,5 +92,5 @@ def refusal(body: bytes) -> PostgresError:
 
 
 def is_authenticated(body: bytes) -> bool:
-    """Whether an authentication message says that nothing more is asked for; only then may TERMINATE follow."""
+    """Return whether an authentication message says that nothing more is asked for; only then may TERMINATE follow."""
     return body[:4] == struct.pack("!I", 0)

@@ -54,7 +54,7 @@ class WaitState:
 
     @property
     def blocking(self) -> list[dict[str, str]]:
-        """The targets that are not ready, each with its reason, for the log's fields."""
+        """Return the targets that are not ready, each with its reason, for the log's fields."""
         rows = zip(self._shown, self._states, self._reasons, strict=True)
         return [{"target": shown, "reason": reason} for shown, state, reason in rows if state is not TargetState.READY]
 

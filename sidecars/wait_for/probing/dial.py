@@ -48,7 +48,7 @@ class Lookup:
 
 
 def _is_literal(host: str) -> bool:
-    """Whether it is an address already: that takes no name server, so it needs no thread."""
+    """Return whether it is an address already: that takes no name server, so it needs no thread."""
     try:
         ipaddress.ip_address(host)
     except ValueError:

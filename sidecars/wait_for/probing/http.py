@@ -53,7 +53,7 @@ async def ask(target: HttpTarget, settings: WaitForSettings, lookup: Lookup, dea
 
 
 def _headers(target: HttpTarget, settings: WaitForSettings) -> dict[str, str]:
-    """What stands nearer to the target wins; names in the spelling that was given."""
+    """Return what stands nearer to the target wins; names in the spelling that was given."""
     path = settings.bearer_token_file
     given = [
         ("User-Agent", f"wait-for/{__version__}"),

@@ -36,7 +36,7 @@ class Outcome:
 
     @property
     def ok(self) -> bool:
-        """Whether the step did its work."""
+        """Return whether the step did its work."""
         return self.result is Result.OK
 
 
@@ -44,5 +44,5 @@ OK = Outcome(Result.OK)
 
 
 def one_line(text: str) -> str:
-    """What a program or a server said, fit for a line of the log: printable, and without breaks."""
+    """Return what a program or a server said, fit for a line of the log: printable, and without breaks."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())

@@ -17,7 +17,7 @@ class Credentials:
 
     @property
     def may_kill_all(self) -> bool:
-        """Whether CAP_KILL is in force."""
+        """Return whether CAP_KILL is in force."""
         return bool(self.capabilities & _CAP_KILL)
 
 
@@ -29,7 +29,7 @@ def may_signal(ours: Credentials, target: Process) -> bool:
 
 
 def may_signal_uid(ours: Credentials, uid: int) -> bool:
-    """Whether we may signal a process that runs as this user and nothing else."""
+    """Return whether we may signal a process that runs as this user and nothing else."""
     return ours.may_kill_all or uid in {ours.uid, ours.real_uid}
 
 

@@ -99,7 +99,7 @@ def _identity_problems(step: Http) -> Iterator[tuple[str, str, str]]:
 
 
 def _address_fault(url: str) -> str:
-    """What is wrong with an address, without showing it: a password may be in it."""
+    """Return what is wrong with an address, without showing it: a password may be in it."""
     try:
         parts = urlsplit(url)
         if not url:

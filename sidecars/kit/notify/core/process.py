@@ -42,12 +42,12 @@ class Process:
 
     @property
     def program(self) -> str:
-        """The name of what was started, without its folder."""
+        """Return the name of what was started, without its folder."""
         return self.argv[0].rpartition("/")[2] if self.argv else ""
 
     @property
     def line(self) -> str:
-        """The command line, for matching; never to be shown whole: it may hold a password."""
+        """Return the command line, for matching; never to be shown whole: it may hold a password."""
         return " ".join(self.argv)
 
     @property
@@ -68,21 +68,21 @@ class Process:
         return f"{self.pid}: {_printable(' '.join(words))[:_SHOWN_LETTERS]} (uid {self.uid})"
 
     def handles(self, number: int) -> bool:
-        """Whether the signal is caught, or blocked: sigwait(3) and signalfd(2) ask for it to be blocked."""
+        """Return whether the signal is caught, or blocked: sigwait(3) and signalfd(2) ask for it to be blocked."""
         return bool((self.caught | self.blocked) >> (number - 1) & 1)
 
     def ignores(self, number: int) -> bool:
-        """Whether the signal would be thrown away."""
+        """Return whether the signal would be thrown away."""
         return bool(self.ignored >> (number - 1) & 1)
 
     @property
     def ended(self) -> bool:
-        """Whether only its entry is left (a zombie)."""
+        """Return whether only its entry is left (a zombie)."""
         return self.state in {"Z", "X", "x"}
 
     @property
     def pause(self) -> bool:
-        """Whether it holds the pod's namespaces open: PID 1 in each pod with shareProcessNamespace."""
+        """Return whether it holds the pod's namespaces open: PID 1 in each pod with shareProcessNamespace."""
         ours = self.argv[-1:] == ("/pause.py",)  # of compose.yaml
         named = ours or self.comm in {"pause", "catatonit"} or "".join(self.argv[:1]).endswith("/pause")
         return self.pid == 1 and named
@@ -108,17 +108,17 @@ class Process:
 
     @property
     def launcher(self) -> bool:
-        """Whether it may have the app's name in its arguments only because it started the app."""
+        """Return whether it may have the app's name in its arguments only because it started the app."""
         return self.forwarder or self.shell
 
     @property
     def forwarder(self) -> bool:
-        """Whether it hands every signal on to the app, which may not have its handler yet."""
+        """Return whether it hands every signal on to the app, which may not have its handler yet."""
         return self.program in _FORWARDERS or self.comm in _FORWARDERS
 
     @property
     def shell(self) -> bool:
-        """Whether it is a shell, or a script of one."""
+        """Return whether it is a shell, or a script of one."""
         return self.program.removeprefix("-") in _SHELLS
 
 

@@ -70,7 +70,7 @@ def number(text: str) -> int:
 
 
 def needs_handler(wanted: Signal) -> bool:
-    """Whether a process without a handler is to be left alone."""
+    """Return whether a process without a handler is to be left alone."""
     if wanted.require_handler is not None:
         return wanted.require_handler
     return number(wanted.signal) not in _ENDING
@@ -119,7 +119,7 @@ def asked(wanted: Signal) -> str:
 
 
 def doubt(process: Process, wanted: Signal) -> str:
-    """Why the signal may end this process although it is caught; "" when nothing speaks for that."""
+    """Return why the signal may end this process although it is caught; "" when nothing speaks for that."""
     if number(wanted.signal) != signal.SIGHUP or not process.ends_on_hangup:
         return ""
     return (
@@ -129,7 +129,7 @@ def doubt(process: Process, wanted: Signal) -> str:
 
 
 def _fits(process: Process, wanted: Signal, file: PidFile | None) -> bool:
-    """Whether all selectors but `process` fit."""
+    """Return whether all selectors but `process` fit."""
     comm = wanted.comm.encode()[:_COMM_BYTES].decode(errors="replace")
     return (
         (not comm or process.comm == comm)
@@ -140,7 +140,7 @@ def _fits(process: Process, wanted: Signal, file: PidFile | None) -> bool:
 
 
 def _tier(process: Process, name: str) -> int | None:
-    """How `process: name` fits, if it does."""
+    """Return how `process: name` fits, if it does."""
     if process.comm == name:
         return _EXACT
     title = re.match(re.escape(name) + r"(?![\w./-])", "".join(process.argv[:1]))  # `nginx`, not `nginx-exporter`
