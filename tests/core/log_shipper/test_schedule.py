@@ -2,18 +2,18 @@
 
 import pytest
 
-from sidecars.log_shipper.core.schedule import POLL_SECONDS, Schedule, is_hot
+from sidecars.log_shipper.core.schedule import POLL_SECONDS, ReadSchedule, is_hot
 
 
-def scanned(took: float, *, polling: bool = False) -> Schedule:
+def scanned(took: float, *, polling: bool = False) -> ReadSchedule:
     """A scan began at 100 and took so long."""
-    schedule = Schedule(batch_seconds=0.5)
+    schedule = ReadSchedule(batch_seconds=0.5)
     schedule.scanned(100.0, 100.0 + took, polling=polling)
     return schedule
 
 
 def test_the_first_step_scans() -> None:
-    assert Schedule(0.5).must_scan(0.0, names_changed=False)
+    assert ReadSchedule(0.5).must_scan(0.0, names_changed=False)
 
 
 @pytest.mark.parametrize(
@@ -59,10 +59,10 @@ def test_all_open_files_are_looked_at_when_the_kernel_told_of_a_write_and_twice_
 
 
 def test_closed_files_are_looked_at_only_when_something_happens() -> None:
-    assert Schedule.share_of_closed(told=False, hot=False) == 0.0
-    assert Schedule.share_of_closed(told=True, hot=False) == 1.0
+    assert ReadSchedule.share_of_closed(told=False, hot=False) == 0.0
+    assert ReadSchedule.share_of_closed(told=True, hot=False) == 1.0
     polls_a_second = 1 / POLL_SECONDS
-    assert 1.0 < Schedule.share_of_closed(told=True, hot=True) * polls_a_second < 2.0
+    assert 1.0 < ReadSchedule.share_of_closed(told=True, hot=True) * polls_a_second < 2.0
 
 
 def test_a_batch_waits_for_company_but_not_for_ever() -> None:
