@@ -1,5 +1,5 @@
 """What is outside: what forbids a start, and what `sidecar check config-reloader` finds: what would be watched and
-told, and what would fail.
+notified, and what would fail.
 """
 
 import fnmatch

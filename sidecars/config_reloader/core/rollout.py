@@ -11,7 +11,7 @@ module between contents:
   until it answers, or hangs for so long that newer content takes its place.
 - A rollout that lacks nothing but answers when newer content takes over may still be applied, as long as the app is
   given nothing newer.
-- A content that a validator rejects is never told to the app. Its validator is asked again now and then.
+- A content that a validator rejects never reaches the app. Its validator is asked again now and then.
 - A content that did not take effect is rolled back where the settings say so: the last good generation is published
   again, and the app is notified with the hash of that.
 """

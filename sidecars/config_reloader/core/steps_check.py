@@ -23,12 +23,12 @@ def complaints(step: Step, *, renders: bool) -> Iterator[Complaint]:
 
 def without_before(steps: Sequence[Step]) -> Iterator[tuple[int, str, str]]:
     """Yield (place, message, remedy) of each confirm that has nothing to compare with: the value from before is that
-    which was seen before the app was told.
+    which was seen before the app was notified.
     """
-    told = False
+    notified = False
     for place, step in enumerate(steps):
-        told = told or bool(step.signal or step.webhook or step.exec)
-        if step.confirm is not None and not (told or step.confirm.equals):
+        notified = notified or bool(step.signal or step.webhook or step.exec)
+        if step.confirm is not None and not (notified or step.confirm.equals):
             message = "no step before it tells the app: without a value from before, any would count as an advance"
             yield place, message, "put a signal, webhook or exec before it, or set `equals` to what the value must be"
 
