@@ -9,15 +9,15 @@ import os
 import re
 import signal
 import subprocess
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from sidecars.declaration import declarations
+from tests.support.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 60.0
@@ -30,14 +30,6 @@ TOGETHER = "log-shipper config-reloader"
 """Two in one process, as they are named on the command line; stands wherever one name does."""
 TOGETHER_FACTOR = 1.4
 """What both in one process may weigh, in multiples of the heavier one alone."""
-
-
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    """Look again and again until it is so; raises AssertionError after a minute."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {PATIENCE_SECONDS:.0f} s in vain for: {what}"
-        time.sleep(0.05)
 
 
 def requirements(name: str) -> Path:
@@ -124,7 +116,7 @@ def admin_port(log: Path, process: subprocess.Popen[bytes]) -> int:
         found.extend(record["port"] for record in records if record.get("action") == "admin.listening")
         return bool(found)
 
-    wait_until(said, "the address of the admin endpoint in the log")
+    until(said, "the address of the admin endpoint in the log")
     return found[0]
 
 
@@ -162,5 +154,5 @@ def run(name: str, folder: Path, elasticsearch: str) -> Iterator[Running]:
     """Start a sidecar that serves, and wait until /startupz is content."""
     with started(name, folder, elasticsearch) as process:
         running = Running(process, folder, f"http://127.0.0.1:{admin_port(folder / 'stderr', process)}")
-        wait_until(lambda: running.get("/startupz")[0] == 200, "/startupz")
+        until(lambda: running.get("/startupz")[0] == 200, "/startupz")
         yield running

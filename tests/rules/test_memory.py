@@ -11,6 +11,7 @@ import pytest
 
 from tests.rules import agents
 from tests.rules.conftest import Fleet
+from tests.support.waiting import until
 
 TITLE = "memory of the sidecars, MiB resident"
 LINES_PER_SECOND = 10_000
@@ -46,7 +47,7 @@ def idle_mib(name: str, fleet: Fleet) -> float:
     if not log.stat().st_size:
         write_lines(log, 0, 100)
         (running.folder / "config" / "app.yaml").write_text("changed", encoding="ascii")
-    agents.wait_until(lambda: has_worked(name, running, log), "the first work to be done")
+    until(lambda: has_worked(name, running, log), "the first work to be done")
     return running.resident_mib()
 
 
@@ -83,7 +84,7 @@ def test_what_ends_by_itself_keeps_within_its_budget_while_it_waits(name: str, t
             agents.check_alive(process, log)
             return bool(log.stat().st_size)
 
-        agents.wait_until(has_said, "its first progress line")
+        until(has_said, "its first progress line")
         resident_mib, budget_mib = (
             agents.kib(process.pid, "smaps_rollup", "Rss:") / 1024,
             agents.DECLARED[name].bars.idle_mib,
@@ -104,7 +105,7 @@ def test_the_log_shipper_keeps_within_its_budget_at_ten_thousand_lines_a_second(
         write_lines(log, step * LINES_PER_SECOND // 10, LINES_PER_SECOND // 10)
         time.sleep(max(0.0, began + (step + 1) / 10 - time.monotonic()))
     written = log.stat().st_size
-    agents.wait_until(lambda: running.metric(acknowledged) >= before + written, "all lines to be acknowledged")
+    until(lambda: running.metric(acknowledged) >= before + written, "all lines to be acknowledged")
     peak_mib, budget_mib = running.peak_mib(), LOADED_MIB
     table(TITLE, f"{'log-shipper':16} loaded {peak_mib:6.1f} of {budget_mib:.0f}")
     assert peak_mib <= budget_mib
