@@ -9,6 +9,7 @@ _PROGRAMS = {
     "shop": "the app of compose.yaml: answers by its configuration, and logs each request",
     "compose": "up: compose.yaml, a pod on your laptop, and what to try with it; down: ends it",
     "tour": "drives the pod of compose.yaml through its life, and checks each step",
+    "vault": "a Vault with scripted faults, whose clock can be put forward",
 }
 
 

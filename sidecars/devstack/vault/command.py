@@ -1,0 +1,61 @@
+"""`python -m sidecars.devstack vault`: the stand-in as a process, until SIGTERM or SIGINT."""
+
+import argparse
+import asyncio
+import signal
+import ssl
+from pathlib import Path
+
+from .server import Options, Vault
+
+_EPILOG = """
+While it runs:  PUT /_faults [{"kind": "status", "match": "sys/leases/renew", "status": 500}]   DELETE /_faults
+                POST /_clock {"advance_seconds": 3600}    its time goes forward
+                GET /_requests, GET /_state               what was asked, and what lives
+"""
+
+
+def main(arguments: list[str]) -> int:
+    """Serve until a signal. Returns 0; 1 when it cannot listen; argparse exits with 2 for bad arguments."""
+    parser = argparse.ArgumentParser(
+        prog="python -m sidecars.devstack vault",
+        description="A small Vault in memory: logins, leases, KV, PKI, databases; with scripted faults.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
+    parser.add_argument("--port", type=int, default=8200, help="port; 0 takes a free one (default %(default)s)")
+    parser.add_argument("--root-token", default="root", metavar="TOKEN", help="the root token (default %(default)s)")
+    parser.add_argument("--tls-certificate", type=Path, metavar="PEM", help="serve https with this chain")
+    parser.add_argument("--tls-key", type=Path, metavar="PEM", help="private key (default: in the certificate's file)")
+    parser.add_argument("--tls-client-ca", type=Path, metavar="PEM", help="ask clients for a certificate of this CA")
+    parsed = parser.parse_args(arguments)
+    try:
+        options = _options(parsed)
+    except (OSError, ssl.SSLError) as error:
+        parser.error(f"cannot use these arguments: {error}")
+    try:
+        asyncio.run(_serve(options))
+    except OSError as error:
+        print(f"cannot listen on {options.host}:{options.port}: {error.strerror}; choose another --port")
+        return 1
+    return 0
+
+
+def _options(parsed: argparse.Namespace) -> Options:
+    tls = None
+    if parsed.tls_certificate is not None:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=parsed.tls_client_ca)
+        tls.load_cert_chain(parsed.tls_certificate, parsed.tls_key)
+        tls.verify_mode = ssl.CERT_OPTIONAL if parsed.tls_client_ca else ssl.CERT_NONE
+    return Options(parsed.host, parsed.port, parsed.root_token, tls)
+
+
+async def _serve(options: Options) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with Vault.start(options) as server:
+        print(server.url, flush=True)
+        await stop.wait()
