@@ -518,6 +518,7 @@ def postgres(without_server: Callable[..., Any]) -> Iterator[PostgresServer]:
     folder = binaries()
     if folder is None:
         without_server("postgresql", "no binaries below /usr/lib/postgresql")
+        return
     server = PostgresServer(folder).start()
     try:
         deadline = time.monotonic() + 30
