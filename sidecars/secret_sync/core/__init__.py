@@ -1,0 +1,1 @@
+"""What secret-sync decides, without clock, loop, log, chance or I/O."""

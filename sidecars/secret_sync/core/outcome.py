@@ -1,0 +1,128 @@
+"""What a reply of the provider means: by endpoint and not by its number alone, since a 429 from sys/health is a standby
+and from a read it is a quota.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class Trouble(StrEnum):
+    """Why a request did not give what was asked for: the closed list of metrics, status and log."""
+
+    UNREACHABLE = "unreachable"
+    TIMEOUT = "timeout"
+    SEALED = "sealed"
+    THROTTLED = "throttled"
+    NOT_CURRENT = "not_current"
+    SERVER_ERROR = "server_error"
+    GARBLED = "garbled"
+    REDIRECTED = "redirected"
+    DENIED = "denied"
+    REFUSED = "refused"
+    MISSING = "missing"
+    DELETED = "deleted"
+    GONE = "gone"
+    UNUSABLE = "unusable"
+
+
+OUTAGE = frozenset({Trouble.UNREACHABLE, Trouble.TIMEOUT, Trouble.SEALED})
+"""What may be the server's state as a whole, so that its health is asked before anything else."""
+TRANSIENT = OUTAGE | {Trouble.THROTTLED, Trouble.NOT_CURRENT, Trouble.SERVER_ERROR, Trouble.GARBLED}
+"""What passes without anybody doing something."""
+
+
+class Endpoint(StrEnum):
+    """What kind of request it was."""
+
+    LOGIN = "login"
+    TOKEN = "token"
+    READ = "read"
+    RENEW = "renew"
+    LOOKUP = "lookup"
+    REVOKE = "revoke"
+    HEALTH = "health"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A request that failed. `text` is for people: it holds nothing that came in a secret."""
+
+    trouble: Trouble
+    text: str = ""
+    retry_after: float | None = None
+    status: int = 0
+
+
+@dataclass(frozen=True)
+class Success:
+    """A request that succeeded: the JSON body, empty for a 204."""
+
+    body: dict[str, Any]
+
+
+def judged(endpoint: Endpoint, status: int, body: Any, retry_after: str = "") -> Success | Failure:
+    """Return what a reply means. `body` is the decoded JSON, None when there is none or it is no JSON.
+
+    Sources: Vault's HTTP API (status codes) and sys/health.
+    """
+    if endpoint is Endpoint.HEALTH:
+        return _health(status, body)
+    if status in (200, 204) and (status == 204 or isinstance(body, dict)):
+        return Success(body if isinstance(body, dict) else {})
+    texts = tuple(str(text) for text in _errors(body))
+    wait = _seconds(retry_after)
+    if 300 <= status < 400:
+        return Failure(Trouble.REDIRECTED, "it redirects elsewhere, and that is not followed", status=status)
+    if status == 404 and endpoint is Endpoint.READ and isinstance(body, dict) and body.get("data"):
+        return Success(body)  # a KV version that is deleted or destroyed tells so in its metadata
+    if status in _TROUBLES:
+        return Failure(_TROUBLES[status], said(texts), wait, status)
+    if status == 400:
+        gone = endpoint in (Endpoint.RENEW, Endpoint.LOOKUP) and any(text in _GONE for text in texts)
+        return Failure(Trouble.GONE if gone else Trouble.REFUSED, said(texts), wait, status)
+    if status < 300:
+        return Failure(Trouble.GARBLED, "the answer is no JSON object", wait, status)
+    kind = Trouble.SERVER_ERROR if status >= 500 else Trouble.REFUSED
+    return Failure(kind, said(texts), wait, status)
+
+
+_GONE = ("lease not found", "invalid lease")
+_TROUBLES = {
+    403: Trouble.DENIED,
+    404: Trouble.MISSING,
+    408: Trouble.TIMEOUT,
+    412: Trouble.NOT_CURRENT,
+    429: Trouble.THROTTLED,
+    472: Trouble.NOT_CURRENT,
+    473: Trouble.NOT_CURRENT,
+    501: Trouble.SEALED,
+    502: Trouble.UNREACHABLE,
+    503: Trouble.SEALED,
+    504: Trouble.TIMEOUT,
+}
+
+
+def _health(status: int, body: Any) -> Success | Failure:
+    """A node that is sealed, not initialised or a disaster-recovery secondary cannot serve; a standby forwards."""
+    if status in (200, 429, 473) or (isinstance(body, dict) and body.get("sealed") is False and status == 200):
+        return Success(body if isinstance(body, dict) else {})
+    return Failure(Trouble.SEALED, f"its health is {status}", status=status)
+
+
+def _errors(body: Any) -> list[Any]:
+    found = body.get("errors") if isinstance(body, dict) else None
+    return found if isinstance(found, list) else []
+
+
+def said(texts: tuple[str, ...]) -> str:
+    """Return the server's own words, on one line and short."""
+    text = "; ".join(" ".join(text.replace("\t* ", " ").split()) for text in texts)
+    return text if len(text) <= 300 else text[:299] + "…"
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        return min(max(0.0, float(text)), 3600.0)
+    except ValueError:
+        return None

@@ -1,0 +1,475 @@
+"""The one state machine of secret-sync: a token, the secrets, and what is to be asked of the provider next.
+
+Events come in (`done`, `published`, `refresh`), requests go out (`next`). At most one request is in flight for the
+token and for each secret. The rules:
+
+- A renewal that fails never leads to a new credential while the old lease lives: it is tried again until the lease's
+  grace begins, and only then is the credential replaced.
+- A lease ends with its token. So at the end of a token's life: log in, read what has a lease with the new token,
+  publish, notify, and only then revoke the old token.
+- A 403 is asked about once (lookup-self): a dead token means one login, a good one that a policy says no.
+- While the provider as a whole is away only its health is asked, and all that is known stays.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from .lease import Lease, due
+from .outcome import OUTAGE, TRANSIENT, Failure, Trouble
+from .retry import Fault, Limiter, failed
+
+PROBE_SECONDS = (1.5, 2.5)
+SHORT_OUTAGE_SECONDS = 30.0
+"""After a shorter outage a sidecar logs in at once; after a longer one logins are spread over half its length."""
+LONGEST_SPREAD_SECONDS = 30.0
+REFUSED_LOGIN_SECONDS = 300.0
+"""How long a login that was refused with 400 is left alone while its files do not change: five wrong ones lock an
+AppRole out, for all pods."""
+IN_FLIGHT = 4
+FAILURES_IN_A_ROW = 2
+"""After so many failures without a success everything is slowed down, also what was never tried before."""
+NEVER = float("inf")
+
+
+class Kind(StrEnum):
+    """What a request is for."""
+
+    LOGIN = "login"
+    RENEW_TOKEN = "renew_token"
+    LOOKUP_TOKEN = "lookup_token"
+    REVOKE_TOKEN = "revoke_token"
+    READ = "read"
+    RENEW = "renew"
+    LOOKUP = "lookup"
+    HEALTH = "health"
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request to make now. `token` is the generation of the token to make it with, 0 for none."""
+
+    kind: Kind
+    secret: str = ""
+    token: int = 0
+    lease: str = ""
+
+
+@dataclass(frozen=True)
+class Granted:
+    """A token or a renewal of one: how long it is good for (None: for ever), and whether it can be renewed."""
+
+    duration: float | None
+    renewable: bool
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a read gave. `again` is in how many seconds it is to be read again, None: when its lease says so."""
+
+    value: Mapping[str, Any]
+    lease: str = ""
+    duration: float = 0.0
+    renewable: bool = False
+    again: float | None = None
+    ends: float | None = None
+    """In how many seconds the value is worthless, where it says so itself (a certificate)."""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What the machine has to know of a secret."""
+
+    name: str
+    required: bool = True
+    stale_seconds: float = NEVER
+    """After how long without a fresh read the secret counts as past its refresh deadline."""
+
+
+@dataclass
+class Secret:
+    """One secret: what is known of it, and what is going on with it."""
+
+    spec: Spec
+    value: Mapping[str, Any] | None = None
+    read_at: float = 0.0
+    lease: Lease | None = None
+    ends: float = NEVER
+    read_due: float = 0.0
+    fault: Fault | None = None
+    in_flight: Kind | None = None
+    asked_about_denial: bool = False
+    doubted: bool = False
+    """Whether the server is to be asked if the lease still lives, since its renewal was refused."""
+    renewed_late: bool = False
+    """Whether a renewal was tried within the grace of the lease."""
+    unpublished: bool = False
+
+
+@dataclass
+class Token:
+    """The token of one generation. `lease` None: it never ends."""
+
+    generation: int
+    lease: Lease | None
+
+    @property
+    def ends(self) -> float:
+        """The moment at which it ends."""
+        return NEVER if self.lease is None else self.lease.ends
+
+
+@dataclass
+class Sync:
+    """See the module. `chance` gives numbers from 0 to 1; times are those of one monotonic clock."""
+
+    specs: Iterable[Spec]
+    chance: Callable[[], float]
+    secrets: dict[str, Secret] = field(init=False)
+    token: Token | None = None
+    old: Token | None = None
+    """The former token, which still holds leases until all of them are replaced, published and told of."""
+    _generation: int = 0
+    _fault: Fault | None = None
+    _in_flight: Kind | None = None
+    _count: int = 0
+    _limiter: Limiter = field(default_factory=Limiter)
+    _failed_in_a_row: Counter[Kind] = field(default_factory=Counter)
+    _outage_since: float | None = None
+    _outage_seen: bool = False
+    _probe_at: float = NEVER
+    _probing: bool = False
+    _login_at: float = 0.0
+    _suspect: bool = False
+    _revoke: bool = False
+
+    def __post_init__(self) -> None:
+        """Make a place for each secret."""
+        self.secrets = {spec.name: Secret(spec) for spec in self.specs}
+
+    # --- what goes out ---
+
+    def next(self, now: float) -> tuple[list[Request], float]:
+        """Return the requests to make now (each is in flight from here on), and when to ask again at the latest."""
+        if self._outage_since is not None and self._outage_seen:
+            return self._probe(now)
+        requests, wake = self._probe(now)
+        for subject in (self._token_request, *(self._of(secret) for secret in self.secrets.values())):
+            if self._count >= IN_FLIGHT:
+                break
+            request, at = subject(now)
+            if request is None:
+                wake = min(wake, at)
+                continue
+            if self._is_limited(request):
+                if self._limiter.at(now) > now:
+                    wake = min(wake, self._limiter.at(now))
+                    continue
+                self._limiter.take(now)
+            self._start(request)
+            requests.append(request)
+        return requests, wake
+
+    def _probe(self, now: float) -> tuple[list[Request], float]:
+        if self._probing:
+            return [], NEVER
+        if (at := max(self._probe_at, self._limiter.at(now))) > now:
+            return [], at
+        self._limiter.take(now)
+        self._probing, self._probe_at = True, NEVER
+        self._count += 1
+        return [Request(Kind.HEALTH)], NEVER
+
+    def _is_limited(self, request: Request) -> bool:
+        """Whether it may only go out once a second: what failed before, and everything while nothing succeeds."""
+        if self._failed_in_a_row[request.kind] >= FAILURES_IN_A_ROW:
+            return True
+        fault = self.secrets[request.secret].fault if request.secret else self._fault
+        return fault is not None and not fault.over
+
+    def _start(self, request: Request) -> None:
+        self._count += 1
+        if request.secret:
+            self.secrets[request.secret].in_flight = request.kind
+        else:
+            self._in_flight = request.kind
+
+    def _token_request(self, now: float) -> tuple[Request | None, float]:
+        if self._in_flight is not None:
+            return None, NEVER
+        retry_at = self._fault.retry_at if self._fault is not None else 0.0
+        if self._suspect and self.token is not None:
+            return self._when(max(retry_at, 0.0), now, Request(Kind.LOOKUP_TOKEN, token=self.token.generation))
+        if self._revoke and self.old is not None:
+            return Request(Kind.REVOKE_TOKEN, token=self.old.generation), NEVER
+        if self.token is None or self.token.ends <= now:
+            return self._when(max(retry_at, self._login_at), now, Request(Kind.LOGIN))
+        if self.token.lease is None:
+            return None, NEVER
+        at, replacing = due(self.token.lease, NEVER)
+        if replacing:
+            return self._when(max(at, retry_at), now, Request(Kind.LOGIN))
+        renewal = Request(Kind.RENEW_TOKEN, token=self.token.generation)
+        request, wake = self._when(max(at, retry_at), now, renewal)
+        if request is None:  # a renewal that is retried late must not delay the replacement
+            return self._when(self.token.lease.replace_at(NEVER), now, Request(Kind.LOGIN), wake)
+        if self.token.lease.replace_at(NEVER) <= now:
+            return Request(Kind.LOGIN), NEVER
+        return request, wake
+
+    @staticmethod
+    def _when(at: float, now: float, request: Request, otherwise: float = NEVER) -> tuple[Request | None, float]:
+        return (request, NEVER) if at <= now else (None, min(at, otherwise))
+
+    def _of(self, secret: Secret) -> Callable[[float], tuple[Request | None, float]]:
+        return lambda now: self._secret_request(secret, now)
+
+    def _secret_request(self, secret: Secret, now: float) -> tuple[Request | None, float]:
+        token = self.token
+        if secret.in_flight is not None or token is None or token.ends <= now or self._suspect:
+            return None, NEVER
+        name, generation = secret.spec.name, token.generation
+        retry_at = secret.fault.retry_at if secret.fault is not None else 0.0
+        read = Request(Kind.READ, name, generation)
+        if secret.lease is None:
+            return self._when(max(secret.read_due, retry_at), now, read)
+        lease = secret.lease
+        if lease.token != generation:  # its token is the old one: replaced now, for it ends with that
+            return self._when(max(secret.read_due, retry_at), now, read)
+        if secret.doubted:
+            return Request(Kind.LOOKUP, name, generation, lease.id), NEVER
+        window = lease.replace_at(token.ends if self._last_token(now) else NEVER)
+        if window <= now:  # after an outage a lease that lives is renewed, and only then replaced
+            late = lease.renewable and not lease.is_capped and not secret.renewed_late and lease.ends > now
+            renewal = Request(Kind.RENEW, name, generation, lease.id)
+            return self._when(retry_at, now, renewal if late and token.ends > now + lease.grace else read)
+        at, replacing = due(lease, NEVER)
+        at = max(at, retry_at)
+        if replacing or at >= window:
+            return None, window
+        return self._when(at, now, Request(Kind.RENEW, name, generation, lease.id), window)
+
+    def _last_token(self, now: float) -> bool:
+        """Whether the token will not be renewed any more, so that its end is that of its leases."""
+        lease = self.token.lease if self.token is not None else None
+        return lease is not None and (not lease.renewable or lease.replace_at(NEVER) <= now)
+
+    # --- what comes in ---
+
+    def done(self, request: Request, result: Granted | Reading | Failure | float | None, now: float) -> None:
+        """Take the result of a request: Granted of a login or token renewal, Reading of a read, the granted seconds of
+        a renewal, None of what only succeeds, or a Failure.
+        """
+        self._count -= 1
+        if request.kind is Kind.HEALTH:
+            self._probed(now, healthy=not isinstance(result, Failure))
+            return
+        if request.secret:
+            self.secrets[request.secret].in_flight = None
+        else:
+            self._in_flight = None
+        if isinstance(result, Failure):
+            self._failed_in_a_row[request.kind] += 1
+            self._failed(request, result, now)
+            return
+        if self._failed_in_a_row.pop(request.kind, 0) >= FAILURES_IN_A_ROW:
+            self._resume(now)
+        if request.secret:
+            self._secret_done(self.secrets[request.secret], request, result, now)
+        else:
+            self._token_done(request, result, now)
+
+    def _token_done(self, request: Request, result: object, now: float) -> None:
+        self._fault = None
+        match request.kind:
+            case Kind.LOGIN if isinstance(result, Granted):
+                self._logged_in(result, now)
+            case Kind.RENEW_TOKEN if isinstance(result, Granted) and self.token is not None and self.token.lease:
+                renewed = self.token.lease.renewed(result.duration or 0.0, now)
+                self.token.lease = replace(renewed, renewable=result.renewable)
+            case Kind.LOOKUP_TOKEN:  # the token is good: it was the policy
+                self._suspect = False
+            case Kind.REVOKE_TOKEN:
+                self.old, self._revoke = None, False
+
+    def _logged_in(self, granted: Granted, now: float) -> None:
+        self._generation += 1
+        generation, lease = self._generation, None
+        if granted.duration is not None:
+            lease = Lease("", generation, now, max(granted.duration, 1.0), granted.renewable, self.chance())
+        holds = any(secret.lease is not None for secret in self.secrets.values())
+        if self.token is not None and self.token.ends > now and not self._suspect and self.old is None:
+            self.old = self.token
+            self._revoke = not holds
+        self.token, self._suspect = Token(generation, lease), False
+        for secret in self.secrets.values():
+            secret.asked_about_denial = False
+            if secret.lease is not None or secret.fault is not None:
+                secret.read_due = min(secret.read_due, now)
+            if secret.fault is not None and secret.fault.trouble is Trouble.DENIED:
+                secret.fault = None
+
+    def _secret_done(self, secret: Secret, request: Request, result: object, now: float) -> None:
+        if request.kind is Kind.LOOKUP:  # the lease lives, so its renewal is tried again as planned
+            secret.doubted = False
+            return
+        secret.fault, secret.asked_about_denial = None, False
+        secret.renewed_late = False
+        if isinstance(result, Reading):
+            self._take(secret, result, request.token, now)
+        elif isinstance(result, float | int) and secret.lease is not None and secret.lease.id == request.lease:
+            secret.lease = secret.lease.renewed(float(result), now)
+
+    def _take(self, secret: Secret, reading: Reading, token: int, now: float) -> None:
+        changed = secret.value is None or dict(secret.value) != dict(reading.value)
+        secret.value, secret.read_at = reading.value, now
+        secret.unpublished = secret.unpublished or changed
+        secret.ends = NEVER if reading.ends is None else now + reading.ends
+        secret.lease = None
+        if reading.lease and reading.duration > 0:
+            secret.lease = Lease(reading.lease, token, now, reading.duration, reading.renewable, self.chance())
+        secret.read_due = NEVER if reading.again is None else now + max(reading.again, 1.0)
+
+    def _failed(self, request: Request, failure: Failure, now: float) -> None:
+        trouble = failure.trouble
+        if trouble in OUTAGE and self._probe_at == NEVER and not self._probing:
+            self._outage_since = now if self._outage_since is None else self._outage_since
+            self._probe_at = now + self._between(PROBE_SECONDS)
+        if not request.secret:
+            self._token_failed(request, failure, now)
+            return
+        secret = self.secrets[request.secret]
+        if request.kind is Kind.RENEW and secret.lease is not None:
+            secret.renewed_late = secret.lease.replace_at(NEVER) <= now
+        if trouble is Trouble.DENIED and (self.token is None or request.token != self.token.generation):
+            secret.read_due = min(secret.read_due, now)  # its token was replaced meanwhile
+            return
+        if trouble is Trouble.DENIED and not secret.asked_about_denial:
+            secret.asked_about_denial = self._suspect = True
+        if request.kind is Kind.LOOKUP:
+            secret.doubted = False
+            if trouble is Trouble.GONE:
+                secret.lease, secret.fault, secret.read_due = None, None, now
+            return
+        if request.kind is Kind.RENEW and trouble in (Trouble.REFUSED, Trouble.GONE):
+            secret.doubted = secret.fault is None  # asked once for each time of trouble
+            # Tried again as what passes by itself: while the lease lives, nothing new is issued.
+            passing = failed(secret.fault, replace(failure, trouble=Trouble.SERVER_ERROR), now, self.chance)
+            secret.fault = replace(passing, trouble=trouble)
+            return
+        secret.fault = failed(secret.fault, failure, now, self.chance)
+
+    def _token_failed(self, request: Request, failure: Failure, now: float) -> None:
+        match request.kind:
+            case Kind.LOOKUP_TOKEN if failure.trouble is Trouble.DENIED:
+                self._drop_token(now)
+            case Kind.RENEW_TOKEN if failure.trouble is Trouble.DENIED:
+                self._suspect = True
+            case Kind.RENEW_TOKEN if failure.trouble is Trouble.REFUSED and self.token and self.token.lease:
+                self.token.lease = replace(self.token.lease, renewable=False)
+            case Kind.REVOKE_TOKEN:  # it ends by itself
+                self.old, self._revoke = None, False
+            case Kind.LOGIN if failure.trouble is Trouble.REFUSED:
+                fault = failed(self._fault, failure, now, self.chance)
+                self._fault = replace(fault, retry_at=now + REFUSED_LOGIN_SECONDS * (1 + 0.2 * self.chance()))
+            case Kind.LOGIN if failure.trouble is Trouble.DENIED:
+                fault = failed(self._fault, replace(failure, trouble=Trouble.SERVER_ERROR), now, self.chance)
+                self._fault = replace(fault, trouble=failure.trouble, retry_at=max(fault.retry_at, now + 5.0))
+            case _:
+                self._fault = failed(self._fault, failure, now, self.chance)
+
+    def _drop_token(self, now: float) -> None:
+        """The token is dead, and so are its leases: one login, then everything is read again."""
+        self.token, self._suspect, self._fault = None, False, None
+        self.old, self._revoke = None, False
+        for secret in self.secrets.values():
+            if secret.lease is not None:
+                secret.lease, secret.read_due = None, now
+            if secret.fault is not None and secret.fault.trouble is Trouble.DENIED:
+                secret.fault, secret.read_due = None, now
+                secret.asked_about_denial = False
+
+    def _probed(self, now: float, *, healthy: bool) -> None:
+        self._probing = False
+        since = self._outage_since if self._outage_since is not None else now
+        if not healthy:
+            self._outage_seen = True
+            self._probe_at = now + self._between(PROBE_SECONDS)
+            return
+        if self._outage_seen:
+            lasted = now - since
+            spread = 0.0 if lasted < SHORT_OUTAGE_SECONDS else min(lasted / 2, LONGEST_SPREAD_SECONDS)
+            self._login_at = now + spread * self.chance()
+            self._fault = None
+            self._resume(now)
+        self._outage_since, self._outage_seen = None, False
+
+    def _resume(self, now: float) -> None:
+        """Let what failed for a reason that has passed be tried again soon: within a second, not all at once."""
+        for secret in self.secrets.values():
+            if secret.fault is not None and secret.fault.trouble in TRANSIENT:
+                soon = min(secret.fault.retry_at, now + self.chance())
+                secret.fault = replace(secret.fault, retry_at=soon, over=True)
+
+    def _between(self, bounds: tuple[float, float]) -> float:
+        return bounds[0] + (bounds[1] - bounds[0]) * self.chance()
+
+    # --- publishing, and what people ask for ---
+
+    def changed(self) -> list[str]:
+        """Return the secrets whose value is not published yet."""
+        return [name for name, secret in self.secrets.items() if secret.unpublished]
+
+    def published(self, names: Iterable[str]) -> None:
+        """Note that these are published and told of. When nothing holds to the old token any more it is revoked."""
+        for name in names:
+            self.secrets[name].unpublished = False
+        if self.old is None or any(secret.unpublished for secret in self.secrets.values()):
+            return
+        if all(secret.lease is None or secret.lease.token != self.old.generation for secret in self.secrets.values()):
+            self._revoke = True
+
+    def refresh(self, now: float) -> None:
+        """Read everything that has no lease again now, and retry what failed."""
+        for secret in self.secrets.values():
+            if secret.lease is None:
+                secret.read_due = min(secret.read_due, now)
+            if secret.fault is not None:
+                secret.fault = replace(secret.fault, retry_at=now)
+        if self._fault is not None:
+            self._fault = replace(self._fault, retry_at=now)
+
+    def credentials_changed(self, now: float) -> None:
+        """A file that logins use has changed: a login that was refused is tried again."""
+        if self._fault is not None and self.token is None:
+            self._fault = replace(self._fault, retry_at=now)
+
+    # --- what is seen from outside ---
+
+    def token_fault(self) -> Fault | None:
+        """Return what is wrong with the login or the token."""
+        return self._fault
+
+    def ends(self, secret: Secret) -> float:
+        """Return when the value of a secret is worthless."""
+        if secret.lease is None:
+            return secret.ends
+        for token in (self.token, self.old):
+            if token is not None and token.generation == secret.lease.token:
+                return min(secret.ends, secret.lease.ends, token.ends)
+        return min(secret.ends, secret.lease.ends)
+
+    def unready(self, now: float) -> dict[str, str]:
+        """Return why secrets are not as they should be, by name: never read, ended, or past the refresh deadline."""
+        found = {}
+        for name, secret in self.secrets.items():
+            if secret.value is None:
+                if secret.spec.required:
+                    found[name] = "was never read" + (f": {secret.fault.text}" if secret.fault else "")
+            elif self.ends(secret) <= now:
+                found[name] = "has ended"
+            elif now - secret.read_at > secret.spec.stale_seconds and secret.lease is None:
+                found[name] = "is past its refresh deadline"
+        return found

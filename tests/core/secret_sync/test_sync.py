@@ -1,0 +1,320 @@
+"""The state machine of secret-sync against a model of a server, on a time of its own: what it asks for, and when."""
+
+import heapq
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from sidecars.secret_sync.core.outcome import Failure, Trouble
+from sidecars.secret_sync.core.sync import NEVER, Granted, Kind, Reading, Request, Spec, Sync
+
+Result = Granted | Reading | Failure | float | None
+Answer = Callable[["World", Request], Result]
+
+
+@dataclass
+class World:
+    """A server with one kind of credential, and the loop around the machine: answers come after `latency` seconds."""
+
+    names: tuple[str, ...] = ("db",)
+    lease: float = 100.0
+    lease_max: float = 1000.0
+    token: float = 3600.0
+    token_max: float = NEVER
+    renewable: bool = True
+    seed: int = 1
+    fault: Answer | None = None
+    latency: float = 0.05
+    now: float = 0.0
+    log: list[tuple[float, Request]] = field(default_factory=list)
+    live: dict[str, float] = field(default_factory=dict)
+    born: dict[str, float] = field(default_factory=dict)
+    owner: dict[str, int] = field(default_factory=dict)
+    minted: int = 0
+    tokens: dict[int, float] = field(default_factory=dict)
+    token_born: dict[int, float] = field(default_factory=dict)
+    publications: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.sync = Sync([Spec(name) for name in self.names], random.Random(self.seed).random)
+        self._pending: list[tuple[float, int, Request]] = []
+        self._count = 0
+
+    def run(self, until: float) -> None:
+        """Let time pass."""
+        while self.now < until:
+            requests, wake = self.sync.next(self.now)
+            for request in requests:
+                self.log.append((self.now, request))
+                self._count += 1
+                heapq.heappush(self._pending, (self.now + self.latency, self._count, request))
+            arrival = self._pending[0][0] if self._pending else NEVER
+            self.now = min(until, max(min(wake, arrival), self.now))
+            while self._pending and self._pending[0][0] <= self.now:
+                request = heapq.heappop(self._pending)[2]
+                self.sync.done(request, self.answer(request), self.now)
+            if changed := self.sync.changed():
+                self.publications.append(self.now)
+                self.sync.published(changed)
+
+    def answer(self, request: Request) -> Result:
+        """Answer as a server does, unless a fault says otherwise."""
+        self.live = {lease: ends for lease, ends in self.live.items() if ends > self.now and self.alive(lease)}
+        if self.fault is not None and (found := self.fault(self, request)) is not MISS:
+            return found
+        match request.kind:
+            case Kind.HEALTH:
+                return None
+            case Kind.LOGIN:
+                generation = len(self.tokens) + 1
+                self.tokens[generation] = self.now + self.token
+                self.token_born[generation] = self.now
+                return Granted(self.token, renewable=self.renewable)
+        if self.tokens.get(request.token, 0.0) <= self.now:
+            return Failure(Trouble.DENIED, "permission denied")
+        return self.answered(request)
+
+    def answered(self, request: Request) -> Result:
+        """Answer a request whose token is good."""
+        match request.kind:
+            case Kind.LOOKUP_TOKEN:
+                return None
+            case Kind.REVOKE_TOKEN:
+                self.tokens[request.token] = self.now
+                return None
+            case Kind.RENEW_TOKEN:
+                ends = min(self.now + self.token, self.token_born[request.token] + self.token_max)
+                self.tokens[request.token] = ends
+                return Granted(ends - self.now, renewable=True)
+            case Kind.READ:
+                self.minted += 1
+                lease = f"{request.secret}/{self.minted}"
+                self.live[lease], self.born[lease] = self.now + self.lease, self.now
+                self.owner[lease] = request.token
+                return Reading({"user": lease}, lease, self.lease, renewable=True)
+        if request.lease not in self.live:
+            return Failure(Trouble.GONE, "lease not found")
+        if request.kind is Kind.RENEW:
+            self.live[request.lease] = min(self.now + self.lease, self.born[request.lease] + self.lease_max)
+            return self.live[request.lease] - self.now
+        return None
+
+    def alive(self, lease: str) -> bool:
+        """Whether the token of a lease lives."""
+        return self.tokens.get(self.owner[lease], 0.0) > self.now
+
+    def counts(self, since: float = 0.0) -> Counter[Kind]:
+        """How many requests there were of each kind."""
+        return Counter(request.kind for at, request in self.log if at >= since)
+
+    def worst_second(self, since: float) -> int:
+        """The most requests within one second."""
+        times = [at for at, _ in self.log if at >= since]
+        return max((sum(1 for other in times if at <= other < at + 1) for at in times), default=0)
+
+
+MISS = Failure(Trouble.UNUSABLE, "no fault")
+
+
+def failing(trouble: Trouble, *kinds: Kind, since: float = 0.0, until: float = NEVER) -> Answer:
+    """A fault: these kinds of requests fail between two moments."""
+
+    def answer(world: World, request: Request) -> Result:
+        return Failure(trouble, "by a fault") if request.kind in kinds and since <= world.now < until else MISS
+
+    return answer
+
+
+def test_a_start_is_one_login_and_one_read_per_secret() -> None:
+    world = World(names=("a", "b", "c"))
+    world.run(5)
+    assert world.counts() == {Kind.LOGIN: 1, Kind.READ: 3}
+    assert world.sync.unready(world.now) == {}
+
+
+def test_a_lease_is_renewed_at_two_thirds_and_not_at_once() -> None:
+    world = World()
+    world.run(69)
+    assert world.counts()[Kind.RENEW] == 0
+    world.run(76)
+    assert world.counts()[Kind.RENEW] == 1
+    world.run(900)
+    assert world.minted == 1
+
+
+def test_a_lease_at_its_maximum_is_replaced_before_it_ends() -> None:
+    world = World(lease_max=300)
+    for moment in range(1, 1500):
+        world.run(float(moment))
+        value = world.sync.secrets["db"].value
+        assert value is not None or moment < 2
+        if value is not None:
+            assert world.live[str(value["user"])] > world.now
+    assert world.minted == len(world.publications) <= 7
+
+
+@pytest.mark.parametrize("trouble", [Trouble.REFUSED, Trouble.GONE, Trouble.SERVER_ERROR])
+def test_renewals_that_fail_for_ten_minutes_issue_nothing_until_the_window(trouble: Trouble) -> None:
+    world = World(lease=900, lease_max=100_000, token=100_000)
+    world.fault = failing(trouble, Kind.RENEW, until=630 + 600)
+    world.run(630)
+    world.log.clear()
+    for moment in range(630, 1230):
+        world.run(float(moment))
+        assert len(world.live) == 1 or world.sync.secrets["db"].lease is not None
+    window = 900 * 0.9
+    assert all(at >= window * 0.85 for at, request in world.log if request.kind is Kind.READ)
+    assert world.minted <= 2
+    assert len(world.log) <= 40
+
+
+FAULTS = [
+    Trouble.UNREACHABLE,
+    Trouble.TIMEOUT,
+    Trouble.SEALED,
+    Trouble.THROTTLED,
+    Trouble.NOT_CURRENT,
+    Trouble.SERVER_ERROR,
+    Trouble.GARBLED,
+]
+SIDES = {"login": Kind.LOGIN, "renew": Kind.RENEW, "read": Kind.READ}
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("trouble", FAULTS)
+@pytest.mark.parametrize("seed", range(5))
+def test_no_fault_makes_more_than_a_request_a_second_and_all_is_well_soon_after(
+    trouble: Trouble, side: str, seed: int
+) -> None:
+    """20 secrets; the fault lasts 25 s, and begins with the start or when renewals are due."""
+    begins = 70.0 if side == "renew" else 0.0
+    world = World(names=tuple(f"s{number}" for number in range(20)), seed=seed)
+    world.fault = failing(trouble, SIDES[side], since=begins, until=begins + 25)
+    world.run(begins + 25)
+    failing_ones = [at for at, request in world.log if request.kind in (SIDES[side], Kind.HEALTH) and at > begins + 12]
+    gaps = [later - earlier for earlier, later in zip(failing_ones, failing_ones[1:], strict=False)]
+    assert all(gap > 0.99 for gap in gaps), failing_ones
+    world.run(begins + 30)
+    assert world.sync.unready(world.now) == {}
+    assert all(secret.fault is None for secret in world.sync.secrets.values())
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_sealed_server_is_only_asked_for_its_health_and_recovery_is_quick(seed: int) -> None:
+    world = World(lease=100, lease_max=10_000, seed=seed)
+    away = failing(Trouble.SEALED, *Kind, since=60.0, until=90.0)
+    world.fault = away
+    world.run(90)
+    during = Counter(request.kind for at, request in world.log if at > 76)
+    assert during.keys() <= {Kind.HEALTH, Kind.RENEW}
+    world.run(95)
+    assert world.sync.secrets["db"].fault is None
+    assert world.minted == 1
+
+
+def test_a_token_at_its_maximum_is_replaced_before_its_leases_end_with_it() -> None:
+    world = World(lease=50, lease_max=10_000, token=100, token_max=300)
+    dead = 0
+    for tenth in range(20, 12_000):
+        world.run(tenth / 10)
+        value = world.sync.secrets["db"].value
+        assert value is not None
+        lease = str(value["user"])
+        dead += lease not in world.live or not world.alive(lease)
+    assert dead == 0
+    kinds = world.counts()
+    assert kinds[Kind.LOGIN] == world.minted
+    assert kinds[Kind.REVOKE_TOKEN] == kinds[Kind.LOGIN] - 1
+
+
+def test_the_old_token_is_revoked_after_the_new_lease_is_published() -> None:
+    world = World(lease=50, lease_max=10_000, token=100, token_max=300)
+    world.run(1000)
+    revocations = [at for at, request in world.log if request.kind is Kind.REVOKE_TOKEN]
+    reads = [at for at, request in world.log if request.kind is Kind.READ]
+    assert revocations
+    for at, read, published in zip(revocations, reads[1:], world.publications[1:], strict=False):
+        assert read < published <= at
+
+
+def test_a_revoked_token_is_one_lookup_and_one_login() -> None:
+    world = World(names=tuple(f"s{number}" for number in range(5)))
+    world.run(10)
+    world.tokens[1] = world.now
+    world.log.clear()
+    world.run(80)
+    since = next(at for at, request in world.log if request.kind is Kind.LOOKUP_TOKEN)
+    counts = world.counts()
+    assert (counts[Kind.LOOKUP_TOKEN], counts[Kind.LOGIN], counts[Kind.READ]) == (1, 1, 5)
+    assert world.publications[-1] - since <= 3
+
+
+def test_a_denied_secret_is_asked_for_once_a_minute_and_the_others_do_not_notice() -> None:
+    world = World(names=("good", "denied"))
+
+    def denied(_: World, request: Request) -> Result:
+        read = request.kind is Kind.READ and request.secret == "denied"
+        return Failure(Trouble.DENIED, "denied") if read else MISS
+
+    world.fault = denied
+    world.run(600)
+    asked = [at for at, request in world.log if request.secret == "denied"]
+    assert 9 <= len(asked) <= 12
+    assert world.counts()[Kind.LOOKUP_TOKEN] == 1
+    assert world.counts()[Kind.LOGIN] == 1
+    assert "denied" in world.sync.unready(world.now)
+
+
+def test_a_refused_login_is_left_alone_until_a_file_changes() -> None:
+    world = World()
+    world.fault = failing(Trouble.REFUSED, Kind.LOGIN)
+    world.run(290)
+    assert world.counts() == {Kind.LOGIN: 1}
+    world.fault = None
+    world.sync.credentials_changed(world.now)
+    world.run(292)
+    assert world.counts()[Kind.READ] == 1
+
+
+def test_retry_after_is_obeyed() -> None:
+    world = World()
+
+    def throttled(world: World, request: Request) -> Result:
+        return Failure(Trouble.THROTTLED, "quota", retry_after=7.0) if request.kind is Kind.READ else MISS
+
+    world.fault = throttled
+    world.run(60)
+    reads = [at for at, request in world.log if request.kind is Kind.READ]
+    gaps = [later - earlier for earlier, later in zip(reads, reads[1:], strict=False)]
+    assert all(7.0 <= gap <= 8.0 for gap in gaps)
+
+
+def test_a_herd_logs_in_over_time_when_the_server_is_back() -> None:
+    worlds = [World(seed=seed, token=60, renewable=False, fault=failing(Trouble.UNREACHABLE, *Kind, since=10, until=130))
+              for seed in range(500)]  # fmt: skip
+    seconds: Counter[int] = Counter()
+    for world in worlds:
+        world.run(180)
+        seconds.update(int(at) for at, request in world.log if request.kind is Kind.LOGIN and at >= 130)
+    assert sum(seconds.values()) >= 500
+    assert max(seconds.values()) <= 25
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_whatever_fails_there_is_one_request_in_flight_for_each_secret(seed: int) -> None:
+    rng = random.Random(seed)
+    world = World(names=("a", "b", "c"), lease=30, lease_max=100, token=60, token_max=150, seed=seed)
+
+    def anything(_: World, request: Request) -> Result:
+        trouble = rng.choice(list(Trouble))
+        return Failure(trouble, "chaos") if rng.random() < 0.4 and request.kind is not Kind.HEALTH else MISS
+
+    world.fault = anything
+    world.run(300)
+    world.fault = None
+    world.run(800)
+    assert world.sync.unready(world.now) == {}
+    assert world.worst_second(320) <= 8
