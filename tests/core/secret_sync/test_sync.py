@@ -1,6 +1,7 @@
 """The state machine of secret-sync against a model of a server, on a time of its own: what it asks for, and when."""
 
 import heapq
+import itertools
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -195,7 +196,7 @@ def test_no_fault_makes_more_than_a_request_a_second_and_all_is_well_soon_after(
     world.fault = failing(trouble, SIDES[side], since=begins, until=begins + 25)
     world.run(begins + 25)
     failing_ones = [at for at, request in world.log if request.kind in (SIDES[side], Kind.HEALTH) and at > begins + 12]
-    gaps = [later - earlier for earlier, later in zip(failing_ones, failing_ones[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(failing_ones)]
     assert all(gap > 0.99 for gap in gaps), failing_ones
     world.run(begins + 30)
     assert world.sync.unready(world.now) == {}
@@ -288,13 +289,13 @@ def test_retry_after_is_obeyed() -> None:
     world.fault = throttled
     world.run(60)
     reads = [at for at, request in world.log if request.kind is Kind.READ]
-    gaps = [later - earlier for earlier, later in zip(reads, reads[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(reads)]
     assert all(7.0 <= gap <= 8.0 for gap in gaps)
 
 
 def test_a_herd_logs_in_over_time_when_the_server_is_back() -> None:
-    worlds = [World(seed=seed, token=60, renewable=False, fault=failing(Trouble.UNREACHABLE, *Kind, since=10, until=130))
-              for seed in range(500)]  # fmt: skip
+    away = failing(Trouble.UNREACHABLE, *Kind, since=10, until=130)
+    worlds = [World(seed=seed, token=60, renewable=False, fault=away) for seed in range(500)]
     seconds: Counter[int] = Counter()
     for world in worlds:
         world.run(180)

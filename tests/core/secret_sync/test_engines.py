@@ -1,0 +1,139 @@
+"""Requests and answers of the engines: the truth table of KV, leases, static roles and certificates."""
+
+from typing import Any
+
+import pytest
+
+from sidecars.secret_sync.core.engines import Call, Engine, Source, call, policy, reading
+from sidecars.secret_sync.core.outcome import Endpoint, Failure, Success, Trouble, judged
+from sidecars.secret_sync.core.sync import Reading
+
+NOW = 1_000_000.0
+KV2 = Source(Engine.KV2, "kv", "app", poll_seconds=30)
+
+
+def kv2(data: dict[str, Any] | None, **metadata: object) -> dict[str, Any]:
+    return {"data": {"data": data, "metadata": {"version": 3, "deletion_time": "", "destroyed": False, **metadata}}}
+
+
+def read(source: Source, status: int, body: Any) -> Reading | Failure:
+    outcome = judged(Endpoint.READ, status, body)
+    return reading(source, outcome, NOW, lambda: 0.5) if isinstance(outcome, Success) else outcome
+
+
+TRUTH: dict[str, tuple[int, Any, object]] = {
+    "live": (200, kv2({"a": "1"}), {"a": "1"}),
+    "deleted in the future": (200, kv2({"a": "1"}, deletion_time="2999-01-01T00:00:00Z"), {"a": "1"}),
+    "deleted": (404, kv2(None, deletion_time="2026-01-01T00:00:00Z"), Trouble.DELETED),
+    "destroyed": (404, kv2(None, destroyed=True), Trouble.DELETED),
+    "missing": (404, {"errors": []}, Trouble.MISSING),
+    "denied": (403, {"errors": ["permission denied"]}, Trouble.DENIED),
+    "data/ in the path": (404, {"data": None, "warnings": ["Invalid path for a versioned K/V"]}, Trouble.MISSING),
+    "empty": (200, kv2({}), {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("status", "body", "wanted"), TRUTH.values(), ids=TRUTH)
+def test_the_truth_table_of_kv2(status: int, body: Any, wanted: object) -> None:
+    found = read(KV2, status, body)
+    if isinstance(wanted, Trouble):
+        assert isinstance(found, Failure)
+        assert found.trouble is wanted
+    else:
+        assert isinstance(found, Reading)
+        assert (found.value, found.again) == (wanted, 30)
+
+
+def test_the_ttl_of_kv1_is_no_lease_and_sets_no_pause() -> None:
+    found = read(
+        Source(Engine.KV1, "old", "app", poll_seconds=30), 200, {"data": {"ttl": "768h"}, "lease_duration": 2764800}
+    )
+    assert isinstance(found, Reading)
+    assert found.lease == ""
+    assert 27 <= (found.again or 0) <= 30
+
+
+def test_a_dynamic_secret_has_a_lease_and_one_without_is_read_once() -> None:
+    source = Source(Engine.DYNAMIC, path="database/creds/app")
+    found = read(source, 200, {"data": {"username": "u"}, "lease_id": "l", "lease_duration": 60, "renewable": True})
+    assert found == Reading({"username": "u"}, "l", 60.0, renewable=True)
+    key = read(
+        Source(Engine.DYNAMIC, path="transit/datakey/plaintext/k", write=True), 200, {"data": {"plaintext": "x"}}
+    )
+    assert key == Reading({"plaintext": "x"}, again=None)
+
+
+@pytest.mark.parametrize(("ttl", "again"), [(40, 41.0), (0, 1.0), ("bogus", 1.0), (None, 1.0)])
+def test_a_static_role_is_read_a_second_after_its_rotation(ttl: object, again: float) -> None:
+    found = read(Source(Engine.STATIC, "db", role="app"), 200, {"data": {"username": "u", "ttl": ttl}})
+    assert isinstance(found, Reading)
+    assert found.again == again
+
+
+def test_a_certificate_is_issued_anew_at_a_share_of_the_life_left_on_our_clock() -> None:
+    source = Source(Engine.PKI, "pki", role="web", parameters={"common_name": "web.svc"})
+    data = {"certificate": "c", "private_key": "k", "expiration": NOW + 900, "not_before": NOW - 100_000}
+    found = read(source, 200, {"data": data})
+    assert isinstance(found, Reading)
+    assert 900 * 0.6 - 1 <= (found.again or 0) <= 900 * 2 / 3
+    assert found.ends == 900
+    ended = read(source, 200, {"data": data | {"expiration": NOW - 1}})
+    assert isinstance(ended, Failure)
+
+
+CALLS = {
+    "kv1": (Source(Engine.KV1, "old/", "/app"), Call("GET", "old/app")),
+    "kv2": (Source(Engine.KV2, "team/kv", "a/b", version=2), Call("GET", "team/kv/data/a/b", query={"version": "2"})),
+    "pki": (
+        Source(Engine.PKI, "pki", role="web", parameters={"ttl": "1h"}),
+        Call("POST", "pki/issue/web", {"ttl": "1h"}, mints=True),
+    ),
+    "static": (Source(Engine.STATIC, "db", role="app"), Call("GET", "db/static-creds/app")),
+    "dynamic": (Source(Engine.DYNAMIC, path="db/creds/app"), Call("GET", "db/creds/app", mints=True)),
+    "ssh": (
+        Source(Engine.DYNAMIC, path="ssh/sign/x", write=True, parameters={"k": "v"}),
+        Call("POST", "ssh/sign/x", {"k": "v"}, mints=True),
+    ),
+}
+
+
+@pytest.mark.parametrize(("source", "wanted"), CALLS.values(), ids=CALLS)
+def test_requests(source: Source, wanted: Call) -> None:
+    assert call(source) == wanted
+
+
+def test_policies_name_each_path() -> None:
+    assert policy(CALLS["pki"][0]) == [("pki/issue/web", ("update",))]
+    assert policy(Source(Engine.KV, "kv", "app")) == [("kv/app", ("read",)), ("kv/data/app", ("read",))]
+
+
+ANSWERS = {
+    (Endpoint.READ, 429): Trouble.THROTTLED,
+    (Endpoint.READ, 412): Trouble.NOT_CURRENT,
+    (Endpoint.READ, 472): Trouble.NOT_CURRENT,
+    (Endpoint.READ, 503): Trouble.SEALED,
+    (Endpoint.READ, 500): Trouble.SERVER_ERROR,
+    (Endpoint.LOGIN, 400): Trouble.REFUSED,
+    (Endpoint.READ, 307): Trouble.REDIRECTED,
+    (Endpoint.HEALTH, 503): Trouble.SEALED,
+    (Endpoint.HEALTH, 472): Trouble.SEALED,
+}
+
+
+@pytest.mark.parametrize(("asked", "wanted"), ANSWERS.items(), ids=str)
+def test_a_status_means_what_its_endpoint_says(asked: tuple[Endpoint, int], wanted: Trouble) -> None:
+    found = judged(asked[0], asked[1], {"errors": []}, "7")
+    assert isinstance(found, Failure)
+    assert found.trouble is wanted
+
+
+@pytest.mark.parametrize("status", [200, 429, 473])
+def test_a_standby_is_healthy(status: int) -> None:
+    assert isinstance(judged(Endpoint.HEALTH, status, {"sealed": False}), Success)
+
+
+def test_garbage_is_no_success() -> None:
+    for body in (None, [], "text"):
+        found = judged(Endpoint.READ, 200, body)
+        assert isinstance(found, Failure)
+        assert found.trouble is Trouble.GARBLED
