@@ -133,7 +133,8 @@ def test_a_standby_is_healthy(status: int) -> None:
 
 
 def test_garbage_is_no_success() -> None:
-    for body in (None, [], "text"):
+    bodies: tuple[Any, ...] = (None, [], "text")
+    for body in bodies:
         found = judged(Endpoint.READ, 200, body)
         assert isinstance(found, Failure)
         assert found.trouble is Trouble.GARBLED

@@ -4,6 +4,7 @@ import base64
 import json
 import random
 import urllib.parse
+from collections.abc import Callable
 
 import pytest
 
@@ -18,7 +19,7 @@ def hidden(value: object) -> Redaction:
     return redaction
 
 
-WRAPPED = {
+WRAPPED: dict[str, Callable[[str], str]] = {
     "plain": lambda text: f"failed with {text}!",
     "json": lambda text: json.dumps({"a": text}),
     "json, as it is": lambda text: json.dumps({"a": text}, ensure_ascii=False),
@@ -33,8 +34,8 @@ WRAPPED = {
 
 @pytest.mark.parametrize("wrap", WRAPPED.values(), ids=WRAPPED)
 @pytest.mark.parametrize("value", [CANARY, {"deep": [{"er": CANARY}]}], ids=["flat", "nested"])
-def test_a_value_is_hidden_however_it_is_wrapped(wrap: object, value: object) -> None:
-    text = wrap(CANARY)  # type: ignore[operator]
+def test_a_value_is_hidden_however_it_is_wrapped(wrap: Callable[[str], str], value: object) -> None:
+    text = wrap(CANARY)
     found = hidden(value).hide(text)
     assert HIDDEN in found
     assert CANARY not in found
