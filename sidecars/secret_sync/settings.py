@@ -1,0 +1,339 @@
+"""The settings of secret-sync, each declared once: type, unit, default and why."""
+
+import re
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from sidecars.kit.notify.core.options import Exec, Signal, StepOptions, Webhook
+from sidecars.runtime.settings.load import Problem, Settings
+
+from .core.engines import Engine, Source
+from .core.formats import Format
+
+_MODE = re.compile(r"0?[0-7]{3}")
+
+
+class Method(StrEnum):
+    """How to log in."""
+
+    KUBERNETES = "kubernetes"
+    JWT = "jwt"
+    APPROLE = "approle"
+    TOKEN = "token"
+    CERT = "cert"
+
+
+class Lifecycle(StrEnum):
+    """How the container stands in the pod."""
+
+    NATIVE = "native"
+    ORDINARY = "ordinary"
+
+
+class VaultServer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where Vault is, and how its server is known."""
+
+    address: Annotated[str, Meta(description="URL of Vault or OpenBao.", examples=["https://vault:8200"])] = ""
+    namespace: Annotated[str, Meta(description="Namespace of the secrets.")] = ""
+    ca_file: Annotated[str, Meta(description="CA certificates (PEM). Unset: those of the system.")] = ""
+    server_name: Annotated[str, Meta(description="Name in the server's certificate. Unset: the host of `address`.")] = ""
+    client_certificate_file: Annotated[str, Meta(description="Client certificate chain (PEM) for mutual TLS.")] = ""
+    client_key_file: Annotated[str, Meta(description="Its key (PEM). Unset: it is in client_certificate_file.")] = ""
+    timeout_seconds: Annotated[float, Meta(gt=0, le=60, description="Longest wait for an answer.")] = 5.0
+
+
+class Auth(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How to log in. Every file is read again at each login."""
+
+    method: Annotated[Method, Meta(description="How to log in.")] = Method.KUBERNETES
+    mount: Annotated[str, Meta(description="Where the method is mounted. Unset: as it is called.")] = ""
+    namespace: Annotated[
+        str | None, Meta(description="Namespace of the login. Unset: that of the secrets; empty: the root namespace.")
+    ] = None
+    role: Annotated[str, Meta(description="Role to log in as (kubernetes, jwt, cert).")] = ""
+    token_file: Annotated[
+        str,
+        Meta(description="File with the token (kubernetes, jwt: a JWT; token: a token of Vault)."),
+    ] = ""
+    role_id_file: Annotated[str, Meta(description="File with the role-id (approle).")] = ""
+    secret_id_file: Annotated[str, Meta(description="File with the secret-id (approle), or a token that wraps it.")] = ""
+    wrapped: Annotated[bool, Meta(description="Whether secret_id_file holds a wrapping token.")] = False
+    wrapped_path: Annotated[
+        str,
+        Meta(
+            description="The path that the wrapping token must have been made at. A secret-id that somebody else "
+            "wrapped is refused.",
+            examples=["auth/approle/role/app/secret-id"],
+        ),
+    ] = ""
+
+    @property
+    def mounted(self) -> str:
+        """Return the mount."""
+        return (self.mount or self.method.value).strip("/")
+
+
+class File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One file that a secret is written to."""
+
+    path: Annotated[str, Meta(description="Path below the target.", examples=["db.env"])] = ""
+    target: Annotated[str, Meta(description="Name of the target. Unset: the first one.")] = ""
+    format: Annotated[Format, Meta(description="How it is written.")] = Format.JSON
+    key: Annotated[str, Meta(description="Only this key of the secret.")] = ""
+    template: Annotated[str, Meta(description="Jinja2 template (format: template).")] = ""
+    template_file: Annotated[str, Meta(description="File with the template; read at each writing.")] = ""
+    mode: Annotated[str, Meta(description="Mode of the file.", examples=["0400", "0440"])] = "0400"
+    uid: Annotated[Annotated[int, Meta(ge=0)] | None, Meta(description="Owner. Unset: us.")] = None
+    gid: Annotated[Annotated[int, Meta(ge=0)] | None, Meta(description="Group. Unset: ours.")] = None
+
+    @property
+    def bits(self) -> int:
+        """Return the mode as a number."""
+        return int(self.mode, 8)
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A folder whose files change together."""
+
+    name: Annotated[str, Meta(description="Its name, for files.")] = ""
+    path: Annotated[str, Meta(description="The folder: a memory volume.", examples=["/secrets"])] = ""
+    allow_disk: Annotated[bool, Meta(description="Write there although it is not a memory volume.")] = False
+
+
+class SecretSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One secret: where it comes from, and what it is written to."""
+
+    name: Annotated[str, Meta(description="Its name in /status, metrics and log.")] = ""
+    required: Annotated[bool, Meta(description="Whether the start waits for it.")] = True
+    engine: Annotated[
+        Engine,
+        Meta(description="`kv` looks the version of the mount up; `dynamic`: any path, with what lease it has."),
+    ] = Engine.KV
+    mount: Annotated[str, Meta(description="Mount of the engine (kv, kv1, kv2, pki, static).")] = ""
+    path: Annotated[str, Meta(description="Path below the mount; with `dynamic` the whole path.")] = ""
+    role: Annotated[str, Meta(description="Role (pki, static).")] = ""
+    version: Annotated[int, Meta(ge=0, description="Version of a KV 2 secret; 0: the newest.")] = 0
+    write: Annotated[bool, Meta(description="Write to the path (POST) in place of reading it (dynamic).")] = False
+    parameters: Annotated[dict[str, Any], Meta(description="Sent along (pki, dynamic).")] = {}
+    poll_seconds: Annotated[
+        float, Meta(ge=1, le=86400, description="Look this often for changes of what has no lease.")
+    ] = 30.0
+    life_fraction: Annotated[
+        float, Meta(gt=0.05, lt=0.95, description="Issue a certificate anew after this share of its life.")
+    ] = 0.6667
+    stale_seconds: Annotated[
+        Annotated[float, Meta(gt=0)] | None,
+        Meta(description="/readyz fails when it could not be read for so long. Unset: only when its value has ended."),
+    ] = None
+    files: Annotated[tuple[File, ...], Meta(description="What it is written to.")] = ()
+
+    @property
+    def source(self) -> Source:
+        """Return where it comes from."""
+        return Source(
+            self.engine,
+            self.mount.strip("/"),
+            self.path.strip("/"),
+            self.role,
+            self.version,
+            self.write,
+            self.parameters,
+            self.poll_seconds,
+            self.life_fraction,
+        )
+
+
+class NotifyStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One way to notify the app, after each generation: one key with its options."""
+
+    signal: Annotated[Signal | None, Meta(description="Send a signal.")] = None
+    webhook: Annotated[Webhook | None, Meta(description="Send an HTTP request.")] = None
+    exec: Annotated[Exec | None, Meta(description="Run a program in this container.")] = None
+
+    @property
+    def options(self) -> list[StepOptions]:
+        """Return what is set."""
+        return [step for step in (self.signal, self.webhook, self.exec) if step is not None]
+
+
+class SecretSyncSettings(Settings, frozen=True, kw_only=True):
+    """Settings of secret-sync."""
+
+    admin_port: Annotated[
+        int,
+        Meta(ge=0, le=65535, description="Port of the admin endpoint (probes, metrics, status). 0 takes any free one."),
+    ] = 9103
+    grace_seconds: Annotated[
+        float, Meta(gt=0, description="Longest time from SIGTERM to the exit; nothing is waited for then.")
+    ] = 5.0
+    vault: Annotated[VaultServer | None, Meta(description="Where Vault is.")] = None
+    auth: Annotated[Auth | None, Meta(description="How to log in.")] = None
+    targets: Annotated[tuple[Target, ...], Meta(description="The folders that are written.")] = ()
+    secrets: Annotated[tuple[SecretSettings, ...], Meta(description="What is fetched.")] = ()
+    notify: Annotated[
+        tuple[NotifyStep, ...], Meta(description="Notify the app once after each generation, in this order.")
+    ] = ()
+    lifecycle: Annotated[
+        Lifecycle,
+        Meta(description="`native`: the app is gone when we are stopped, so token and leases are revoked then."),
+    ] = Lifecycle.NATIVE
+    start_deadline_seconds: Annotated[
+        float, Meta(gt=0, le=86400, description="With --once: end without success after so long.")
+    ] = 60.0
+    handover_file: Annotated[
+        str,
+        Meta(
+            description="Keeps token and leases from --once to the sidecar, and over a crash, so that nothing is issued "
+            "twice. In a target or on another memory volume; only we can read it.",
+            examples=["/secrets/.leases"],
+        ),
+    ] = ""
+    remove_files_on_stop: Annotated[bool, Meta(description="Remove the files when a native sidecar stops.")] = False
+    vault_address: Annotated[str, Meta(description="The same as vault.address.")] = ""
+    kubernetes_role: Annotated[str, Meta(description="The same as auth.role, with the method kubernetes.")] = ""
+    secret: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="The simple form of `secrets`: paths, each written as NAME.json; with `#KEY` that key alone, "
+            "as it is, to a file of the key's name.",
+            examples=["kv/data/app", "database/creds/app"],
+        ),
+    ] = ()
+    target: Annotated[str, Meta(description="The simple form of `targets`: one folder.", examples=["/secrets"])] = ""
+
+    @property
+    def server(self) -> VaultServer:
+        """Return where Vault is."""
+        return self.vault if self.vault is not None else VaultServer(address=self.vault_address)
+
+    @property
+    def login(self) -> Auth:
+        """Return how to log in."""
+        return self.auth if self.auth is not None else Auth(role=self.kubernetes_role)
+
+    @property
+    def all_targets(self) -> tuple[Target, ...]:
+        """Return the targets, each with a name."""
+        if not self.targets:
+            return (Target(name="target", path=self.target),) if self.target else ()
+        return tuple(
+            target if target.name else msgspec.structs.replace(target, name=f"target-{number}")
+            for number, target in enumerate(self.targets)
+        )
+
+    @property
+    def all_secrets(self) -> tuple[SecretSettings, ...]:
+        """Return the secrets, each with a name."""
+        simple = tuple(simple_secret(text) for text in self.secret)
+        return tuple(
+            secret if secret.name else msgspec.structs.replace(secret, name=f"secret-{number}")
+            for number, secret in enumerate((*self.secrets, *simple))
+        )
+
+    def problems(self) -> Iterable[Problem]:
+        """What single fields cannot say."""
+        address = self.server.address
+        if not address:
+            yield Problem("vault_address", "it is not set", "set it to the URL of Vault, such as https://vault:8200")
+        elif not re.match(r"https?://[^/@\s]+/?$", address):
+            yield Problem("vault_address", "it is no URL of a server", "write it as https://HOST:PORT, without a path")
+        if not self.all_targets:
+            yield Problem("target", "no folder is named", "set it to the memory volume, such as /secrets")
+        if not self.all_secrets:
+            yield Problem("secrets", "there is nothing to fetch", "name a secret, such as --secret kv/data/app")
+        yield from self._auth_problems()
+        yield from self._target_problems()
+        yield from self._secret_problems()
+        for number, step in enumerate(self.notify):
+            if len(step.options) != 1:
+                yield Problem(f"notify[{number}]", "a step is one key with its options", "write signal, webhook or exec")
+
+    def _auth_problems(self) -> Iterable[Problem]:
+        auth = self.login
+        name = "kubernetes_role" if self.auth is None else "auth.role"
+        if auth.method in (Method.KUBERNETES, Method.JWT) and not auth.role:
+            yield Problem(name, "it is not set", "name the role to log in as")
+        needs = {
+            Method.JWT: ("token_file",),
+            Method.TOKEN: ("token_file",),
+            Method.APPROLE: ("role_id_file", "secret_id_file"),
+        }
+        for field in needs.get(auth.method, ()):
+            if not getattr(auth, field):
+                yield Problem(f"auth.{field}", f"it is not set, and the method {auth.method} needs it", "name the file")
+        if auth.wrapped and not auth.wrapped_path:
+            text = "it is not set, so a secret-id that somebody else wrapped could not be told from ours"
+            yield Problem("auth.wrapped_path", text, f"such as auth/{auth.mounted}/role/ROLE/secret-id")
+        if auth.method is Method.CERT and not self.server.client_certificate_file:
+            yield Problem("vault.client_certificate_file", "it is not set, and the method cert needs it", "name the file")
+
+    def _target_problems(self) -> Iterable[Problem]:
+        names = [target.name for target in self.all_targets]
+        for number, target in enumerate(self.all_targets):
+            where = f"targets[{number}].path" if self.targets else "target"
+            if not target.path.startswith("/"):
+                yield Problem(where, "it is no absolute path", "write it as /secrets")
+            if names.count(target.name) > 1:
+                yield Problem(f"targets[{number}].name", "another target has this name", "give each a name of its own")
+
+    def _secret_problems(self) -> Iterable[Problem]:
+        known = {target.name for target in self.all_targets}
+        names = [secret.name for secret in self.all_secrets]
+        taken: set[tuple[str, str]] = set()
+        for number, secret in enumerate(self.all_secrets):
+            where = f"secrets[{number}]"
+            if names.count(secret.name) > 1:
+                yield Problem(f"{where}.name", "another secret has this name", "give each a name of its own")
+            yield from _source_problems(where, secret)
+            if not secret.files:
+                yield Problem(f"{where}.files", "it is written nowhere", "name a file")
+            for place, file in enumerate(secret.files):
+                yield from _file_problems(f"{where}.files[{place}]", file, known)
+                target = file.target or (self.all_targets[0].name if self.all_targets else "")
+                if (target, file.path) in taken:
+                    yield Problem(f"{where}.files[{place}].path", "another file has this path", "choose another one")
+                taken.add((target, file.path))
+
+
+def _source_problems(where: str, secret: SecretSettings) -> Iterable[Problem]:
+    needs = {
+        Engine.KV: ("mount", "path"),
+        Engine.KV1: ("mount", "path"),
+        Engine.KV2: ("mount", "path"),
+        Engine.PKI: ("mount", "role"),
+        Engine.STATIC: ("mount", "role"),
+        Engine.DYNAMIC: ("path",),
+    }
+    for field in needs[secret.engine]:
+        if not getattr(secret, field).strip("/"):
+            yield Problem(f"{where}.{field}", f"it is not set, and the engine {secret.engine} needs it", "set it")
+    if secret.engine is Engine.KV2 and secret.path.strip("/").startswith("data/"):
+        yield Problem(f"{where}.path", "it begins with data/, which is put there by kv2", "leave data/ out")
+
+
+def _file_problems(where: str, file: File, targets: set[str]) -> Iterable[Problem]:
+    parts = file.path.split("/")
+    if not file.path or file.path.startswith("/") or any(part in ("", ".", "..") or part.startswith("..") for part in parts):
+        yield Problem(f"{where}.path", "it is no path below the target", "write it as app.json or tls/tls.key")
+    if file.target and file.target not in targets:
+        yield Problem(f"{where}.target", f"there is no target {file.target!r}", f"it is one of {', '.join(sorted(targets))}")
+    if not _MODE.fullmatch(file.mode):
+        yield Problem(f"{where}.mode", "it is no mode of a file", 'write it as "0400"')
+    given = bool(file.template) + bool(file.template_file)
+    if (file.format is Format.TEMPLATE) != bool(given) or given > 1:
+        yield Problem(f"{where}.format", "a template needs one of template and template_file", "set one of them")
+
+
+def simple_secret(text: str) -> SecretSettings:
+    """Return what a path of the command line means: `kv/data/app`, `database/creds/app`, `kv/data/app#password`."""
+    path, _, key = text.strip().strip("/").partition("#")
+    name = path.replace("/", "-")
+    file = File(path=key, format=Format.RAW, key=key) if key else File(path=path.rpartition("/")[2] + ".json")
+    mount, data, rest = path.partition("/data/")
+    if data:
+        return SecretSettings(name=name, engine=Engine.KV2, mount=mount, path=rest, files=(file,))
+    return SecretSettings(name=name, engine=Engine.DYNAMIC, path=path, files=(file,))

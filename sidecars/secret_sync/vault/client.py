@@ -1,0 +1,160 @@
+"""One HTTP request to Vault, by hvac's adapter, on threads of our own. The only module that knows hvac.
+
+hvac's own client raises errors without status and headers, follows redirects with the token, and reads VAULT_TOKEN and
+~/.vault-token; requests reads ~/.netrc and proxy variables. So only its lowest layer is used, and told everything: no
+ambient credentials, no redirects, no retries (a GET of database/creds mints), its status and headers as they came.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from sidecars.kit.tls import trusting
+from sidecars.runtime import Permanent
+
+from ..core.outcome import Endpoint, Failure, Success, Trouble, judged
+from ..settings import VaultServer
+
+CONNECT_SECONDS = 2.0
+THREADS = 5
+MOST_BYTES = 8 << 20
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request: what kind it is, and what is sent."""
+
+    endpoint: Endpoint
+    method: str
+    path: str
+    body: Mapping[str, Any] | None = None
+    query: Mapping[str, str] = field(default_factory=dict)
+    token: str = ""
+    namespace: str = ""
+
+
+class VaultClient:
+    """Requests to one server. `renew` reads the files of TLS again: call it before each login."""
+
+    def __init__(self, server: VaultServer) -> None:
+        self._server = server
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="vault")
+        self._session: Any = None
+
+    def close(self) -> None:
+        """Let go of threads and connections; what hangs is left behind."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def renew(self) -> None:
+        """Read the files of TLS again. Raises Permanent, naming the file."""
+        self._session = _session(self._server)
+
+    async def ask(self, asked: Asked) -> Success | Failure:
+        """Make a request, and return what its answer means. Never raises for what the server or the network does."""
+        try:
+            if self._session is None:
+                self.renew()
+        except Permanent as error:
+            return Failure(Trouble.UNUSABLE, str(error))
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._server.timeout_seconds + CONNECT_SECONDS + 1.0):
+                return await loop.run_in_executor(self._pool, self._request, self._session, asked)
+        except TimeoutError:  # a name server that hangs has no limit of its own
+            return Failure(Trouble.TIMEOUT, f"no answer in {self._server.timeout_seconds:g} s")
+
+    def _request(self, session: Any, asked: Asked) -> Success | Failure:
+        import hvac.adapters
+        import requests
+
+        adapter = hvac.adapters.RawAdapter(
+            base_uri=self._server.address.rstrip("/"),
+            token=asked.token,
+            session=session,
+            namespace=asked.namespace or None,
+            timeout=(CONNECT_SECONDS, self._server.timeout_seconds),
+            allow_redirects=False,
+            ignore_exceptions=True,
+        )
+        more: dict[str, Any] = {"params": dict(asked.query)} if asked.query else {}
+        if asked.body is not None:
+            more["json"] = dict(asked.body)
+        try:
+            reply = adapter.request(asked.method, f"/v1/{asked.path}", raise_exception=False, **more)
+            return judged(asked.endpoint, reply.status_code, _json(reply), reply.headers.get("Retry-After", ""))
+        except requests.exceptions.SSLError as error:
+            return Failure(Trouble.UNREACHABLE, f"TLS: {_short(error)}")
+        except requests.exceptions.Timeout:
+            return Failure(Trouble.TIMEOUT, f"no answer in {self._server.timeout_seconds:g} s")
+        except (requests.exceptions.RequestException, OSError, ValueError) as error:
+            return Failure(Trouble.UNREACHABLE, _short(error))
+
+
+def _json(reply: Any) -> Any:
+    if len(reply.content) > MOST_BYTES:
+        return None
+    try:
+        return reply.json()
+    except ValueError:
+        return None
+
+
+def _short(error: BaseException) -> str:
+    """Return the innermost reason, without the addresses of objects that requests and urllib3 show."""
+    inner: BaseException = error
+    while True:
+        following = getattr(inner, "reason", None) or inner.__cause__ or inner.__context__
+        if not isinstance(following, BaseException):
+            break
+        inner = following
+    return (getattr(inner, "strerror", None) or str(inner).rpartition(">: ")[2] or type(inner).__name__)[:200]
+
+
+def _session(server: VaultServer) -> Any:
+    import requests
+    from requests.adapters import HTTPAdapter
+
+    context = _context(server) if server.address.startswith("https:") else None
+    named = {"server_hostname": server.server_name, "assert_hostname": server.server_name} if server.server_name else {}
+
+    class Pinned(HTTPAdapter):
+        """Connections with our own TLS context, and no retries."""
+
+        def init_poolmanager(self, *positional: Any, **keywords: Any) -> None:
+            super().init_poolmanager(*positional, **keywords, **({"ssl_context": context, **named} if context else {}))
+
+        def cert_verify(self, *_: Any) -> None:
+            """Leave TLS to the context: requests would load certifi's authorities on top."""
+
+    session = requests.Session()
+    session.trust_env = False
+    session.headers.update({"User-Agent": "sidecars-secret-sync"})
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, Pinned(max_retries=0))
+    return session
+
+
+def _context(server: VaultServer) -> ssl.SSLContext:
+    try:
+        context = trusting(_read("vault.ca_file", server.ca_file) if server.ca_file else None)
+    except ssl.SSLError:
+        raise Permanent(f"cannot use vault.ca_file: {server.ca_file} holds no certificate in PEM") from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if server.client_certificate_file:
+        try:
+            context.load_cert_chain(server.client_certificate_file, server.client_key_file or None)
+        except (OSError, ssl.SSLError) as error:
+            reason = getattr(error, "reason", None) or error.strerror or "it cannot be read"
+            raise Permanent(f"cannot use vault.client_certificate_file {server.client_certificate_file}: {reason}") from None
+    return context
+
+
+def _read(setting: str, path: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read(1 << 20)
+    except (OSError, UnicodeDecodeError) as error:
+        raise Permanent(f"cannot read {setting} {path}: {getattr(error, 'strerror', None) or 'it is no text'}") from None

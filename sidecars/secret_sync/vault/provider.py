@@ -1,0 +1,153 @@
+"""From the requests of the state machine to those of Vault, and from its answers to results. Knows the tokens."""
+
+import os
+import random
+from collections.abc import Iterable, Mapping
+
+from sidecars.runtime.clock import now as wall_clock
+
+from ..core.engines import Engine, Source, call, mount_of, reading, version_of_mount
+from ..core.outcome import Endpoint, Failure, Success, Trouble
+from ..core.sync import Granted, Kind, Reading, Request
+from ..settings import SecretSyncSettings
+from .client import Asked, VaultClient
+from .login import files, granted, log_in
+
+Result = Granted | Reading | Failure | float | None
+
+
+class VaultProvider:
+    """The seam: another provider has these methods, too."""
+
+    def __init__(self, settings: SecretSyncSettings) -> None:
+        self._auth = settings.login
+        self._client = VaultClient(settings.server)
+        self._namespace = settings.server.namespace
+        own = settings.login.namespace
+        self._auth_namespace = self._namespace if own is None else own
+        self._sources: dict[str, Source] = {secret.name: secret.source for secret in settings.all_secrets}
+        self._tokens: dict[int, str] = {}
+        self._fresh = ""
+        self._tls_files = (
+            settings.server.ca_file,
+            settings.server.client_certificate_file,
+            settings.server.client_key_file,
+        )
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self._client.close()
+
+    def adopt(self, generation: int, token: str = "") -> None:
+        """Take the token of the last login, or the one that is given, as that of a generation."""
+        self._tokens[generation] = token or self._fresh
+
+    def token(self, generation: int) -> str:
+        """Return the token of a generation; "" when there is none."""
+        return self._tokens.get(generation, "")
+
+    def found(self, name: str) -> Engine:
+        """Return the engine of a secret, as far as it is known: `kv` until its version was looked up."""
+        return self._sources[name].engine
+
+    def credentials(self) -> tuple[tuple[str, int, int], ...]:
+        """Return what changes when a file that logins use is replaced."""
+        seen = []
+        for path in (*files(self._auth), *filter(None, self._tls_files)):
+            try:
+                status = os.stat(path)
+                seen.append((path, status.st_ino, status.st_mtime_ns))
+            except OSError:
+                seen.append((path, 0, 0))
+        return tuple(seen)
+
+    def secrets_to_hide(self) -> Iterable[str]:
+        """Return what is ours and must not be seen: the tokens."""
+        return [*self._tokens.values(), self._fresh]
+
+    async def perform(self, request: Request) -> Result:
+        """Make the request and return its result."""
+        match request.kind:
+            case Kind.LOGIN:
+                return await self._log_in()
+            case Kind.HEALTH:
+                outcome = await self._client.ask(Asked(Endpoint.HEALTH, "GET", "sys/health"))
+                return outcome if isinstance(outcome, Failure) else None
+            case Kind.READ:
+                return await self._read(request)
+            case Kind.RENEW:
+                return await self._renewed(request)
+            case Kind.RENEW_TOKEN:
+                outcome = await self._token_call(request, "POST", "auth/token/renew-self", Endpoint.TOKEN)
+                if isinstance(outcome, Failure):
+                    return outcome
+                made = granted(outcome.body)
+                return made if isinstance(made, Failure) else made[0]
+            case Kind.LOOKUP_TOKEN:
+                outcome = await self._token_call(request, "GET", "auth/token/lookup-self", Endpoint.TOKEN)
+            case Kind.REVOKE_TOKEN:
+                outcome = await self._token_call(request, "POST", "auth/token/revoke-self", Endpoint.REVOKE)
+                self._tokens.pop(request.token, None)
+            case Kind.LOOKUP:
+                body = {"lease_id": request.lease}
+                outcome = await self._call(request, Endpoint.LOOKUP, "POST", "sys/leases/lookup", body)
+        return outcome if isinstance(outcome, Failure) else None
+
+    async def _log_in(self) -> Result:
+        try:
+            self._client.renew()
+        except Exception as error:  # noqa: BLE001
+            return Failure(Trouble.UNUSABLE, str(error))
+        made = await log_in(self._auth, self._auth_namespace, self._client.ask)
+        if isinstance(made, Failure):
+            return made
+        self._fresh = made[1]
+        return made[0]
+
+    async def _token_call(self, request: Request, method: str, path: str, endpoint: Endpoint) -> Success | Failure:
+        body = {} if method == "POST" else None
+        token, namespace = self.token(request.token), self._auth_namespace
+        return await self._client.ask(Asked(endpoint, method, path, body, token=token, namespace=namespace))
+
+    async def _call(
+        self, request: Request, endpoint: Endpoint, method: str, path: str, body: Mapping[str, object] | None = None
+    ) -> Success | Failure:
+        asked = Asked(endpoint, method, path, body, token=self.token(request.token), namespace=self._namespace)
+        return await self._client.ask(asked)
+
+    async def _renewed(self, request: Request) -> Result:
+        body = {"lease_id": request.lease}
+        outcome = await self._call(request, Endpoint.RENEW, "PUT", "sys/leases/renew", body)
+        if isinstance(outcome, Failure):
+            return outcome
+        return float(outcome.body.get("lease_duration") or 0)
+
+    async def _read(self, request: Request) -> Result:
+        source = self._sources[request.secret]
+        if source.engine is Engine.KV:
+            looked = await self._version(request, source)
+            if isinstance(looked, Failure):
+                return looked
+            source = self._sources[request.secret] = looked
+        made = call(source)
+        asked = Asked(
+            Endpoint.READ, made.method, made.path, made.body, made.query, self.token(request.token), self._namespace
+        )
+        outcome = await self._client.ask(asked)
+        if isinstance(outcome, Failure):
+            return outcome
+        return reading(source, outcome, wall_clock(), random.random)
+
+    async def _version(self, request: Request, source: Source) -> Source | Failure:
+        """Return the source with the version of its mount. Asked once: any right below the mount is enough."""
+        path = f"sys/internal/ui/mounts/{source.mount}/{source.path}"
+        outcome = await self._call(request, Endpoint.LOOKUP, "GET", path)
+        if isinstance(outcome, Failure):
+            text = f"cannot look up the version of the mount {source.mount} (set engine to kv1 or kv2): {outcome.text}"
+            return Failure(outcome.trouble, text, outcome.retry_after, outcome.status)
+        mount = mount_of(outcome) or source.mount
+        whole = f"{source.mount}/{source.path}"
+        rest = whole.removeprefix(mount).strip("/") if whole.startswith(mount) else source.path
+        return Source(
+            version_of_mount(outcome), mount, rest, version=source.version, poll_seconds=source.poll_seconds
+        )
