@@ -93,6 +93,7 @@ class Sidecar:
             "its words or its rest are no list setting": any(
                 name and kinds.get(name) is not SettingKind.LIST for name in (self.words, self.rest)
             ),
+            "a setting is called like a flag of every sidecar": bool(kinds.keys() & {"config", "help", "version"}),
             "an alias is for no setting": not kinds.keys() >= set(self.aliases.values()),
         }
         for what in (what for what, so in wrong.items() if so):

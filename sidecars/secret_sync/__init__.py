@@ -1,6 +1,6 @@
 """Fetch secrets from Vault into a memory volume, renew them, and notify the app: whole generations of files at a time.
 
-One pure state machine (`core/sync.py`) says what to ask of the provider next; `vault/` asks it; `publishing/` writes the
+One pure state machine (`core/sync.py`) says what to ask of the provider next; `vault/` asks; `publishing/` writes the
 files of a target folder as one generation, switched by one rename; then the app is notified.
 
 Guarantees:

@@ -1,7 +1,5 @@
 """Counters and gauges of secret-sync."""
 
-from collections.abc import Callable
-
 from sidecars.runtime import Metrics
 
 from .core.outcome import Trouble
@@ -16,13 +14,12 @@ class SecretSyncMetrics:
     def __init__(self, metrics: Metrics) -> None:
         results = [OK, *Trouble]
         self.requests = metrics.counter(
-            "requests", "Requests to the provider, by what they are for and how they ended.", kind=list(Kind), result=results
+            "requests",
+            "Requests to the provider, by what they are for and how they ended.",
+            {"kind": list(Kind), "result": results},
         )
         self.published = metrics.counter("generations", "Generations of files that were published.")
         self.publish_failures = metrics.counter("publish_failures", "Generations that could not be written.")
         self.notifications = metrics.counter(
-            "notifications", "Attempts to notify the app, by how they ended.", outcome=["ok", "failed"]
+            "notifications", "Attempts to notify the app, by how they ended.", {"outcome": ("ok", "failed")}
         )
-
-
-Labels = Callable[[], dict[str, float]]

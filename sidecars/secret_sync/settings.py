@@ -40,7 +40,9 @@ class VaultServer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     address: Annotated[str, Meta(description="URL of Vault or OpenBao.", examples=["https://vault:8200"])] = ""
     namespace: Annotated[str, Meta(description="Namespace of the secrets.")] = ""
     ca_file: Annotated[str, Meta(description="CA certificates (PEM). Unset: those of the system.")] = ""
-    server_name: Annotated[str, Meta(description="Name in the server's certificate. Unset: the host of `address`.")] = ""
+    server_name: Annotated[str, Meta(description="Name in the server's certificate. Unset: the host of `address`.")] = (
+        ""
+    )
     client_certificate_file: Annotated[str, Meta(description="Client certificate chain (PEM) for mutual TLS.")] = ""
     client_key_file: Annotated[str, Meta(description="Its key (PEM). Unset: it is in client_certificate_file.")] = ""
     timeout_seconds: Annotated[float, Meta(gt=0, le=60, description="Longest wait for an answer.")] = 5.0
@@ -60,7 +62,9 @@ class Auth(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         Meta(description="File with the token (kubernetes, jwt: a JWT; token: a token of Vault)."),
     ] = ""
     role_id_file: Annotated[str, Meta(description="File with the role-id (approle).")] = ""
-    secret_id_file: Annotated[str, Meta(description="File with the secret-id (approle), or a token that wraps it.")] = ""
+    secret_id_file: Annotated[str, Meta(description="File with the secret-id (approle), or a token that wraps it.")] = (
+        ""
+    )
     wrapped: Annotated[bool, Meta(description="Whether secret_id_file holds a wrapping token.")] = False
     wrapped_path: Annotated[
         str,
@@ -187,8 +191,8 @@ class SecretSyncSettings(Settings, frozen=True, kw_only=True):
     handover_file: Annotated[
         str,
         Meta(
-            description="Keeps token and leases from --once to the sidecar, and over a crash, so that nothing is issued "
-            "twice. In a target or on another memory volume; only we can read it.",
+            description="Keeps token and leases from --once to the sidecar, and over a crash: nothing is issued twice. "
+            "In a target or on another memory volume; only we can read it.",
             examples=["/secrets/.leases"],
         ),
     ] = ""
@@ -250,7 +254,9 @@ class SecretSyncSettings(Settings, frozen=True, kw_only=True):
         yield from self._secret_problems()
         for number, step in enumerate(self.notify):
             if len(step.options) != 1:
-                yield Problem(f"notify[{number}]", "a step is one key with its options", "write signal, webhook or exec")
+                yield Problem(
+                    f"notify[{number}]", "a step is one key with its options", "write signal, webhook or exec"
+                )
 
     def _auth_problems(self) -> Iterable[Problem]:
         auth = self.login
@@ -269,7 +275,9 @@ class SecretSyncSettings(Settings, frozen=True, kw_only=True):
             text = "it is not set, so a secret-id that somebody else wrapped could not be told from ours"
             yield Problem("auth.wrapped_path", text, f"such as auth/{auth.mounted}/role/ROLE/secret-id")
         if auth.method is Method.CERT and not self.server.client_certificate_file:
-            yield Problem("vault.client_certificate_file", "it is not set, and the method cert needs it", "name the file")
+            yield Problem(
+                "vault.client_certificate_file", "it is not set, and the method cert needs it", "name the file"
+            )
 
     def _target_problems(self) -> Iterable[Problem]:
         names = [target.name for target in self.all_targets]
@@ -317,10 +325,16 @@ def _source_problems(where: str, secret: SecretSettings) -> Iterable[Problem]:
 
 def _file_problems(where: str, file: File, targets: set[str]) -> Iterable[Problem]:
     parts = file.path.split("/")
-    if not file.path or file.path.startswith("/") or any(part in ("", ".", "..") or part.startswith("..") for part in parts):
+    if (
+        not file.path
+        or file.path.startswith("/")
+        or any(part in ("", ".", "..") or part.startswith("..") for part in parts)
+    ):
         yield Problem(f"{where}.path", "it is no path below the target", "write it as app.json or tls/tls.key")
     if file.target and file.target not in targets:
-        yield Problem(f"{where}.target", f"there is no target {file.target!r}", f"it is one of {', '.join(sorted(targets))}")
+        yield Problem(
+            f"{where}.target", f"there is no target {file.target!r}", f"it is one of {', '.join(sorted(targets))}"
+        )
     if not _MODE.fullmatch(file.mode):
         yield Problem(f"{where}.mode", "it is no mode of a file", 'write it as "0400"')
     given = bool(file.template) + bool(file.template_file)

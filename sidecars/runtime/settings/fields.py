@@ -178,10 +178,8 @@ def _field(settings: type[msgspec.Struct], declared: inspected.Field, annotation
     kind = _KINDS.get(type(core))
     if isinstance(core, inspected.VarTupleType) and isinstance(_unwrap(core.item_type)[0], inspected.StructType):
         kind = SettingKind.STRUCTURES
-    if kind is None or declared.name in {"config", "help", "version"}:
-        raise TypeError(
-            f"cannot declare the setting {settings.__name__}.{declared.name}: its type or its name is not possible"
-        )
+    if kind is None:
+        raise TypeError(f"cannot declare the setting {settings.__name__}.{declared.name}: its type is not possible")
     if kind in {SettingKind.INTEGER, SettingKind.FLOAT}:
         kind = SettingKind.SIZE if declared.name.endswith("_bytes") else kind
         kind = SettingKind.DURATION if declared.name.endswith("_seconds") else kind

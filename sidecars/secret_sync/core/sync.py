@@ -423,9 +423,14 @@ class Sync:
         return [name for name, secret in self.secrets.items() if secret.unpublished]
 
     def published(self, names: Iterable[str]) -> None:
-        """Note that these are published and told of. When nothing holds to the old token any more it is revoked."""
+        """Note that these are published; the app does not know yet."""
         for name in names:
             self.secrets[name].unpublished = False
+
+    def announced(self) -> None:
+        """Note that the app was notified of all that is published, or needs not be. When nothing holds to the old token
+        any more it is revoked.
+        """
         if self.old is None or any(secret.unpublished for secret in self.secrets.values()):
             return
         if all(secret.lease is None or secret.lease.token != self.old.generation for secret in self.secrets.values()):
@@ -473,3 +478,20 @@ class Sync:
             elif now - secret.read_at > secret.spec.stale_seconds and secret.lease is None:
                 found[name] = "is past its refresh deadline"
         return found
+
+    # --- from one run to the next ---
+
+    def restore(self, token: Granted, left: Mapping[str, "Secret"], now: float) -> int:
+        """Take over what a former run had: its token, which was seen to live, and its secrets. Return the generation
+        that the token has from now on.
+        """
+        self._generation += 1
+        lease = None
+        if token.duration is not None:
+            lease = Lease("", self._generation, now, max(token.duration, 1.0), token.renewable, self.chance())
+        self.token = Token(self._generation, lease)
+        for name, secret in left.items():
+            if name in self.secrets:
+                kept = replace(secret.lease, token=self._generation) if secret.lease is not None else None
+                self.secrets[name] = replace(secret, spec=self.secrets[name].spec, lease=kept, unpublished=True)
+        return self._generation

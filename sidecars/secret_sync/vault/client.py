@@ -14,9 +14,8 @@ from typing import Any
 
 from sidecars.kit.tls import trusting
 from sidecars.runtime import Permanent
-
-from ..core.outcome import Endpoint, Failure, Success, Trouble, judged
-from ..settings import VaultServer
+from sidecars.secret_sync.core.outcome import Endpoint, Failure, Success, Trouble, judged
+from sidecars.secret_sync.settings import VaultServer
 
 CONNECT_SECONDS = 2.0
 THREADS = 5
@@ -67,7 +66,7 @@ class VaultClient:
             return Failure(Trouble.TIMEOUT, f"no answer in {self._server.timeout_seconds:g} s")
 
     def _request(self, session: Any, asked: Asked) -> Success | Failure:
-        import hvac.adapters
+        import hvac.adapters  # type: ignore[import-untyped]  # it has no types
         import requests
 
         adapter = hvac.adapters.RawAdapter(
@@ -118,13 +117,15 @@ def _session(server: VaultServer) -> Any:
     from requests.adapters import HTTPAdapter
 
     context = _context(server) if server.address.startswith("https:") else None
-    named = {"server_hostname": server.server_name, "assert_hostname": server.server_name} if server.server_name else {}
+    pool: dict[str, Any] = {} if context is None else {"ssl_context": context}
+    if server.server_name and context is not None:
+        pool |= {"server_hostname": server.server_name, "assert_hostname": server.server_name}
 
     class Pinned(HTTPAdapter):
         """Connections with our own TLS context, and no retries."""
 
-        def init_poolmanager(self, *positional: Any, **keywords: Any) -> None:
-            super().init_poolmanager(*positional, **keywords, **({"ssl_context": context, **named} if context else {}))
+        def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **more: Any) -> None:  # noqa: FBT001, FBT002
+            super().init_poolmanager(connections, maxsize, block, **more, **pool)
 
         def cert_verify(self, *_: Any) -> None:
             """Leave TLS to the context: requests would load certifi's authorities on top."""
@@ -148,7 +149,9 @@ def _context(server: VaultServer) -> ssl.SSLContext:
             context.load_cert_chain(server.client_certificate_file, server.client_key_file or None)
         except (OSError, ssl.SSLError) as error:
             reason = getattr(error, "reason", None) or error.strerror or "it cannot be read"
-            raise Permanent(f"cannot use vault.client_certificate_file {server.client_certificate_file}: {reason}") from None
+            raise Permanent(
+                f"cannot use vault.client_certificate_file {server.client_certificate_file}: {reason}"
+            ) from None
     return context
 
 
@@ -157,4 +160,6 @@ def _read(setting: str, path: str) -> str:
         with open(path, encoding="utf-8") as file:
             return file.read(1 << 20)
     except (OSError, UnicodeDecodeError) as error:
-        raise Permanent(f"cannot read {setting} {path}: {getattr(error, 'strerror', None) or 'it is no text'}") from None
+        raise Permanent(
+            f"cannot read {setting} {path}: {getattr(error, 'strerror', None) or 'it is no text'}"
+        ) from None

@@ -4,10 +4,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from sidecars.runtime import Permanent
+from sidecars.secret_sync.core.outcome import Endpoint, Failure, Success, Trouble
+from sidecars.secret_sync.core.sync import Granted
+from sidecars.secret_sync.settings import Auth, Method
 
-from ..core.outcome import Endpoint, Failure, Success, Trouble
-from ..core.sync import Granted
-from ..settings import Auth, Method
 from .client import Asked
 
 SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount/token"
@@ -84,7 +84,9 @@ async def _unwrapped(auth: Auth, wrapping: str, namespace: str, ask: Ask) -> str
     if isinstance(outcome, Failure):
         return _spent(outcome)
     secret_id = (outcome.body.get("data") or {}).get("secret_id")
-    return secret_id if isinstance(secret_id, str) else Failure(Trouble.REFUSED, "the wrapping token holds no secret-id")
+    return (
+        secret_id if isinstance(secret_id, str) else Failure(Trouble.REFUSED, "the wrapping token holds no secret-id")
+    )
 
 
 def _spent(failure: Failure) -> Failure:
@@ -99,7 +101,9 @@ def _content(setting: str, path: str) -> str:
         with open(path, encoding="utf-8") as file:
             text = file.read(1 << 20).strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise Permanent(f"cannot read {setting} {path}: {getattr(error, 'strerror', None) or 'it is no text'}") from None
+        raise Permanent(
+            f"cannot read {setting} {path}: {getattr(error, 'strerror', None) or 'it is no text'}"
+        ) from None
     if not text:
         raise Permanent(f"cannot use {setting} {path}: it is empty")
     return text

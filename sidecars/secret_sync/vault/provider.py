@@ -4,12 +4,13 @@ import os
 import random
 from collections.abc import Iterable, Mapping
 
+from sidecars.runtime import Permanent
 from sidecars.runtime.clock import now as wall_clock
+from sidecars.secret_sync.core.engines import Engine, Source, call, mount_of, reading, version_of_mount
+from sidecars.secret_sync.core.outcome import Endpoint, Failure, Success, Trouble
+from sidecars.secret_sync.core.sync import Granted, Kind, Reading, Request
+from sidecars.secret_sync.settings import SecretSyncSettings
 
-from ..core.engines import Engine, Source, call, mount_of, reading, version_of_mount
-from ..core.outcome import Endpoint, Failure, Success, Trouble
-from ..core.sync import Granted, Kind, Reading, Request
-from ..settings import SecretSyncSettings
 from .client import Asked, VaultClient
 from .login import files, granted, log_in
 
@@ -96,7 +97,7 @@ class VaultProvider:
     async def _log_in(self) -> Result:
         try:
             self._client.renew()
-        except Exception as error:  # noqa: BLE001
+        except Permanent as error:
             return Failure(Trouble.UNUSABLE, str(error))
         made = await log_in(self._auth, self._auth_namespace, self._client.ask)
         if isinstance(made, Failure):
@@ -105,7 +106,7 @@ class VaultProvider:
         return made[0]
 
     async def _token_call(self, request: Request, method: str, path: str, endpoint: Endpoint) -> Success | Failure:
-        body = {} if method == "POST" else None
+        body: dict[str, object] | None = {} if method == "POST" else None
         token, namespace = self.token(request.token), self._auth_namespace
         return await self._client.ask(Asked(endpoint, method, path, body, token=token, namespace=namespace))
 
@@ -148,6 +149,4 @@ class VaultProvider:
         mount = mount_of(outcome) or source.mount
         whole = f"{source.mount}/{source.path}"
         rest = whole.removeprefix(mount).strip("/") if whole.startswith(mount) else source.path
-        return Source(
-            version_of_mount(outcome), mount, rest, version=source.version, poll_seconds=source.poll_seconds
-        )
+        return Source(version_of_mount(outcome), mount, rest, version=source.version, poll_seconds=source.poll_seconds)

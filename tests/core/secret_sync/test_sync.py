@@ -60,6 +60,7 @@ class World:
             if changed := self.sync.changed():
                 self.publications.append(self.now)
                 self.sync.published(changed)
+                self.sync.announced()
 
     def answer(self, request: Request) -> Result:
         """Answer as a server does, unless a fault says otherwise."""

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import signal
 import ssl
+import sys
 from pathlib import Path
 
 from .server import Options, Vault
@@ -59,3 +60,7 @@ async def _serve(options: Options) -> None:
     async with Vault.start(options) as server:
         print(server.url, flush=True)
         await stop.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,411 @@
+"""Wires secret-sync: one loop asks the state machine what to do; requests, publishing and notifying are its tasks."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Protocol
+
+from sidecars.kit.notify import exec as command
+from sidecars.kit.notify import signal as signalling
+from sidecars.kit.notify import webhook
+from sidecars.kit.notify.core.change import Change
+from sidecars.kit.notify.core.options import Exec, Signal, StepOptions, Webhook
+from sidecars.kit.notify.core.outcome import Outcome
+from sidecars.runtime import Backoff, Context, Flag, Permanent, Sidecar, State
+from sidecars.runtime.clock import monotonic, seconds_until
+from sidecars.runtime.clock import now as wall_clock
+from sidecars.runtime.settings.load import process_environment
+
+from .check import findings, findings_outside, refuse_start
+from .core.engines import Engine
+from .core.outcome import TRANSIENT, Failure
+from .core.redaction import Redaction
+from .core.sync import Granted, Kind, Reading, Request, Spec, Sync
+from .handover import HandoverFile
+from .metrics import OK, SecretSyncMetrics
+from .publishing.targets import Targets
+from .settings import Lifecycle, SecretSyncSettings
+from .status import described
+from .vault.provider import VaultProvider
+
+REVOKE_SECONDS = 1.5
+WRITE_RETRY_SECONDS = 1.0
+NOTIFY_RETRY_SECONDS = (0.5, 10.0)
+FILES_LOOKED_AT_SECONDS = 1.0
+
+
+class OnceStatus(IntEnum):
+    """The exit statuses of --once."""
+
+    DONE = 0
+    TOO_LATE = 3
+    """The deadline passed, and the provider could not be reached or could not answer."""
+    REFUSED = 4
+    """The deadline passed, and the provider or this machine said no: a login, a policy, a path, a file."""
+
+
+class Provider(Protocol):
+    """Who is asked: Vault, or another one."""
+
+    def close(self) -> None:
+        """Let go of connections."""
+
+    def adopt(self, generation: int, token: str = "") -> None:
+        """Take the token of the last login as that of a generation."""
+
+    def token(self, generation: int) -> str:
+        """Return the token of a generation."""
+
+    def found(self, name: str) -> Engine:
+        """Return the engine of a secret."""
+
+    def credentials(self) -> object:
+        """Return what changes when a file that logins use is replaced."""
+
+    def secrets_to_hide(self) -> Any:
+        """Return what must not be seen."""
+
+    async def perform(self, request: Request) -> Granted | Reading | Failure | float | None:
+        """Make a request."""
+
+
+@dataclass
+class Parts:
+    """What the agent is built of; tests hand in others."""
+
+    provider: Provider
+    targets: Targets
+    chance: Callable[[], float] = random.random
+
+
+class SecretSync:
+    """The loop around the state machine."""
+
+    def __init__(
+        self, settings: SecretSyncSettings, ctx: Context, parts: Parts, metrics: SecretSyncMetrics | None = None
+    ) -> None:
+        self._settings = settings
+        self._ctx = ctx
+        self._provider = parts.provider
+        self._targets = parts.targets
+        self._metrics = metrics
+        stale = {secret.name: secret.stale_seconds for secret in settings.all_secrets}
+        specs = [Spec(one.name, one.required, stale[one.name] or float("inf")) for one in settings.all_secrets]
+        self._sync = Sync(specs, parts.chance)
+        self._redaction = Redaction()
+        self._handover = HandoverFile(settings)
+        self._happened = asyncio.Event()
+        self._faults: dict[str, str] = {}
+        self._write_at = 0.0
+        self._published_once: set[str] = set()
+        self._generation = 0
+        self._notified = 0
+        self._generation_came = asyncio.Event()
+        self._credentials: object = None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every required secret has been written."""
+        required = {secret.name for secret in self._settings.all_secrets if secret.required}
+        return required <= self._published_once
+
+    async def run(self, until: Callable[[], bool] = lambda: False) -> None:
+        """Sync until the stop is requested, or `until` says so."""
+        self._targets.recover()
+        await self._take_over()
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._notify(), name="notify"), group.create_task(self._wake_at_stop())]
+            while not self._ctx.stop.requested and not until():
+                requests, wake = self._sync.next(monotonic())
+                tasks = [task for task in tasks if not task.done()]
+                tasks += [group.create_task(self._perform(request), name=request.kind) for request in requests]
+                wake = min(wake, self._publish(), self._look_at_credentials())
+                self._observe()
+                if until():
+                    break
+                await self._wait(wake)
+            for task in tasks:
+                task.cancel()
+
+    async def _wake_at_stop(self) -> None:
+        await self._ctx.stop.wait()
+        self._happened.set()
+
+    async def _wait(self, wake: float) -> None:
+        try:
+            async with asyncio.timeout(None if wake == float("inf") else seconds_until(wake)):
+                await self._happened.wait()
+        except TimeoutError:
+            pass
+        self._happened.clear()
+
+    # --- requests ---
+
+    async def _perform(self, request: Request) -> None:
+        result = await self._provider.perform(request)
+        if request.kind is Kind.LOGIN or isinstance(result, Reading):
+            self._redaction.add(self._provider.secrets_to_hide())
+        if isinstance(result, Reading):
+            self._redaction.add([dict(result.value)])
+        if isinstance(result, Failure):
+            result = Failure(result.trouble, self._redaction.hide(result.text), result.retry_after, result.status)
+        self._sync.done(request, result, monotonic())
+        if request.kind is Kind.LOGIN and isinstance(result, Granted) and self._sync.token is not None:
+            self._provider.adopt(self._sync.token.generation)
+        if isinstance(result, Granted | Reading | float):
+            self._save()
+        self._tell(request, result)
+        self._happened.set()
+
+    def _tell(self, request: Request, result: object) -> None:
+        if self._metrics is not None:
+            how = result.trouble if isinstance(result, Failure) else OK
+            self._metrics.requests.labels(request.kind, how).inc()
+        log, about = self._ctx.log, {"secret": request.secret} if request.secret else {}
+        if isinstance(result, Failure):
+            text = f"cannot {_WORDS[request.kind]}{' ' + request.secret if request.secret else ''}: {result.text}"
+            action = f"{request.kind}.failed"
+            log.warning(text, action=action, trouble=result.trouble, status=result.status, every_seconds=30.0, **about)
+        elif request.kind is Kind.LOGIN and isinstance(result, Granted):
+            log.info("logged in", action="login.done", lasts_seconds=result.duration, renewable=result.renewable)
+        elif isinstance(result, Reading) and result.lease:
+            log.info("a secret was issued", action="secret.issued", lease_seconds=result.duration, **about)
+
+    async def _take_over(self) -> None:
+        """Go on with what a former run left, when its token lives."""
+        left = self._handover.read()
+        if left is None:
+            return
+        self._provider.adopt(0, left.token)
+        outcome = await self._provider.perform(Request(Kind.LOOKUP_TOKEN, token=0))
+        if isinstance(outcome, Failure):
+            self._ctx.log.info("what a former run left is of no use", action="handover.refused", reason=outcome.text)
+            return
+        now, wall = monotonic(), wall_clock()
+        secrets = self._handover.secrets(left, now, wall)
+        duration = left.token_duration
+        rest = None if duration is None else max(1.0, left.token_granted + duration - wall)
+        generation = self._sync.restore(Granted(rest, renewable=left.token_renewable), secrets, now)
+        self._provider.adopt(generation, left.token)
+        self._redaction.add([left.token, *(dict(secret.value or {}) for secret in secrets.values())])
+        self._ctx.log.info("went on with the leases of a former run", action="handover.taken", secrets=len(secrets))
+
+    def _save(self) -> None:
+        token = self._sync.token
+        if token is None:
+            return
+        try:
+            self._handover.write(self._sync, self._provider.token(token.generation), monotonic(), wall_clock())
+        except OSError as error:
+            message = f"cannot write {self._settings.handover_file}: {error.strerror}; a restart issues anew"
+            self._ctx.log.warning(message, action="handover.failed", every_seconds=60.0)
+
+    def _look_at_credentials(self) -> float:
+        """While a login is refused, look whether its files changed. Returns when to look again."""
+        if self._sync.token is not None or self._sync.token_fault() is None:
+            self._credentials = None
+            return float("inf")
+        seen = self._provider.credentials()
+        if self._credentials is not None and seen != self._credentials:
+            self._sync.credentials_changed(monotonic())
+        self._credentials = seen
+        return monotonic() + FILES_LOOKED_AT_SECONDS
+
+    # --- publishing ---
+
+    def _publish(self) -> float:
+        """Publish what changed. Returns when to try again."""
+        changed, now = self._sync.changed(), monotonic()
+        if not changed or now < self._write_at:
+            return self._write_at if changed else float("inf")
+        if not self._published_once and self._is_starting(now):
+            return float("inf")
+        values = {name: secret.value for name, secret in self._sync.secrets.items() if secret.value is not None}
+        had_files = self._targets.had_files
+        try:
+            made = self._targets.publish(values)
+        except (OSError, Permanent) as error:
+            return self._cannot_write(error)
+        self._faults = {name: self._redaction.hide(text) for name, text in made.faults.items()}
+        for name, text in self._faults.items():
+            self._ctx.log.error(f"cannot write {name}: {text}", action="secret.unwritable", every_seconds=30.0)
+        self._published_once |= set(values) - set(made.faults)
+        if made.folders:
+            if self._metrics is not None:
+                self._metrics.published.inc()
+            self._ctx.log.info("published", action="generation.published", folders=made.folders, secrets=changed)
+        self._sync.published(changed)
+        if made.folders and had_files and self._settings.notify:
+            self._generation += 1
+            self._generation_came.set()
+        elif self._notified == self._generation:
+            self._sync.announced()
+        self._happened.set()
+        return float("inf")
+
+    def _is_starting(self, now: float) -> bool:
+        """Whether some secret was not even tried yet: the first generation is to be a whole one."""
+        return any(
+            secret.value is None and secret.fault is None and secret.spec.name not in self._faults
+            for secret in self._sync.secrets.values()
+        ) and (self._sync.token_fault() is None or now < 0)
+
+    def _cannot_write(self, error: OSError | Permanent) -> float:
+        if self._metrics is not None:
+            self._metrics.publish_failures.inc()
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        message = f"cannot write the files: {reason}; the former ones stay"
+        self._ctx.log.error(message, action="generation.failed", every_seconds=30.0)
+        self._faults["files"] = str(reason)
+        self._write_at = monotonic() + WRITE_RETRY_SECONDS
+        return self._write_at
+
+    # --- notifying ---
+
+    async def _notify(self) -> None:
+        """Notify the app once for each generation; a newer one takes the place of one that does not get through."""
+        while True:
+            await self._generation_came.wait()
+            self._generation_came.clear()
+            wanted = self._generation
+            delays = Backoff(*NOTIFY_RETRY_SECONDS, random.random)
+            left = [step for notify in self._settings.notify for step in notify.options]
+            first = True
+            while left and wanted == self._generation:
+                left = [step for step in left if not await self._sent(step)]
+                if first and wanted == self._generation:  # one that fails is tried again, and holds up no lease
+                    self._sync.announced()
+                    self._happened.set()
+                first = False
+                if left:
+                    await self._ctx.stop.pause(delays.next())
+            self._notified = max(self._notified, wanted)
+
+    async def _sent(self, step: StepOptions) -> bool:
+        outcome = await _attempt(step, Change("", self._settings.all_targets[0].path))
+        if self._metrics is not None:
+            self._metrics.notifications.labels("ok" if outcome.ok else "failed").inc()
+        if outcome.ok:
+            self._ctx.log.info("notified the app", action="notify.done", step=type(step).__name__.lower())
+        else:
+            text = f"cannot notify the app: {self._redaction.hide(outcome.detail)}"
+            self._ctx.log.warning(text, action="notify.failed", step=type(step).__name__.lower(), every_seconds=30.0)
+        return outcome.ok
+
+    # --- what is seen, and the end ---
+
+    def _observe(self) -> None:
+        health, now = self._ctx.health, monotonic()
+        unready = self._sync.unready(now) | {name: f"cannot be written: {text}" for name, text in self._faults.items()}
+        if unready:
+            reason = "; ".join(f"{name} {text}" for name, text in sorted(unready.items()))
+            health.set("secrets", State.FAILING, self._redaction.hide(reason))
+        else:
+            health.set("secrets", State.OK)
+        fault = self._sync.token_fault()
+        state = State.OK if fault is None else State.DEGRADED
+        health.set("provider", state, "" if fault is None else f"{fault.trouble}: {fault.text}")
+        if self.is_complete and not health.started:
+            health.mark_started()
+            self._ctx.log.info("every required secret is written", action="start.done")
+
+    def status(self) -> dict[str, Any]:
+        """Return what /status shows: no value of a secret."""
+        return described(self._sync, monotonic(), self._faults)
+
+    async def refresh(self) -> dict[str, object]:
+        """Read everything that has no lease now (POST /refresh)."""
+        self._sync.refresh(monotonic())
+        self._happened.set()
+        return {"refreshing": sorted(self._sync.secrets)}
+
+    async def end(self) -> None:
+        """Leave: a native sidecar's app is gone, so what was issued for it is taken back."""
+        token = self._sync.token
+        if self._settings.lifecycle is Lifecycle.NATIVE and token is not None:
+            try:
+                async with asyncio.timeout(REVOKE_SECONDS):
+                    outcome = await self._provider.perform(Request(Kind.REVOKE_TOKEN, token=token.generation))
+                text = "" if not isinstance(outcome, Failure) else outcome.text
+            except TimeoutError:
+                text = f"no answer in {REVOKE_SECONDS:g} s"
+            if text:
+                message = f"cannot revoke the token: {text}; it ends by itself, and its leases with it"
+                self._ctx.log.warning(message, action="stop.not_revoked")
+            else:
+                self._ctx.log.info("revoked the token and its leases", action="stop.revoked")
+            self._handover.remove()
+            if self._settings.remove_files_on_stop:
+                self._targets.remove()
+        self._provider.close()
+
+    def why_not(self) -> tuple[OnceStatus, str]:
+        """Return how --once ends without success, and why."""
+        faults = [secret.fault for secret in self._sync.secrets.values() if secret.fault is not None]
+        known = [fault for fault in (self._sync.token_fault(), *faults) if fault is not None]
+        text = "; ".join(dict.fromkeys(f"{fault.trouble}: {fault.text}" for fault in known)) or "no answer in time"
+        final = any(fault.trouble not in TRANSIENT for fault in known) or bool(self._faults)
+        return (OnceStatus.REFUSED if final else OnceStatus.TOO_LATE), text
+
+
+_WORDS = {
+    Kind.LOGIN: "log in",
+    Kind.RENEW_TOKEN: "renew the token",
+    Kind.LOOKUP_TOKEN: "look the token up",
+    Kind.REVOKE_TOKEN: "revoke the old token",
+    Kind.READ: "read",
+    Kind.RENEW: "renew the lease of",
+    Kind.LOOKUP: "look up the lease of",
+    Kind.HEALTH: "reach the provider",
+}
+
+
+async def _attempt(step: StepOptions, change: Change) -> Outcome:
+    match step:
+        case Signal():
+            return await asyncio.to_thread(signalling.send, step)
+        case Webhook():
+            return await webhook.call(step, change)
+        case Exec():
+            return await command.run(step.command, change, step.timeout_seconds, process_environment())
+    raise TypeError(f"cannot attempt a {type(step).__name__}")
+
+
+async def main(settings: SecretSyncSettings, ctx: Context) -> None:
+    """Run until the stop is requested."""
+    agent = SecretSync(settings, ctx, Parts(VaultProvider(settings), Targets(settings)), SecretSyncMetrics(ctx.metrics))
+    ctx.admin.status(agent.status)
+    ctx.admin.trigger("refresh", agent.refresh)
+    await agent.run()
+    await agent.end()
+
+
+async def once(settings: SecretSyncSettings, ctx: Context) -> int:
+    """Write every required secret, and end: for an init container. The leases are left for the sidecar."""
+    agent = SecretSync(settings, ctx, Parts(VaultProvider(settings), Targets(settings)))
+    try:
+        async with asyncio.timeout(settings.start_deadline_seconds):
+            await agent.run(lambda: agent.is_complete)
+    except TimeoutError:
+        pass
+    if agent.is_complete:
+        return OnceStatus.DONE
+    status, text = agent.why_not()
+    ctx.log.error(f"cannot write every required secret: {text}", action="once.failed", exit_status=int(status))
+    return status
+
+
+SIDECAR = Sidecar(
+    name="secret-sync",
+    settings=SecretSyncSettings,
+    main=main,
+    summary="Fetch and renew secrets of Vault into a memory volume, and notify the app",
+    flags=(Flag("once", "write every required secret and end: for an init container"),),
+    oneshots={"once": once},
+    refuse_start=refuse_start,
+    metrics=SecretSyncMetrics,
+    check=findings,
+    check_outside=findings_outside,
+)

@@ -1,0 +1,1 @@
+"""From secrets to the files that the app reads: each target folder as whole generations."""
