@@ -13,10 +13,10 @@ from sidecars.kit.notify import webhook
 from sidecars.kit.notify.core.change import Change
 from sidecars.kit.notify.core.options import Exec, Signal, StepOptions, Webhook
 from sidecars.kit.notify.core.outcome import Outcome
-from sidecars.runtime import Backoff, Context, Flag, Permanent, Sidecar, State
+from sidecars.runtime import Backoff, Context, OneShot, Permanent, Sidecar, State
 from sidecars.runtime.clock import monotonic, seconds_until
 from sidecars.runtime.clock import now as wall_clock
-from sidecars.runtime.settings.load import process_environment
+from sidecars.runtime.settings.environment import process_environment
 
 from .check import findings, findings_outside, refuse_start
 from .core.engines import Engine
@@ -402,8 +402,9 @@ SIDECAR = Sidecar(
     settings=SecretSyncSettings,
     main=main,
     summary="Fetch and renew secrets of Vault into a memory volume, and notify the app",
-    flags=(Flag("once", "write every required secret and end: for an init container"),),
-    oneshots={"once": once},
+    oneshots=(
+        OneShot("once", "write every required secret and end: 0 written, 3 too late, 4 refused", once),
+    ),
     refuse_start=refuse_start,
     metrics=SecretSyncMetrics,
     check=findings,

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from sidecars.kit.notify.core.options import Exec, Signal, StepOptions, Webhook
-from sidecars.runtime.settings.load import Problem, Settings
+from sidecars.runtime import Problem, Settings
 
 from .core.engines import Engine, Source
 from .core.formats import Format
