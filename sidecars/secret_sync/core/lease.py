@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 
 GRACE = (0.1, 0.2)
 """The grace as a share of the lease: chance decides between these, so that many replicas spread."""
+LEAST_GRACE_SECONDS = 2.0
+"""Time to log in, read, publish and notify; of a short lease its fifth."""
 FIXED = (0.85, 0.95)
 """After which share of its life a lease that cannot be renewed is replaced."""
 
@@ -39,7 +41,8 @@ class Lease:
     def grace(self) -> float:
         """The last part of its life, within which it is replaced."""
         low, high = GRACE
-        return max(self.full, self.duration) * (low + (high - low) * self.spread)
+        whole = max(self.full, self.duration)
+        return max(whole * (low + (high - low) * self.spread), min(LEAST_GRACE_SECONDS, whole * high))
 
     @property
     def is_capped(self) -> bool:

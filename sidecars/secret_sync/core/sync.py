@@ -103,8 +103,9 @@ class Secret:
     asked_about_denial: bool = False
     doubted: bool = False
     """Whether the server is to be asked if the lease still lives, since its renewal was refused."""
-    renewed_late: bool = False
-    """Whether a renewal was tried within the grace of the lease."""
+    failing: Kind | None = None
+    """What the fault is of."""
+    sent_at: float = 0.0
     unpublished: bool = False
 
 
@@ -132,6 +133,7 @@ class Sync:
     old: Token | None = None
     """The former token, which still holds leases until all of them are replaced, published and told of."""
     _generation: int = 0
+    _sent_at: float = 0.0
     _fault: Fault | None = None
     _in_flight: Kind | None = None
     _count: int = 0
@@ -169,6 +171,7 @@ class Sync:
                     continue
                 self._limiter.take(now)
             self._start(request)
+            self._note_sent(request, now)
             requests.append(request)
         return requests, wake
 
@@ -195,6 +198,13 @@ class Sync:
             self.secrets[request.secret].in_flight = request.kind
         else:
             self._in_flight = request.kind
+
+    def _note_sent(self, request: Request, now: float) -> None:
+        """Remember when a request went out: what it grants counts from then, not from when its answer came."""
+        if request.secret:
+            self.secrets[request.secret].sent_at = now
+        else:
+            self._sent_at = now
 
     def _token_request(self, now: float) -> tuple[Request | None, float]:
         if self._in_flight is not None:
@@ -237,19 +247,29 @@ class Sync:
             return self._when(max(secret.read_due, retry_at), now, read)
         lease = secret.lease
         if lease.token != generation:  # its token is the old one: replaced now, for it ends with that
-            return self._when(max(secret.read_due, retry_at), now, read)
+            return self._when(retry_at if secret.failing is Kind.READ else 0.0, now, read)
+        if self._last_token(now):  # what is issued now would end with the token: after the login
+            return None, NEVER
         if secret.doubted:
             return Request(Kind.LOOKUP, name, generation, lease.id), NEVER
-        window = lease.replace_at(token.ends if self._last_token(now) else NEVER)
-        if window <= now:  # after an outage a lease that lives is renewed, and only then replaced
-            late = lease.renewable and not lease.is_capped and not secret.renewed_late and lease.ends > now
-            renewal = Request(Kind.RENEW, name, generation, lease.id)
-            return self._when(retry_at, now, renewal if late and token.ends > now + lease.grace else read)
+        window = lease.replace_at(NEVER)
+        if window <= now:
+            if self._may_renew_late(secret, lease, now):
+                return Request(Kind.RENEW, name, generation, lease.id), NEVER
+            return self._when(retry_at if secret.failing is Kind.READ else 0.0, now, read)
         at, replacing = due(lease, NEVER)
         at = max(at, retry_at)
         if replacing or at >= window:
             return None, window
         return self._when(at, now, Request(Kind.RENEW, name, generation, lease.id), window)
+
+    def _may_renew_late(self, secret: Secret, lease: Lease, now: float) -> bool:
+        """Whether a lease within its grace is renewed and not replaced: after an outage, unless a renewal was refused."""
+        answered = secret.failing is Kind.RENEW and secret.fault is not None and secret.fault.trouble not in OUTAGE
+        tried = secret.failing is Kind.RENEW and secret.fault is not None and secret.sent_at >= lease.replace_at(NEVER)
+        token_lasts = self.token is not None and self.token.ends > now + lease.grace
+        wanted = lease.renewable and not lease.is_capped and lease.ends > now
+        return wanted and token_lasts and not answered and not tried
 
     def _last_token(self, now: float) -> bool:
         """Whether the token will not be renewed any more, so that its end is that of its leases."""
@@ -287,7 +307,7 @@ class Sync:
             case Kind.LOGIN if isinstance(result, Granted):
                 self._logged_in(result, now)
             case Kind.RENEW_TOKEN if isinstance(result, Granted) and self.token is not None and self.token.lease:
-                renewed = self.token.lease.renewed(result.duration or 0.0, now)
+                renewed = self.token.lease.renewed(result.duration or 0.0, self._sent_at)
                 self.token.lease = replace(renewed, renewable=result.renewable)
             case Kind.LOOKUP_TOKEN:  # the token is good: it was the policy
                 self._suspect = False
@@ -298,7 +318,7 @@ class Sync:
         self._generation += 1
         generation, lease = self._generation, None
         if granted.duration is not None:
-            lease = Lease("", generation, now, max(granted.duration, 1.0), granted.renewable, self.chance())
+            lease = Lease("", generation, self._sent_at, max(granted.duration, 1.0), granted.renewable, self.chance())
         holds = any(secret.lease is not None for secret in self.secrets.values())
         if self.token is not None and self.token.ends > now and not self._suspect and self.old is None:
             self.old = self.token
@@ -316,20 +336,20 @@ class Sync:
             secret.doubted = False
             return
         secret.fault, secret.asked_about_denial = None, False
-        secret.renewed_late = False
         if isinstance(result, Reading):
             self._take(secret, result, request.token, now)
         elif isinstance(result, float | int) and secret.lease is not None and secret.lease.id == request.lease:
-            secret.lease = secret.lease.renewed(float(result), now)
+            secret.lease = secret.lease.renewed(float(result), secret.sent_at)
 
     def _take(self, secret: Secret, reading: Reading, token: int, now: float) -> None:
         changed = secret.value is None or dict(secret.value) != dict(reading.value)
         secret.value, secret.read_at = reading.value, now
         secret.unpublished = secret.unpublished or changed
+        secret.failing = None
         secret.ends = NEVER if reading.ends is None else now + reading.ends
         secret.lease = None
         if reading.lease and reading.duration > 0:
-            secret.lease = Lease(reading.lease, token, now, reading.duration, reading.renewable, self.chance())
+            secret.lease = Lease(reading.lease, token, secret.sent_at, reading.duration, reading.renewable, self.chance())
         secret.read_due = NEVER if reading.again is None else now + max(reading.again, 1.0)
 
     def _failed(self, request: Request, failure: Failure, now: float) -> None:
@@ -341,8 +361,7 @@ class Sync:
             self._token_failed(request, failure, now)
             return
         secret = self.secrets[request.secret]
-        if request.kind is Kind.RENEW and secret.lease is not None:
-            secret.renewed_late = secret.lease.replace_at(NEVER) <= now
+        secret.failing = request.kind if request.kind is not Kind.LOOKUP else secret.failing
         if trouble is Trouble.DENIED and (self.token is None or request.token != self.token.generation):
             secret.read_due = min(secret.read_due, now)  # its token was replaced meanwhile
             return

@@ -320,3 +320,11 @@ def test_whatever_fails_there_is_one_request_in_flight_for_each_secret(seed: int
     world.run(800)
     assert world.sync.unready(world.now) == {}
     assert world.worst_second(320) <= 8
+
+
+def test_at_the_end_of_a_token_nothing_is_issued_with_it_any_more() -> None:
+    world = World(lease=3600, lease_max=100_000, token=100, token_max=300)
+    world.run(1000)
+    logins = [at for at, request in world.log if request.kind is Kind.LOGIN]
+    reads = [request.token for _, request in world.log if request.kind is Kind.READ]
+    assert reads == list(range(1, len(logins) + 1))
