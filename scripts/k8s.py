@@ -149,7 +149,8 @@ def spec(declared: Declaration, pod: Kubernetes, variant: Variant) -> Object:
     """Return what a sidecar adds to the spec of a pod."""
     volumes: list[Object] = []
     if declared.state:  # survives a restart of the container
-        volumes.append({"name": f"{declared.name}-state", "emptyDir": {"sizeLimit": pod.state_size}})
+        medium = {"medium": pod.state_medium} if pod.state_medium else {}
+        volumes.append({"name": f"{declared.name}-state", "emptyDir": {**medium, "sizeLimit": pod.state_size}})
     if pod.secret:
         secret = {"secretName": declared.name, "optional": True}
         volumes.append({"name": f"{declared.name}-credentials", "secret": secret})

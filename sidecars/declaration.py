@@ -41,9 +41,10 @@ class Kubernetes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     `requests`, `limits`: its resources. `fields`: variables filled from the pod, by the path of the field.
     `environment`: variables with a value, which may hold {state}; `ordinary`: what only an ordinary container has.
-    `state_size`: of the volume for its state. `secret`: the folder where the Secret with its name is mounted. `grace`:
-    seconds, of the `pod` and of the sidecar by variant. `about`: what the readers of a component should know, by
-    variant. `example`: variables with which it works beside the example app.
+    `state_size`: of the volume for its state; `state_medium`: Memory, where no disk may see it. `secret`: the folder
+    where the Secret with its name is mounted. `grace`: seconds, of the `pod` and of the sidecar by variant. `about`:
+    what the readers of a component should know, by variant. `example`: variables with which it works beside the
+    example app.
     """
 
     variants: tuple[Variant, ...]
@@ -54,6 +55,7 @@ class Kubernetes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     environment: Mapping[str, str] = {}
     ordinary: Mapping[str, str] = {}
     state_size: str = ""
+    state_medium: Literal["", "Memory"] = ""
     secret: str = ""
     grace: Mapping[str, int] = {}
     about: Mapping[Variant, str] = {}

@@ -27,7 +27,7 @@ from .handover import HandoverFile
 from .metrics import OK, SecretSyncMetrics
 from .publishing.targets import Targets
 from .settings import Lifecycle, SecretSyncSettings
-from .status import described
+from .status import described, measure
 from .vault.provider import VaultProvider
 
 REVOKE_SECONDS = 1.5
@@ -304,6 +304,9 @@ class SecretSync:
             health.set("secrets", State.FAILING, self._redaction.hide(reason))
         else:
             health.set("secrets", State.OK)
+        if self._metrics is not None:
+            self._metrics.unready.set(len(unready))
+            measure(self._metrics, self._sync, now, wall_clock())
         fault = self._sync.token_fault()
         state = State.OK if fault is None else State.DEGRADED
         health.set("provider", state, "" if fault is None else f"{fault.trouble}: {fault.text}")
@@ -402,9 +405,7 @@ SIDECAR = Sidecar(
     settings=SecretSyncSettings,
     main=main,
     summary="Fetch and renew secrets of Vault into a memory volume, and notify the app",
-    oneshots=(
-        OneShot("once", "write every required secret and end: 0 written, 3 too late, 4 refused", once),
-    ),
+    oneshots=(OneShot("once", "write every required secret and end: 0 written, 3 too late, 4 refused", once),),
     refuse_start=refuse_start,
     metrics=SecretSyncMetrics,
     check=findings,

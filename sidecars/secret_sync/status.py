@@ -3,7 +3,9 @@
 from typing import Any
 
 from .core.lease import due
+from .core.outcome import Trouble
 from .core.sync import NEVER, Secret, Sync
+from .metrics import SecretSyncMetrics
 
 
 def described(sync: Sync, now: float, faults: dict[str, str]) -> dict[str, Any]:
@@ -20,22 +22,40 @@ def described(sync: Sync, now: float, faults: dict[str, str]) -> dict[str, Any]:
 
 
 def _secret(sync: Sync, secret: Secret, now: float, faults: dict[str, str]) -> dict[str, Any]:
-    lease = secret.lease
-    next_at = secret.read_due if lease is None else due(lease, NEVER)[0]
-    if secret.fault is not None:
-        next_at = max(secret.fault.retry_at, 0.0)
     return {
         "required": secret.spec.required,
         "held": secret.value is not None,
         "keys": None if secret.value is None else len(secret.value),
         "age_seconds": None if secret.value is None else round(now - secret.read_at, 1),
         "ends_in_seconds": _rest(sync.ends(secret), now),
-        "next_in_seconds": _rest(next_at, now),
+        "next_in_seconds": _rest(next_moment(secret), now),
         "written": secret.value is not None and not secret.unpublished and secret.spec.name not in faults,
         "trouble": None
         if secret.fault is None
         else {"class": secret.fault.trouble, "reason": secret.fault.text, "failures": secret.fault.failures},
     }
+
+
+def next_moment(secret: Secret) -> float:
+    """Return when something is done for a secret next."""
+    if secret.fault is not None:
+        return secret.fault.retry_at
+    return secret.read_due if secret.lease is None else due(secret.lease, NEVER)[0]
+
+
+def measure(metrics: SecretSyncMetrics, sync: Sync, now: float, wall_now: float) -> None:
+    """Set the gauges of each secret. `now` is of the monotonic clock."""
+
+    def moment(at: float) -> float:
+        return 0.0 if at == NEVER else wall_now + (at - now)
+
+    for name, secret in sync.secrets.items():
+        metrics.read_at.labels(name).set(0.0 if secret.value is None else moment(secret.read_at))
+        metrics.ends_at.labels(name).set(moment(sync.ends(secret)))
+        metrics.next_at.labels(name).set(moment(next_moment(secret)))
+        for trouble in Trouble:
+            is_it = secret.fault is not None and secret.fault.trouble is trouble
+            metrics.failing.labels(name, trouble).set(float(is_it))
 
 
 def _rest(moment: float, now: float) -> float | None:

@@ -264,12 +264,13 @@ class Sync:
         return self._when(at, now, Request(Kind.RENEW, name, generation, lease.id), window)
 
     def _may_renew_late(self, secret: Secret, lease: Lease, now: float) -> bool:
-        """Whether a lease within its grace is renewed and not replaced: after an outage, unless a renewal was refused."""
-        answered = secret.failing is Kind.RENEW and secret.fault is not None and secret.fault.trouble not in OUTAGE
-        tried = secret.failing is Kind.RENEW and secret.fault is not None and secret.sent_at >= lease.replace_at(NEVER)
+        """Whether a lease within its grace is renewed and not replaced: after an outage, unless that was refused."""
+        if secret.failing is Kind.RENEW and secret.fault is not None:
+            answered = secret.fault.trouble not in OUTAGE
+            if answered or secret.sent_at >= lease.replace_at(NEVER):
+                return False
         token_lasts = self.token is not None and self.token.ends > now + lease.grace
-        wanted = lease.renewable and not lease.is_capped and lease.ends > now
-        return wanted and token_lasts and not answered and not tried
+        return lease.renewable and not lease.is_capped and lease.ends > now and token_lasts
 
     def _last_token(self, now: float) -> bool:
         """Whether the token will not be renewed any more, so that its end is that of its leases."""
@@ -349,7 +350,9 @@ class Sync:
         secret.ends = NEVER if reading.ends is None else now + reading.ends
         secret.lease = None
         if reading.lease and reading.duration > 0:
-            secret.lease = Lease(reading.lease, token, secret.sent_at, reading.duration, reading.renewable, self.chance())
+            secret.lease = Lease(
+                reading.lease, token, secret.sent_at, reading.duration, reading.renewable, self.chance()
+            )
         secret.read_due = NEVER if reading.again is None else now + max(reading.again, 1.0)
 
     def _failed(self, request: Request, failure: Failure, now: float) -> None:
