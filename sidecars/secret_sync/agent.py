@@ -404,7 +404,6 @@ SIDECAR = Sidecar(
     name="secret-sync",
     settings=SecretSyncSettings,
     main=main,
-    summary="Fetch and renew secrets of Vault into a memory volume, and notify the app",
     oneshots=(OneShot("once", "write every required secret and end: 0 written, 3 too late, 4 refused", once),),
     refuse_start=refuse_start,
     metrics=SecretSyncMetrics,

@@ -176,7 +176,8 @@ def test_a_new_sidecar_has_an_image_and_a_lock(copy: Copy) -> None:
     assert "toy" in copy.run("images/build", "--list").split()
     assert "toy" in copy.run("images/wheels", "--list").split()
     dry = copy.run("make", "--dry-run", "lock", "test")
-    assert "for name in config-reloader log-shipper toy wait-for" in dry
+    (listed,) = (line for line in dry.splitlines() if line.startswith("for name in "))
+    assert "toy" in listed.split(";")[0].split()
     assert ".cache/venv-toy" in dry
 
 

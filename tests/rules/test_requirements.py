@@ -93,7 +93,7 @@ def test_an_image_runs_the_versions_that_were_tested() -> None:
 
 @pytest.mark.parametrize("name", DECLARED)
 def test_an_image_gets_nothing_that_only_tests_or_other_sidecars_need(name: str) -> None:
-    tests = {"requests", "httpx", "pytest", "cryptography", "setuptools", "opentelemetry-sdk", "elasticsearch"}
+    tests = {"httpx", "pytest", "cryptography", "setuptools", "opentelemetry-sdk", "elasticsearch"}
     others = {normal(library) for one in DECLARED.values() for library in one.libraries}
     unneeded = (tests | others) - set(map(normal, DECLARED[name].libraries))
     assert not unneeded & pins(ROOT / "requirements" / f"{name}.txt").keys()
