@@ -22,11 +22,11 @@ from .check import findings, findings_outside, refuse_start
 from .core.engines import Engine
 from .core.outcome import TRANSIENT, Failure
 from .core.redaction import Redaction
-from .core.sync import Granted, Kind, Reading, Request, Spec, Sync
+from .core.sync import Granted, Kind, ProviderRequest, Reading, Spec, Sync
 from .handover import HandoverFile
 from .metrics import OK, SecretSyncMetrics
 from .publishing.targets import Targets
-from .settings import Lifecycle, SecretSyncSettings
+from .settings import PodLifecycle, SecretSyncSettings
 from .status import described, measure
 from .vault.provider import VaultProvider
 
@@ -67,7 +67,7 @@ class Provider(Protocol):
     def secrets_to_hide(self) -> Any:
         """Return what must not be seen."""
 
-    async def perform(self, request: Request) -> Granted | Reading | Failure | float | None:
+    async def perform(self, request: ProviderRequest) -> Granted | Reading | Failure | float | None:
         """Make a request."""
 
 
@@ -143,7 +143,7 @@ class SecretSync:
 
     # --- requests ---
 
-    async def _perform(self, request: Request) -> None:
+    async def _perform(self, request: ProviderRequest) -> None:
         result = await self._provider.perform(request)
         if request.kind is Kind.LOGIN or isinstance(result, Reading):
             self._redaction.add(self._provider.secrets_to_hide())
@@ -159,7 +159,7 @@ class SecretSync:
         self._tell(request, result)
         self._happened.set()
 
-    def _tell(self, request: Request, result: object) -> None:
+    def _tell(self, request: ProviderRequest, result: object) -> None:
         if self._metrics is not None:
             how = result.trouble if isinstance(result, Failure) else OK
             self._metrics.requests.labels(request.kind, how).inc()
@@ -179,7 +179,7 @@ class SecretSync:
         if left is None:
             return
         self._provider.adopt(0, left.token)
-        outcome = await self._provider.perform(Request(Kind.LOOKUP_TOKEN, token=0))
+        outcome = await self._provider.perform(ProviderRequest(Kind.LOOKUP_TOKEN, token=0))
         if isinstance(outcome, Failure):
             self._ctx.log.info("what a former run left is of no use", action="handover.refused", reason=outcome.text)
             return
@@ -327,10 +327,10 @@ class SecretSync:
     async def end(self) -> None:
         """Leave: a native sidecar's app is gone, so what was issued for it is taken back."""
         token = self._sync.token
-        if self._settings.lifecycle is Lifecycle.NATIVE and token is not None:
+        if self._settings.lifecycle is PodLifecycle.NATIVE and token is not None:
             try:
                 async with asyncio.timeout(REVOKE_SECONDS):
-                    outcome = await self._provider.perform(Request(Kind.REVOKE_TOKEN, token=token.generation))
+                    outcome = await self._provider.perform(ProviderRequest(Kind.REVOKE_TOKEN, token=token.generation))
                 text = "" if not isinstance(outcome, Failure) else outcome.text
             except TimeoutError:
                 text = f"no answer in {REVOKE_SECONDS:g} s"

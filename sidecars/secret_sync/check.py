@@ -11,7 +11,7 @@ from .core.engines import policy
 from .core.outcome import Endpoint, Failure
 from .publishing.targets import refused, swaps
 from .settings import SecretSyncSettings
-from .vault.client import Asked, VaultClient
+from .vault.client import VaultClient, VaultRequest
 from .vault.login import files
 
 
@@ -46,7 +46,7 @@ async def findings_outside(settings: SecretSyncSettings) -> Iterable[Finding]:
     """Return whether Vault answers. Logs in nowhere: five wrong logins would lock a role out."""
     client = VaultClient(settings.server)
     try:
-        outcome = await client.ask(Asked(Endpoint.HEALTH, "GET", "sys/health"))
+        outcome = await client.ask(VaultRequest(Endpoint.HEALTH, "GET", "sys/health"))
     finally:
         client.close()
     if isinstance(outcome, Failure):

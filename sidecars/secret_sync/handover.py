@@ -7,7 +7,7 @@ from sidecars.kit.atomic import clear_leftovers, write_file
 
 from .core.handover import Handover, LeftSecret, dumped, fingerprint, loaded, wall
 from .core.lease import Lease
-from .core.sync import NEVER, Secret, Spec, Sync
+from .core.sync import NEVER, SecretState, Spec, Sync
 from .settings import SecretSyncSettings
 
 
@@ -31,7 +31,7 @@ class HandoverFile:
             return None
         return left if left is not None and left.fingerprint == self._fingerprint else None
 
-    def secrets(self, left: Handover, now: float, wall_now: float) -> dict[str, Secret]:
+    def secrets(self, left: Handover, now: float, wall_now: float) -> dict[str, SecretState]:
         """Return the secrets that were left and still are what the settings want."""
         found = {}
         for name, one in left.secrets.items():
@@ -40,7 +40,7 @@ class HandoverFile:
             ends = NEVER if one.ends is None else now + (one.ends - wall_now)
             if ends <= now:
                 continue
-            secret = Secret(Spec(name), dict(one.value), now - max(0.0, wall_now - one.read_at), ends=ends)
+            secret = SecretState(Spec(name), dict(one.value), now - max(0.0, wall_now - one.read_at), ends=ends)
             secret.read_due = NEVER if one.read_due is None else now + max(0.0, one.read_due - wall_now)
             if one.lease:
                 granted = now - max(0.0, wall_now - one.granted)
@@ -70,7 +70,7 @@ class HandoverFile:
         )
         write_file(self._path, dumped(left), 0o600, durable=False)
 
-    def _left(self, name: str, secret: Secret, now: float, wall_now: float) -> LeftSecret:
+    def _left(self, name: str, secret: SecretState, now: float, wall_now: float) -> LeftSecret:
         lease = secret.lease
         return LeftSecret(
             self._sources[name],

@@ -27,7 +27,7 @@ class Method(StrEnum):
     CERT = "cert"
 
 
-class Lifecycle(StrEnum):
+class PodLifecycle(StrEnum):
     """How the container stands in the pod."""
 
     NATIVE = "native"
@@ -81,7 +81,7 @@ class Auth(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return (self.mount or self.method.value).strip("/")
 
 
-class File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SecretFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One file that a secret is written to."""
 
     path: Annotated[str, Meta(description="Path below the target.", examples=["db.env"])] = ""
@@ -100,7 +100,7 @@ class File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return int(self.mode, 8)
 
 
-class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TargetFolder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A folder whose files change together."""
 
     name: Annotated[str, Meta(description="Its name, for files.")] = ""
@@ -133,7 +133,7 @@ class SecretSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         Annotated[float, Meta(gt=0)] | None,
         Meta(description="/readyz fails when it could not be read for so long. Unset: only when its value has ended."),
     ] = None
-    files: Annotated[tuple[File, ...], Meta(description="What it is written to.")] = ()
+    files: Annotated[tuple[SecretFile, ...], Meta(description="What it is written to.")] = ()
 
     @property
     def source(self) -> Source:
@@ -176,15 +176,15 @@ class SecretSyncSettings(Settings, frozen=True, kw_only=True):
     ] = 5.0
     vault: Annotated[VaultServer | None, Meta(description="Where Vault is.")] = None
     auth: Annotated[Auth | None, Meta(description="How to log in.")] = None
-    targets: Annotated[tuple[Target, ...], Meta(description="The folders that are written.")] = ()
+    targets: Annotated[tuple[TargetFolder, ...], Meta(description="The folders that are written.")] = ()
     secrets: Annotated[tuple[SecretSettings, ...], Meta(description="What is fetched.")] = ()
     notify: Annotated[
         tuple[NotifyStep, ...], Meta(description="Notify the app once after each generation, in this order.")
     ] = ()
     lifecycle: Annotated[
-        Lifecycle,
+        PodLifecycle,
         Meta(description="`native`: the app is gone when we are stopped, so token and leases are revoked then."),
-    ] = Lifecycle.NATIVE
+    ] = PodLifecycle.NATIVE
     start_deadline_seconds: Annotated[
         float, Meta(gt=0, le=86400, description="With --once: end without success after so long.")
     ] = 60.0
@@ -220,10 +220,10 @@ class SecretSyncSettings(Settings, frozen=True, kw_only=True):
         return self.auth if self.auth is not None else Auth(role=self.kubernetes_role)
 
     @property
-    def all_targets(self) -> tuple[Target, ...]:
+    def all_targets(self) -> tuple[TargetFolder, ...]:
         """Return the targets, each with a name."""
         if not self.targets:
-            return (Target(name="target", path=self.target),) if self.target else ()
+            return (TargetFolder(name="target", path=self.target),) if self.target else ()
         return tuple(
             target if target.name else msgspec.structs.replace(target, name=f"target-{number}")
             for number, target in enumerate(self.targets)
@@ -323,7 +323,7 @@ def _source_problems(where: str, secret: SecretSettings) -> Iterable[Problem]:
         yield Problem(f"{where}.path", "it begins with data/, which is put there by kv2", "leave data/ out")
 
 
-def _file_problems(where: str, file: File, targets: set[str]) -> Iterable[Problem]:
+def _file_problems(where: str, file: SecretFile, targets: set[str]) -> Iterable[Problem]:
     parts = file.path.split("/")
     if (
         not file.path
@@ -346,7 +346,9 @@ def simple_secret(text: str) -> SecretSettings:
     """Return what a path of the command line means: `kv/data/app`, `database/creds/app`, `kv/data/app#password`."""
     path, _, key = text.strip().strip("/").partition("#")
     name = path.replace("/", "-")
-    file = File(path=key, format=Format.RAW, key=key) if key else File(path=path.rpartition("/")[2] + ".json")
+    file = (
+        SecretFile(path=key, format=Format.RAW, key=key) if key else SecretFile(path=path.rpartition("/")[2] + ".json")
+    )
     mount, data, rest = path.partition("/data/")
     if data:
         return SecretSettings(name=name, engine=Engine.KV2, mount=mount, path=rest, files=(file,))

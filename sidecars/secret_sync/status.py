@@ -4,7 +4,7 @@ from typing import Any
 
 from .core.lease import due
 from .core.outcome import Trouble
-from .core.sync import NEVER, Secret, Sync
+from .core.sync import NEVER, SecretState, Sync
 from .metrics import SecretSyncMetrics
 
 
@@ -21,7 +21,7 @@ def described(sync: Sync, now: float, faults: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def _secret(sync: Sync, secret: Secret, now: float, faults: dict[str, str]) -> dict[str, Any]:
+def _secret(sync: Sync, secret: SecretState, now: float, faults: dict[str, str]) -> dict[str, Any]:
     return {
         "required": secret.spec.required,
         "held": secret.value is not None,
@@ -36,7 +36,7 @@ def _secret(sync: Sync, secret: Secret, now: float, faults: dict[str, str]) -> d
     }
 
 
-def next_moment(secret: Secret) -> float:
+def next_moment(secret: SecretState) -> float:
     """Return when something is done for a secret next."""
     if secret.fault is not None:
         return secret.fault.retry_at

@@ -46,7 +46,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Call:
+class VaultCall:
     """An HTTP request below `/v1/`. `mints`: it makes something new each time."""
 
     method: str
@@ -56,22 +56,22 @@ class Call:
     mints: bool = False
 
 
-def call(source: Source) -> Call:
+def call(source: Source) -> VaultCall:
     """Return the request that reads a secret. Raises ValueError for `kv`, whose version has to be found out before."""
     match source.engine:
         case Engine.KV1:
-            return Call("GET", _joined(source.mount, source.path))
+            return VaultCall("GET", _joined(source.mount, source.path))
         case Engine.KV2:
             query = {"version": str(source.version)} if source.version else {}
-            return Call("GET", _joined(source.mount, "data", source.path), query=query)
+            return VaultCall("GET", _joined(source.mount, "data", source.path), query=query)
         case Engine.PKI:
-            return Call("POST", _joined(source.mount, "issue", source.role), dict(source.parameters), mints=True)
+            return VaultCall("POST", _joined(source.mount, "issue", source.role), dict(source.parameters), mints=True)
         case Engine.STATIC:
-            return Call("GET", _joined(source.mount, "static-creds", source.role) if source.role else source.path)
+            return VaultCall("GET", _joined(source.mount, "static-creds", source.role) if source.role else source.path)
         case Engine.DYNAMIC:
             if source.write:
-                return Call("POST", source.path, dict(source.parameters), mints=True)
-            return Call(
+                return VaultCall("POST", source.path, dict(source.parameters), mints=True)
+            return VaultCall(
                 "GET", source.path, query={key: str(text) for key, text in source.parameters.items()}, mints=True
             )
     raise ValueError("the version of this KV mount is not known yet")

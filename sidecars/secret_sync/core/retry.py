@@ -19,7 +19,7 @@ _SLOW = frozenset({Trouble.DENIED, Trouble.REFUSED, Trouble.MISSING, Trouble.DEL
 
 
 @dataclass(frozen=True)
-class Fault:
+class LastingFault:
     """Trouble that lasts: since when, how many tries failed, and when the next one is due."""
 
     since: float
@@ -31,7 +31,7 @@ class Fault:
     """Whether others of the same kind succeed again, so that the next try need not wait for its turn."""
 
 
-def failed(before: Fault | None, failure: Failure, now: float, chance: Callable[[], float]) -> Fault:
+def failed(before: LastingFault | None, failure: Failure, now: float, chance: Callable[[], float]) -> LastingFault:
     """Return the fault after one more failure; Retry-After is obeyed where the answer had it."""
     trouble, wait = failure.trouble, failure.retry_after
     since = now if before is None else before.since
@@ -45,7 +45,7 @@ def failed(before: Fault | None, failure: Failure, now: float, chance: Callable[
         low, high = SHARE
         grown = (now - since) * (low + (high - low) * chance())
         pause = min(max(FIRST_SECONDS * (1 + chance()), grown), LONGEST_SECONDS)
-    return Fault(since, failures, trouble, failure.text, now + pause)
+    return LastingFault(since, failures, trouble, failure.text, now + pause)
 
 
 class Limiter:

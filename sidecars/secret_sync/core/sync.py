@@ -19,7 +19,7 @@ from typing import Any
 
 from .lease import Lease, due
 from .outcome import OUTAGE, TRANSIENT, Failure, Trouble
-from .retry import Fault, Limiter, failed
+from .retry import LastingFault, Limiter, failed
 
 PROBE_SECONDS = (1.5, 2.5)
 SHORT_OUTAGE_SECONDS = 30.0
@@ -48,7 +48,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True)
-class Request:
+class ProviderRequest:
     """One request to make now. `token` is the generation of the token to make it with, 0 for none."""
 
     kind: Kind
@@ -89,7 +89,7 @@ class Spec:
 
 
 @dataclass
-class Secret:
+class SecretState:
     """One secret: what is known of it, and what is going on with it."""
 
     spec: Spec
@@ -98,7 +98,7 @@ class Secret:
     lease: Lease | None = None
     ends: float = NEVER
     read_due: float = 0.0
-    fault: Fault | None = None
+    fault: LastingFault | None = None
     in_flight: Kind | None = None
     asked_about_denial: bool = False
     doubted: bool = False
@@ -128,13 +128,13 @@ class Sync:
 
     specs: Iterable[Spec]
     chance: Callable[[], float]
-    secrets: dict[str, Secret] = field(init=False)
+    secrets: dict[str, SecretState] = field(init=False)
     token: Token | None = None
     old: Token | None = None
     """The former token, which still holds leases until all of them are replaced, published and told of."""
     _generation: int = 0
     _sent_at: float = 0.0
-    _fault: Fault | None = None
+    _fault: LastingFault | None = None
     _in_flight: Kind | None = None
     _count: int = 0
     _limiter: Limiter = field(default_factory=Limiter)
@@ -149,11 +149,11 @@ class Sync:
 
     def __post_init__(self) -> None:
         """Make a place for each secret."""
-        self.secrets = {spec.name: Secret(spec) for spec in self.specs}
+        self.secrets = {spec.name: SecretState(spec) for spec in self.specs}
 
     # --- what goes out ---
 
-    def next(self, now: float) -> tuple[list[Request], float]:
+    def next(self, now: float) -> tuple[list[ProviderRequest], float]:
         """Return the requests to make now (each is in flight from here on), and when to ask again at the latest."""
         if self._outage_since is not None and self._outage_seen:
             return self._probe(now)
@@ -175,7 +175,7 @@ class Sync:
             requests.append(request)
         return requests, wake
 
-    def _probe(self, now: float) -> tuple[list[Request], float]:
+    def _probe(self, now: float) -> tuple[list[ProviderRequest], float]:
         if self._probing:
             return [], NEVER
         if (at := max(self._probe_at, self._limiter.at(now))) > now:
@@ -183,66 +183,68 @@ class Sync:
         self._limiter.take(now)
         self._probing, self._probe_at = True, NEVER
         self._count += 1
-        return [Request(Kind.HEALTH)], NEVER
+        return [ProviderRequest(Kind.HEALTH)], NEVER
 
-    def _is_limited(self, request: Request) -> bool:
+    def _is_limited(self, request: ProviderRequest) -> bool:
         """Whether it may only go out once a second: what failed before, and everything while nothing succeeds."""
         if self._failed_in_a_row[request.kind] >= FAILURES_IN_A_ROW:
             return True
         fault = self.secrets[request.secret].fault if request.secret else self._fault
         return fault is not None and not fault.over
 
-    def _start(self, request: Request) -> None:
+    def _start(self, request: ProviderRequest) -> None:
         self._count += 1
         if request.secret:
             self.secrets[request.secret].in_flight = request.kind
         else:
             self._in_flight = request.kind
 
-    def _note_sent(self, request: Request, now: float) -> None:
+    def _note_sent(self, request: ProviderRequest, now: float) -> None:
         """Remember when a request went out: what it grants counts from then, not from when its answer came."""
         if request.secret:
             self.secrets[request.secret].sent_at = now
         else:
             self._sent_at = now
 
-    def _token_request(self, now: float) -> tuple[Request | None, float]:
+    def _token_request(self, now: float) -> tuple[ProviderRequest | None, float]:
         if self._in_flight is not None:
             return None, NEVER
         retry_at = self._fault.retry_at if self._fault is not None else 0.0
         if self._suspect and self.token is not None:
-            return self._when(max(retry_at, 0.0), now, Request(Kind.LOOKUP_TOKEN, token=self.token.generation))
+            return self._when(max(retry_at, 0.0), now, ProviderRequest(Kind.LOOKUP_TOKEN, token=self.token.generation))
         if self._revoke and self.old is not None:
-            return Request(Kind.REVOKE_TOKEN, token=self.old.generation), NEVER
+            return ProviderRequest(Kind.REVOKE_TOKEN, token=self.old.generation), NEVER
         if self.token is None or self.token.ends <= now:
-            return self._when(max(retry_at, self._login_at), now, Request(Kind.LOGIN))
+            return self._when(max(retry_at, self._login_at), now, ProviderRequest(Kind.LOGIN))
         if self.token.lease is None:
             return None, NEVER
         at, replacing = due(self.token.lease, NEVER)
         if replacing:
-            return self._when(max(at, retry_at), now, Request(Kind.LOGIN))
-        renewal = Request(Kind.RENEW_TOKEN, token=self.token.generation)
+            return self._when(max(at, retry_at), now, ProviderRequest(Kind.LOGIN))
+        renewal = ProviderRequest(Kind.RENEW_TOKEN, token=self.token.generation)
         request, wake = self._when(max(at, retry_at), now, renewal)
         if request is None:  # a renewal that is retried late must not delay the replacement
-            return self._when(self.token.lease.replace_at(NEVER), now, Request(Kind.LOGIN), wake)
+            return self._when(self.token.lease.replace_at(NEVER), now, ProviderRequest(Kind.LOGIN), wake)
         if self.token.lease.replace_at(NEVER) <= now:
-            return Request(Kind.LOGIN), NEVER
+            return ProviderRequest(Kind.LOGIN), NEVER
         return request, wake
 
     @staticmethod
-    def _when(at: float, now: float, request: Request, otherwise: float = NEVER) -> tuple[Request | None, float]:
+    def _when(
+        at: float, now: float, request: ProviderRequest, otherwise: float = NEVER
+    ) -> tuple[ProviderRequest | None, float]:
         return (request, NEVER) if at <= now else (None, min(at, otherwise))
 
-    def _of(self, secret: Secret) -> Callable[[float], tuple[Request | None, float]]:
+    def _of(self, secret: SecretState) -> Callable[[float], tuple[ProviderRequest | None, float]]:
         return lambda now: self._secret_request(secret, now)
 
-    def _secret_request(self, secret: Secret, now: float) -> tuple[Request | None, float]:
+    def _secret_request(self, secret: SecretState, now: float) -> tuple[ProviderRequest | None, float]:
         token = self.token
         if secret.in_flight is not None or token is None or token.ends <= now or self._suspect:
             return None, NEVER
         name, generation = secret.spec.name, token.generation
         retry_at = secret.fault.retry_at if secret.fault is not None else 0.0
-        read = Request(Kind.READ, name, generation)
+        read = ProviderRequest(Kind.READ, name, generation)
         if secret.lease is None:
             return self._when(max(secret.read_due, retry_at), now, read)
         lease = secret.lease
@@ -251,19 +253,19 @@ class Sync:
         if self._last_token(now):  # what is issued now would end with the token: after the login
             return None, NEVER
         if secret.doubted:
-            return Request(Kind.LOOKUP, name, generation, lease.id), NEVER
+            return ProviderRequest(Kind.LOOKUP, name, generation, lease.id), NEVER
         window = lease.replace_at(NEVER)
         if window <= now:
             if self._may_renew_late(secret, lease, now):
-                return Request(Kind.RENEW, name, generation, lease.id), NEVER
+                return ProviderRequest(Kind.RENEW, name, generation, lease.id), NEVER
             return self._when(retry_at if secret.failing is Kind.READ else 0.0, now, read)
         at, replacing = due(lease, NEVER)
         at = max(at, retry_at)
         if replacing or at >= window:
             return None, window
-        return self._when(at, now, Request(Kind.RENEW, name, generation, lease.id), window)
+        return self._when(at, now, ProviderRequest(Kind.RENEW, name, generation, lease.id), window)
 
-    def _may_renew_late(self, secret: Secret, lease: Lease, now: float) -> bool:
+    def _may_renew_late(self, secret: SecretState, lease: Lease, now: float) -> bool:
         """Whether a lease within its grace is renewed and not replaced: after an outage, unless that was refused."""
         if secret.failing is Kind.RENEW and secret.fault is not None:
             answered = secret.fault.trouble not in OUTAGE
@@ -279,7 +281,7 @@ class Sync:
 
     # --- what comes in ---
 
-    def done(self, request: Request, result: Granted | Reading | Failure | float | None, now: float) -> None:
+    def done(self, request: ProviderRequest, result: Granted | Reading | Failure | float | None, now: float) -> None:
         """Take the result of a request: Granted of a login or token renewal, Reading of a read, the granted seconds of
         a renewal, None of what only succeeds, or a Failure.
         """
@@ -302,7 +304,7 @@ class Sync:
         else:
             self._token_done(request, result, now)
 
-    def _token_done(self, request: Request, result: object, now: float) -> None:
+    def _token_done(self, request: ProviderRequest, result: object, now: float) -> None:
         self._fault = None
         match request.kind:
             case Kind.LOGIN if isinstance(result, Granted):
@@ -332,7 +334,7 @@ class Sync:
             if secret.fault is not None and secret.fault.trouble is Trouble.DENIED:
                 secret.fault = None
 
-    def _secret_done(self, secret: Secret, request: Request, result: object, now: float) -> None:
+    def _secret_done(self, secret: SecretState, request: ProviderRequest, result: object, now: float) -> None:
         if request.kind is Kind.LOOKUP:  # the lease lives, so its renewal is tried again as planned
             secret.doubted = False
             return
@@ -342,7 +344,7 @@ class Sync:
         elif isinstance(result, float | int) and secret.lease is not None and secret.lease.id == request.lease:
             secret.lease = secret.lease.renewed(float(result), secret.sent_at)
 
-    def _take(self, secret: Secret, reading: Reading, token: int, now: float) -> None:
+    def _take(self, secret: SecretState, reading: Reading, token: int, now: float) -> None:
         changed = secret.value is None or dict(secret.value) != dict(reading.value)
         secret.value, secret.read_at = reading.value, now
         secret.unpublished = secret.unpublished or changed
@@ -355,7 +357,7 @@ class Sync:
             )
         secret.read_due = NEVER if reading.again is None else now + max(reading.again, 1.0)
 
-    def _failed(self, request: Request, failure: Failure, now: float) -> None:
+    def _failed(self, request: ProviderRequest, failure: Failure, now: float) -> None:
         trouble = failure.trouble
         if trouble in OUTAGE and self._probe_at == NEVER and not self._probing:
             self._outage_since = now if self._outage_since is None else self._outage_since
@@ -383,7 +385,7 @@ class Sync:
             return
         secret.fault = failed(secret.fault, failure, now, self.chance)
 
-    def _token_failed(self, request: Request, failure: Failure, now: float) -> None:
+    def _token_failed(self, request: ProviderRequest, failure: Failure, now: float) -> None:
         match request.kind:
             case Kind.LOOKUP_TOKEN if failure.trouble is Trouble.DENIED:
                 self._drop_token(now)
@@ -475,11 +477,11 @@ class Sync:
 
     # --- what is seen from outside ---
 
-    def token_fault(self) -> Fault | None:
+    def token_fault(self) -> LastingFault | None:
         """Return what is wrong with the login or the token."""
         return self._fault
 
-    def ends(self, secret: Secret) -> float:
+    def ends(self, secret: SecretState) -> float:
         """Return when the value of a secret is worthless."""
         if secret.lease is None:
             return secret.ends
@@ -503,7 +505,7 @@ class Sync:
 
     # --- from one run to the next ---
 
-    def restore(self, token: Granted, left: Mapping[str, "Secret"], now: float) -> int:
+    def restore(self, token: Granted, left: Mapping[str, "SecretState"], now: float) -> int:
         """Take over what a former run had: its token, which was seen to live, and its secrets. Return the generation
         that the token has from now on.
         """

@@ -7,10 +7,10 @@ from typing import Any
 
 from sidecars.kit.files import UnusableFile, read_small
 from sidecars.secret_sync.core.formats import Format, Unwritable, written
-from sidecars.secret_sync.settings import File
+from sidecars.secret_sync.settings import SecretFile
 
 
-def content(file: File, name: str, values: Mapping[str, Mapping[str, Any]]) -> bytes:
+def content(file: SecretFile, name: str, values: Mapping[str, Mapping[str, Any]]) -> bytes:
     """Return the bytes of a file of the secret `name`. Raises Unwritable, whose text holds no value."""
     if file.format is not Format.TEMPLATE:
         return written(file.format, values[name], file.key)

@@ -9,7 +9,7 @@ from typing import Any
 from sidecars.kit.generations import Entry, Generations
 from sidecars.runtime.errors import Problem
 from sidecars.secret_sync.core.formats import Unwritable
-from sidecars.secret_sync.settings import File, SecretSettings, SecretSyncSettings
+from sidecars.secret_sync.settings import SecretFile, SecretSettings, SecretSyncSettings
 
 from .files import content
 
@@ -89,7 +89,7 @@ class Targets:
             found[file.path] = Entry(data, file.bits, uid, gid)
         return found
 
-    def _belonging(self, target: str) -> Iterator[tuple[SecretSettings, File]]:
+    def _belonging(self, target: str) -> Iterator[tuple[SecretSettings, SecretFile]]:
         first = self._settings.all_targets[0].name
         for secret in self._settings.all_secrets:
             for file in secret.files:

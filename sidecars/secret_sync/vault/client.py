@@ -23,7 +23,7 @@ MOST_BYTES = 8 << 20
 
 
 @dataclass(frozen=True)
-class Asked:
+class VaultRequest:
     """One request: what kind it is, and what is sent."""
 
     endpoint: Endpoint
@@ -51,7 +51,7 @@ class VaultClient:
         """Read the files of TLS again. Raises Permanent, naming the file."""
         self._session = _session(self._server)
 
-    async def ask(self, asked: Asked) -> Success | Failure:
+    async def ask(self, asked: VaultRequest) -> Success | Failure:
         """Make a request, and return what its answer means. Never raises for what the server or the network does."""
         try:
             if self._session is None:
@@ -65,7 +65,7 @@ class VaultClient:
         except TimeoutError:  # a name server that hangs has no limit of its own
             return Failure(Trouble.TIMEOUT, f"no answer in {self._server.timeout_seconds:g} s")
 
-    def _request(self, session: Any, asked: Asked) -> Success | Failure:
+    def _request(self, session: Any, asked: VaultRequest) -> Success | Failure:
         import hvac.adapters  # type: ignore[import-untyped]  # it has no types
         import requests
 

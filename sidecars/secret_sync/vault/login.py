@@ -8,10 +8,10 @@ from sidecars.secret_sync.core.outcome import Endpoint, Failure, Success, Troubl
 from sidecars.secret_sync.core.sync import Granted
 from sidecars.secret_sync.settings import Auth, Method
 
-from .client import Asked
+from .client import VaultRequest
 
 SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount/token"
-Ask = Callable[[Asked], Awaitable[Success | Failure]]
+Ask = Callable[[VaultRequest], Awaitable[Success | Failure]]
 
 
 def files(auth: Auth) -> tuple[str, ...]:
@@ -32,7 +32,7 @@ async def log_in(auth: Auth, namespace: str, ask: Ask) -> tuple[Granted, str] | 
     if isinstance(body, Failure):
         return body
     path = f"auth/{auth.mounted}/login"
-    outcome = await ask(Asked(Endpoint.LOGIN, "POST", path, body, namespace=namespace))
+    outcome = await ask(VaultRequest(Endpoint.LOGIN, "POST", path, body, namespace=namespace))
     return granted(outcome.body) if isinstance(outcome, Success) else outcome
 
 
@@ -47,7 +47,7 @@ def granted(body: Mapping[str, Any]) -> tuple[Granted, str] | Failure:
 
 
 async def _given(token: str, namespace: str, ask: Ask) -> tuple[Granted, str] | Failure:
-    outcome = await ask(Asked(Endpoint.TOKEN, "GET", "auth/token/lookup-self", token=token, namespace=namespace))
+    outcome = await ask(VaultRequest(Endpoint.TOKEN, "GET", "auth/token/lookup-self", token=token, namespace=namespace))
     if isinstance(outcome, Failure):
         return outcome
     data = outcome.body.get("data") or {}
@@ -72,7 +72,7 @@ async def _body(auth: Auth, namespace: str, ask: Ask) -> dict[str, str] | Failur
 
 async def _unwrapped(auth: Auth, wrapping: str, namespace: str, ask: Ask) -> str | Failure:
     """Return the secret-id under a wrapping token. Who wrapped it is looked up first: looking up uses nothing up."""
-    looked = Asked(Endpoint.LOGIN, "POST", "sys/wrapping/lookup", {"token": wrapping}, namespace=namespace)
+    looked = VaultRequest(Endpoint.LOGIN, "POST", "sys/wrapping/lookup", {"token": wrapping}, namespace=namespace)
     outcome = await ask(looked)
     if isinstance(outcome, Failure):
         return _spent(outcome)
@@ -80,7 +80,9 @@ async def _unwrapped(auth: Auth, wrapping: str, namespace: str, ask: Ask) -> str
     if path.strip("/") != auth.wrapped_path.strip("/"):
         text = f"the secret-id was wrapped at {path}, and not at {auth.wrapped_path}: somebody may have replaced it"
         return Failure(Trouble.REFUSED, text)
-    outcome = await ask(Asked(Endpoint.LOGIN, "POST", "sys/wrapping/unwrap", {}, token=wrapping, namespace=namespace))
+    outcome = await ask(
+        VaultRequest(Endpoint.LOGIN, "POST", "sys/wrapping/unwrap", {}, token=wrapping, namespace=namespace)
+    )
     if isinstance(outcome, Failure):
         return _spent(outcome)
     secret_id = (outcome.body.get("data") or {}).get("secret_id")

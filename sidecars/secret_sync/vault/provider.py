@@ -8,10 +8,10 @@ from sidecars.runtime import Permanent
 from sidecars.runtime.clock import now as wall_clock
 from sidecars.secret_sync.core.engines import Engine, Source, call, mount_of, reading, version_of_mount
 from sidecars.secret_sync.core.outcome import Endpoint, Failure, Success, Trouble
-from sidecars.secret_sync.core.sync import Granted, Kind, Reading, Request
+from sidecars.secret_sync.core.sync import Granted, Kind, ProviderRequest, Reading
 from sidecars.secret_sync.settings import SecretSyncSettings
 
-from .client import Asked, VaultClient
+from .client import VaultClient, VaultRequest
 from .login import files, granted, log_in
 
 Result = Granted | Reading | Failure | float | None
@@ -66,13 +66,13 @@ class VaultProvider:
         """Return what is ours and must not be seen: the tokens."""
         return [*self._tokens.values(), self._fresh]
 
-    async def perform(self, request: Request) -> Result:
+    async def perform(self, request: ProviderRequest) -> Result:
         """Make the request and return its result."""
         match request.kind:
             case Kind.LOGIN:
                 return await self._log_in()
             case Kind.HEALTH:
-                outcome = await self._client.ask(Asked(Endpoint.HEALTH, "GET", "sys/health"))
+                outcome = await self._client.ask(VaultRequest(Endpoint.HEALTH, "GET", "sys/health"))
                 return outcome if isinstance(outcome, Failure) else None
             case Kind.READ:
                 return await self._read(request)
@@ -105,25 +105,32 @@ class VaultProvider:
         self._fresh = made[1]
         return made[0]
 
-    async def _token_call(self, request: Request, method: str, path: str, endpoint: Endpoint) -> Success | Failure:
+    async def _token_call(
+        self, request: ProviderRequest, method: str, path: str, endpoint: Endpoint
+    ) -> Success | Failure:
         body: dict[str, object] | None = {} if method == "POST" else None
         token, namespace = self.token(request.token), self._auth_namespace
-        return await self._client.ask(Asked(endpoint, method, path, body, token=token, namespace=namespace))
+        return await self._client.ask(VaultRequest(endpoint, method, path, body, token=token, namespace=namespace))
 
     async def _call(
-        self, request: Request, endpoint: Endpoint, method: str, path: str, body: Mapping[str, object] | None = None
+        self,
+        request: ProviderRequest,
+        endpoint: Endpoint,
+        method: str,
+        path: str,
+        body: Mapping[str, object] | None = None,
     ) -> Success | Failure:
-        asked = Asked(endpoint, method, path, body, token=self.token(request.token), namespace=self._namespace)
+        asked = VaultRequest(endpoint, method, path, body, token=self.token(request.token), namespace=self._namespace)
         return await self._client.ask(asked)
 
-    async def _renewed(self, request: Request) -> Result:
+    async def _renewed(self, request: ProviderRequest) -> Result:
         body = {"lease_id": request.lease}
         outcome = await self._call(request, Endpoint.RENEW, "PUT", "sys/leases/renew", body)
         if isinstance(outcome, Failure):
             return outcome
         return float(outcome.body.get("lease_duration") or 0)
 
-    async def _read(self, request: Request) -> Result:
+    async def _read(self, request: ProviderRequest) -> Result:
         source = self._sources[request.secret]
         if source.engine is Engine.KV:
             looked = await self._version(request, source)
@@ -131,7 +138,7 @@ class VaultProvider:
                 return looked
             source = self._sources[request.secret] = looked
         made = call(source)
-        asked = Asked(
+        asked = VaultRequest(
             Endpoint.READ, made.method, made.path, made.body, made.query, self.token(request.token), self._namespace
         )
         outcome = await self._client.ask(asked)
@@ -139,7 +146,7 @@ class VaultProvider:
             return outcome
         return reading(source, outcome, wall_clock(), random.random)
 
-    async def _version(self, request: Request, source: Source) -> Source | Failure:
+    async def _version(self, request: ProviderRequest, source: Source) -> Source | Failure:
         """Return the source with the version of its mount. Asked once: any right below the mount is enough."""
         path = f"sys/internal/ui/mounts/{source.mount}/{source.path}"
         outcome = await self._call(request, Endpoint.LOOKUP, "GET", path)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sidecars.secret_sync.core.engines import Call, Engine, Source, call, policy, reading
+from sidecars.secret_sync.core.engines import Engine, Source, VaultCall, call, policy, reading
 from sidecars.secret_sync.core.outcome import Endpoint, Failure, Success, Trouble, judged
 from sidecars.secret_sync.core.sync import Reading
 
@@ -82,23 +82,26 @@ def test_a_certificate_is_issued_anew_at_a_share_of_the_life_left_on_our_clock()
 
 
 CALLS = {
-    "kv1": (Source(Engine.KV1, "old/", "/app"), Call("GET", "old/app")),
-    "kv2": (Source(Engine.KV2, "team/kv", "a/b", version=2), Call("GET", "team/kv/data/a/b", query={"version": "2"})),
+    "kv1": (Source(Engine.KV1, "old/", "/app"), VaultCall("GET", "old/app")),
+    "kv2": (
+        Source(Engine.KV2, "team/kv", "a/b", version=2),
+        VaultCall("GET", "team/kv/data/a/b", query={"version": "2"}),
+    ),
     "pki": (
         Source(Engine.PKI, "pki", role="web", parameters={"ttl": "1h"}),
-        Call("POST", "pki/issue/web", {"ttl": "1h"}, mints=True),
+        VaultCall("POST", "pki/issue/web", {"ttl": "1h"}, mints=True),
     ),
-    "static": (Source(Engine.STATIC, "db", role="app"), Call("GET", "db/static-creds/app")),
-    "dynamic": (Source(Engine.DYNAMIC, path="db/creds/app"), Call("GET", "db/creds/app", mints=True)),
+    "static": (Source(Engine.STATIC, "db", role="app"), VaultCall("GET", "db/static-creds/app")),
+    "dynamic": (Source(Engine.DYNAMIC, path="db/creds/app"), VaultCall("GET", "db/creds/app", mints=True)),
     "ssh": (
         Source(Engine.DYNAMIC, path="ssh/sign/x", write=True, parameters={"k": "v"}),
-        Call("POST", "ssh/sign/x", {"k": "v"}, mints=True),
+        VaultCall("POST", "ssh/sign/x", {"k": "v"}, mints=True),
     ),
 }
 
 
 @pytest.mark.parametrize(("source", "wanted"), CALLS.values(), ids=CALLS)
-def test_requests(source: Source, wanted: Call) -> None:
+def test_requests(source: Source, wanted: VaultCall) -> None:
     assert call(source) == wanted
 
 

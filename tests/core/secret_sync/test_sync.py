@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 import pytest
 
 from sidecars.secret_sync.core.outcome import Failure, Trouble
-from sidecars.secret_sync.core.sync import NEVER, Granted, Kind, Reading, Request, Spec, Sync
+from sidecars.secret_sync.core.sync import NEVER, Granted, Kind, ProviderRequest, Reading, Spec, Sync
 
 Result = Granted | Reading | Failure | float | None
-Answer = Callable[["World", Request], Result]
+Answer = Callable[["World", ProviderRequest], Result]
 
 
 @dataclass
@@ -30,7 +30,7 @@ class World:
     fault: Answer | None = None
     latency: float = 0.05
     now: float = 0.0
-    log: list[tuple[float, Request]] = field(default_factory=list)
+    log: list[tuple[float, ProviderRequest]] = field(default_factory=list)
     live: dict[str, float] = field(default_factory=dict)
     born: dict[str, float] = field(default_factory=dict)
     owner: dict[str, int] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.sync = Sync([Spec(name) for name in self.names], random.Random(self.seed).random)
-        self._pending: list[tuple[float, int, Request]] = []
+        self._pending: list[tuple[float, int, ProviderRequest]] = []
         self._count = 0
 
     def run(self, until: float) -> None:
@@ -62,7 +62,7 @@ class World:
                 self.sync.published(changed)
                 self.sync.announced()
 
-    def answer(self, request: Request) -> Result:
+    def answer(self, request: ProviderRequest) -> Result:
         """Answer as a server does, unless a fault says otherwise."""
         self.live = {lease: ends for lease, ends in self.live.items() if ends > self.now and self.alive(lease)}
         if self.fault is not None and (found := self.fault(self, request)) is not MISS:
@@ -79,7 +79,7 @@ class World:
             return Failure(Trouble.DENIED, "permission denied")
         return self.answered(request)
 
-    def answered(self, request: Request) -> Result:
+    def answered(self, request: ProviderRequest) -> Result:
         """Answer a request whose token is good."""
         match request.kind:
             case Kind.LOOKUP_TOKEN:
@@ -124,7 +124,7 @@ MISS = Failure(Trouble.UNUSABLE, "no fault")
 def failing(trouble: Trouble, *kinds: Kind, since: float = 0.0, until: float = NEVER) -> Answer:
     """A fault: these kinds of requests fail between two moments."""
 
-    def answer(world: World, request: Request) -> Result:
+    def answer(world: World, request: ProviderRequest) -> Result:
         return Failure(trouble, "by a fault") if request.kind in kinds and since <= world.now < until else MISS
 
     return answer
@@ -257,7 +257,7 @@ def test_a_revoked_token_is_one_lookup_and_one_login() -> None:
 def test_a_denied_secret_is_asked_for_once_a_minute_and_the_others_do_not_notice() -> None:
     world = World(names=("good", "denied"))
 
-    def denied(_: World, request: Request) -> Result:
+    def denied(_: World, request: ProviderRequest) -> Result:
         read = request.kind is Kind.READ and request.secret == "denied"
         return Failure(Trouble.DENIED, "denied") if read else MISS
 
@@ -284,7 +284,7 @@ def test_a_refused_login_is_left_alone_until_a_file_changes() -> None:
 def test_retry_after_is_obeyed() -> None:
     world = World()
 
-    def throttled(world: World, request: Request) -> Result:
+    def throttled(world: World, request: ProviderRequest) -> Result:
         return Failure(Trouble.THROTTLED, "quota", retry_after=7.0) if request.kind is Kind.READ else MISS
 
     world.fault = throttled
@@ -310,7 +310,7 @@ def test_whatever_fails_there_is_one_request_in_flight_for_each_secret(seed: int
     rng = random.Random(seed)
     world = World(names=("a", "b", "c"), lease=30, lease_max=100, token=60, token_max=150, seed=seed)
 
-    def anything(_: World, request: Request) -> Result:
+    def anything(_: World, request: ProviderRequest) -> Result:
         trouble = rng.choice(list(Trouble))
         return Failure(trouble, "chaos") if rng.random() < 0.4 and request.kind is not Kind.HEALTH else MISS
 
