@@ -204,7 +204,7 @@ class SecretSync:
 
     def _look_at_credentials(self) -> float:
         """While a login is refused, look whether its files changed. Returns when to look again."""
-        if self._sync.token is not None or self._sync.token_fault() is None:
+        if not self._sync.is_login_failing:
             self._credentials = None
             return float("inf")
         seen = self._provider.credentials()

@@ -29,6 +29,10 @@ REFUSED_LOGIN_SECONDS = 300.0
 """How long a login that was refused with 400 is left alone while its files do not change: five wrong ones lock an
 AppRole out, for all pods."""
 IN_FLIGHT = 4
+"""For secrets; half of it for those that failed before, so that what hangs leaves room for what works."""
+DOUBT_SECONDS = (60.0, 3600.0)
+"""A look-up of the token that is denied tells a dead token from a good one only where tokens may look themselves up. So
+a second login for that reason waits for so long, and each further one twice as long."""
 FAILURES_IN_A_ROW = 2
 """After so many failures without a success everything is slowed down, also what was never tried before."""
 NEVER = float("inf")
@@ -135,6 +139,12 @@ class Sync:
     _generation: int = 0
     _sent_at: float = 0.0
     _fault: LastingFault | None = None
+    _failing: Kind | None = None
+    """What the token's fault is of."""
+    _former: dict[int, float] = field(default_factory=dict)
+    """When former tokens end, by generation."""
+    _drop_again_at: float = 0.0
+    _drop_pause: float = 0.0
     _in_flight: Kind | None = None
     _count: int = 0
     _limiter: Limiter = field(default_factory=Limiter)
@@ -157,11 +167,13 @@ class Sync:
         """Return the requests to make now (each is in flight from here on), and when to ask again at the latest."""
         if self._outage_since is not None and self._outage_seen:
             return self._probe(now)
+        if self.old is not None and self.old.ends <= now:
+            self.old, self._revoke = None, False
         requests, wake = self._probe(now)
-        for subject in (self._token_request, *(self._of(secret) for secret in self.secrets.values())):
-            if self._count >= IN_FLIGHT:
-                break
-            request, at = subject(now)
+        for secret in (None, *sorted(self.secrets.values(), key=lambda one: not one.spec.required)):
+            if secret is not None and self._count >= (IN_FLIGHT if secret.fault is None else IN_FLIGHT // 2):
+                continue  # the end of another one wakes it
+            request, at = self._token_request(now) if secret is None else self._secret_request(secret, now)
             if request is None:
                 wake = min(wake, at)
                 continue
@@ -209,25 +221,27 @@ class Sync:
     def _token_request(self, now: float) -> tuple[ProviderRequest | None, float]:
         if self._in_flight is not None:
             return None, NEVER
-        retry_at = self._fault.retry_at if self._fault is not None else 0.0
-        if self._suspect and self.token is not None:
-            return self._when(max(retry_at, 0.0), now, ProviderRequest(Kind.LOOKUP_TOKEN, token=self.token.generation))
+        token = self.token
+        if self._suspect and token is not None:
+            lookup = ProviderRequest(Kind.LOOKUP_TOKEN, token=token.generation)
+            return self._when(self._retry_at(Kind.LOOKUP_TOKEN), now, lookup)
         if self._revoke and self.old is not None:
             return ProviderRequest(Kind.REVOKE_TOKEN, token=self.old.generation), NEVER
-        if self.token is None or self.token.ends <= now:
-            return self._when(max(retry_at, self._login_at), now, ProviderRequest(Kind.LOGIN))
-        if self.token.lease is None:
+        login = ProviderRequest(Kind.LOGIN)
+        if token is None or token.ends <= now:
+            return self._when(max(self._retry_at(Kind.LOGIN), self._login_at), now, login)
+        if token.lease is None:
             return None, NEVER
-        at, replacing = due(self.token.lease, NEVER)
-        if replacing:
-            return self._when(max(at, retry_at), now, ProviderRequest(Kind.LOGIN))
-        renewal = ProviderRequest(Kind.RENEW_TOKEN, token=self.token.generation)
-        request, wake = self._when(max(at, retry_at), now, renewal)
-        if request is None:  # a renewal that is retried late must not delay the replacement
-            return self._when(self.token.lease.replace_at(NEVER), now, ProviderRequest(Kind.LOGIN), wake)
-        if self.token.lease.replace_at(NEVER) <= now:
-            return ProviderRequest(Kind.LOGIN), NEVER
-        return request, wake
+        window = token.lease.replace_at(NEVER)
+        at = max(token.lease.renew_at(), self._retry_at(Kind.RENEW_TOKEN))
+        if not token.lease.renewable or at >= window or window <= now:
+            return self._when(max(window, self._retry_at(Kind.LOGIN)), now, login)
+        # A renewal that is tried again late must not delay the replacement.
+        return self._when(at, now, ProviderRequest(Kind.RENEW_TOKEN, token=token.generation), window)
+
+    def _retry_at(self, kind: Kind) -> float:
+        """Return when a request for the token that failed may be made again; 0 when its kind did not fail."""
+        return self._fault.retry_at if self._fault is not None and self._failing is kind else 0.0
 
     @staticmethod
     def _when(
@@ -235,12 +249,11 @@ class Sync:
     ) -> tuple[ProviderRequest | None, float]:
         return (request, NEVER) if at <= now else (None, min(at, otherwise))
 
-    def _of(self, secret: SecretState) -> Callable[[float], tuple[ProviderRequest | None, float]]:
-        return lambda now: self._secret_request(secret, now)
-
     def _secret_request(self, secret: SecretState, now: float) -> tuple[ProviderRequest | None, float]:
         token = self.token
-        if secret.in_flight is not None or token is None or token.ends <= now or self._suspect:
+        if secret.in_flight is not None or token is None or token.ends <= now:
+            return None, NEVER
+        if self._suspect and self._fault is None:  # asked at this moment
             return None, NEVER
         name, generation = secret.spec.name, token.generation
         retry_at = secret.fault.retry_at if secret.fault is not None else 0.0
@@ -250,14 +263,14 @@ class Sync:
         lease = secret.lease
         if lease.token != generation:  # its token is the old one: replaced now, for it ends with that
             return self._when(retry_at if secret.failing is Kind.READ else 0.0, now, read)
-        if self._last_token(now):  # what is issued now would end with the token: after the login
-            return None, NEVER
         if secret.doubted:
             return ProviderRequest(Kind.LOOKUP, name, generation, lease.id), NEVER
         window = lease.replace_at(NEVER)
         if window <= now:
             if self._may_renew_late(secret, lease, now):
                 return ProviderRequest(Kind.RENEW, name, generation, lease.id), NEVER
+            if self._is_replaced(token, now) and lease.ends >= token.ends:
+                return None, NEVER  # what is issued now would end with the token, too: after the login
             return self._when(retry_at if secret.failing is Kind.READ else 0.0, now, read)
         at, replacing = due(lease, NEVER)
         at = max(at, retry_at)
@@ -274,10 +287,10 @@ class Sync:
         token_lasts = self.token is not None and self.token.ends > now + lease.grace
         return lease.renewable and not lease.is_capped and lease.ends > now and token_lasts
 
-    def _last_token(self, now: float) -> bool:
-        """Whether the token will not be renewed any more, so that its end is that of its leases."""
-        lease = self.token.lease if self.token is not None else None
-        return lease is not None and (not lease.renewable or lease.replace_at(NEVER) <= now)
+    @staticmethod
+    def _is_replaced(token: Token, now: float) -> bool:
+        """Whether a login is due, so that the token will not be renewed any more."""
+        return token.lease is not None and token.lease.replace_at(NEVER) <= now
 
     # --- what comes in ---
 
@@ -293,6 +306,8 @@ class Sync:
             self.secrets[request.secret].in_flight = None
         else:
             self._in_flight = None
+        if _grants_nothing(request, result, self.token):
+            result = Failure(Trouble.GARBLED, "the renewal grants nothing")
         if isinstance(result, Failure):
             self._failed_in_a_row[request.kind] += 1
             self._failed(request, result, now)
@@ -305,7 +320,8 @@ class Sync:
             self._token_done(request, result, now)
 
     def _token_done(self, request: ProviderRequest, result: object, now: float) -> None:
-        self._fault = None
+        if request.kind in (Kind.LOGIN, self._failing):
+            self._fault = self._failing = None
         match request.kind:
             case Kind.LOGIN if isinstance(result, Granted):
                 self._logged_in(result, now)
@@ -313,7 +329,7 @@ class Sync:
                 renewed = self.token.lease.renewed(result.duration or 0.0, self._sent_at)
                 self.token.lease = replace(renewed, renewable=result.renewable)
             case Kind.LOOKUP_TOKEN:  # the token is good: it was the policy
-                self._suspect = False
+                self._suspect, self._drop_again_at, self._drop_pause = False, 0.0, 0.0
             case Kind.REVOKE_TOKEN:
                 self.old, self._revoke = None, False
 
@@ -323,6 +339,10 @@ class Sync:
         if granted.duration is not None:
             lease = Lease("", generation, self._sent_at, max(granted.duration, 1.0), granted.renewable, self.chance())
         holds = any(secret.lease is not None for secret in self.secrets.values())
+        if self.token is not None:
+            self._former[self.token.generation] = self.token.ends
+            held = {secret.lease.token for secret in self.secrets.values() if secret.lease is not None}
+            self._former = {made: ends for made, ends in self._former.items() if made in held}
         if self.token is not None and self.token.ends > now and not self._suspect and self.old is None:
             self.old = self.token
             self._revoke = not holds
@@ -375,7 +395,7 @@ class Sync:
         if request.kind is Kind.LOOKUP:
             secret.doubted = False
             if trouble is Trouble.GONE:
-                secret.lease, secret.fault, secret.read_due = None, None, now
+                secret.lease, secret.fault, secret.read_due, secret.ends = None, None, now, min(secret.ends, now)
             return
         if request.kind is Kind.RENEW and trouble in (Trouble.REFUSED, Trouble.GONE):
             secret.doubted = secret.fault is None  # asked once for each time of trouble
@@ -388,29 +408,49 @@ class Sync:
     def _token_failed(self, request: ProviderRequest, failure: Failure, now: float) -> None:
         match request.kind:
             case Kind.LOOKUP_TOKEN if failure.trouble is Trouble.DENIED:
-                self._drop_token(now)
-            case Kind.RENEW_TOKEN if failure.trouble is Trouble.DENIED:
-                self._suspect = True
+                self._lookup_denied(now)
+            case Kind.RENEW_TOKEN if failure.trouble is Trouble.DENIED and self.token and self.token.lease:
+                self._suspect = True  # if it lives it may not be renewed
+                self.token.lease = replace(self.token.lease, renewable=False)
             case Kind.RENEW_TOKEN if failure.trouble is Trouble.REFUSED and self.token and self.token.lease:
                 self.token.lease = replace(self.token.lease, renewable=False)
             case Kind.REVOKE_TOKEN:  # it ends by itself
                 self.old, self._revoke = None, False
             case Kind.LOGIN if failure.trouble is Trouble.REFUSED:
-                fault = failed(self._fault, failure, now, self.chance)
+                fault = self._token_fault_of(request.kind, failure, now)
                 self._fault = replace(fault, retry_at=now + REFUSED_LOGIN_SECONDS * (1 + 0.2 * self.chance()))
             case Kind.LOGIN if failure.trouble is Trouble.DENIED:
-                fault = failed(self._fault, replace(failure, trouble=Trouble.SERVER_ERROR), now, self.chance)
+                passing = replace(failure, trouble=Trouble.SERVER_ERROR)
+                fault = self._token_fault_of(request.kind, passing, now)
                 self._fault = replace(fault, trouble=failure.trouble, retry_at=max(fault.retry_at, now + 5.0))
             case _:
-                self._fault = failed(self._fault, failure, now, self.chance)
+                self._fault = self._token_fault_of(request.kind, failure, now)
+
+    def _token_fault_of(self, kind: Kind, failure: Failure, now: float) -> LastingFault:
+        before = self._fault if self._failing is kind else None
+        self._failing = kind
+        return failed(before, failure, now, self.chance)
+
+    def _lookup_denied(self, now: float) -> None:
+        """The token is dead, or may not look itself up. The first login is made at once, further ones ever later."""
+        if now >= self._drop_again_at:
+            shortest, longest = DOUBT_SECONDS
+            self._drop_pause = min(max(2 * self._drop_pause, shortest), longest)
+            self._drop_again_at = now + self._drop_pause
+            self._drop_token(now)
+            return
+        self._suspect = False
+        for secret in self.secrets.values():  # the next denial asks again
+            secret.asked_about_denial = False
 
     def _drop_token(self, now: float) -> None:
         """The token is dead, and so are its leases: one login, then everything is read again."""
-        self.token, self._suspect, self._fault = None, False, None
+        self.token, self._suspect = None, False
+        self._fault = self._failing = None
         self.old, self._revoke = None, False
         for secret in self.secrets.values():
             if secret.lease is not None:
-                secret.lease, secret.read_due = None, now
+                secret.lease, secret.read_due, secret.ends = None, now, min(secret.ends, now)
             if secret.fault is not None and secret.fault.trouble is Trouble.DENIED:
                 secret.fault, secret.read_due = None, now
                 secret.asked_about_denial = False
@@ -426,7 +466,8 @@ class Sync:
             lasted = now - since
             spread = 0.0 if lasted < SHORT_OUTAGE_SECONDS else min(lasted / 2, LONGEST_SPREAD_SECONDS)
             self._login_at = now + spread * self.chance()
-            self._fault = None
+            if self._fault is not None and self._fault.trouble in TRANSIENT:
+                self._fault = self._failing = None
             self._resume(now)
         self._outage_since, self._outage_seen = None, False
 
@@ -472,7 +513,7 @@ class Sync:
 
     def credentials_changed(self, now: float) -> None:
         """A file that logins use has changed: a login that was refused is tried again."""
-        if self._fault is not None and self.token is None:
+        if self._fault is not None and self.is_login_failing:
             self._fault = replace(self._fault, retry_at=now)
 
     # --- what is seen from outside ---
@@ -481,14 +522,24 @@ class Sync:
         """Return what is wrong with the login or the token."""
         return self._fault
 
+    @property
+    def is_login_failing(self) -> bool:
+        """Whether it is a login that fails, and not a renewal."""
+        return self._fault is not None and self._failing is Kind.LOGIN
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether the token may be dead: it is being looked up."""
+        return self._suspect and self._fault is None
+
     def ends(self, secret: SecretState) -> float:
         """Return when the value of a secret is worthless."""
         if secret.lease is None:
             return secret.ends
-        for token in (self.token, self.old):
-            if token is not None and token.generation == secret.lease.token:
-                return min(secret.ends, secret.lease.ends, token.ends)
-        return min(secret.ends, secret.lease.ends)
+        token = self.token
+        current = token is not None and token.generation == secret.lease.token
+        ends = token.ends if token is not None and current else self._former.get(secret.lease.token, NEVER)
+        return min(secret.ends, secret.lease.ends, ends)
 
     def unready(self, now: float) -> dict[str, str]:
         """Return why secrets are not as they should be, by name: never read, ended, or past the refresh deadline."""
@@ -506,16 +557,25 @@ class Sync:
     # --- from one run to the next ---
 
     def restore(self, token: Granted, left: Mapping[str, "SecretState"], now: float) -> int:
-        """Take over what a former run had: its token, which was seen to live, and its secrets. Return the generation
-        that the token has from now on.
+        """Take over what a former run had, its token and its secrets. Return the generation that the token has from now
+        on. Whether it lives is asked first.
         """
         self._generation += 1
         lease = None
         if token.duration is not None:
             lease = Lease("", self._generation, now, max(token.duration, 1.0), token.renewable, self.chance())
-        self.token = Token(self._generation, lease)
+        self.token, self._suspect = Token(self._generation, lease), True
         for name, secret in left.items():
             if name in self.secrets:
                 kept = replace(secret.lease, token=self._generation) if secret.lease is not None else None
                 self.secrets[name] = replace(secret, spec=self.secrets[name].spec, lease=kept, unpublished=True)
         return self._generation
+
+
+def _grants_nothing(request: ProviderRequest, result: object, token: Token | None) -> bool:
+    """Whether a renewal was granted for no time at all. It is no success: it would be due again at once."""
+    if request.kind is Kind.RENEW:
+        return isinstance(result, float | int) and result <= 0
+    if request.kind is Kind.RENEW_TOKEN and token is not None and token.lease is not None:
+        return isinstance(result, Granted) and not result.duration
+    return False

@@ -328,3 +328,185 @@ def test_at_the_end_of_a_token_nothing_is_issued_with_it_any_more() -> None:
     logins = [at for at, request in world.log if request.kind is Kind.LOGIN]
     reads = [request.token for _, request in world.log if request.kind is Kind.READ]
     assert reads == list(range(1, len(logins) + 1))
+
+
+def test_a_lease_under_a_token_that_cannot_be_renewed_is_renewed_all_the_same() -> None:
+    """A batch token, or one whose role forbids renewals: its leases are shorter than it is."""
+    world = World(renewable=False, token=3600, lease=100, lease_max=100_000)
+    for moment in range(2, 4000):
+        world.run(float(moment))
+        value = world.sync.secrets["db"].value
+        assert value is not None
+        assert world.live.get(str(value["user"]), 0.0) > world.now, moment
+    assert world.minted == world.counts()[Kind.LOGIN] == 2
+
+
+def test_renewals_that_grant_nothing_make_no_storm() -> None:
+    world = World(lease=900, lease_max=100_000, token=900)
+
+    def nothing(_: World, request: ProviderRequest) -> Result:
+        match request.kind:
+            case Kind.RENEW:
+                return 0.0
+            case Kind.RENEW_TOKEN:
+                return Granted(None, renewable=True)
+        return MISS
+
+    world.fault = nothing
+    world.run(850)
+    assert len(world.log) <= 60
+    assert world.minted <= 3  # replaced in its window, and once more with the new token
+
+
+@pytest.mark.parametrize("renewal", [Trouble.SERVER_ERROR, Trouble.DENIED, Trouble.REFUSED])
+def test_a_refused_login_is_left_alone_also_while_the_old_token_lives(renewal: Trouble) -> None:
+    """Five wrong logins lock the role of a whole deployment out."""
+    world = World(token=3600)
+    refused, renewals = failing(Trouble.REFUSED, Kind.LOGIN), failing(renewal, Kind.RENEW_TOKEN)
+
+    def fault(world: World, request: ProviderRequest) -> Result:
+        if world.now < 10:
+            return MISS
+        return refused(world, request) if request.kind is Kind.LOGIN else renewals(world, request)
+
+    world.fault = fault
+    world.run(3900)
+    logins = [at for at, request in world.log if request.kind is Kind.LOGIN and at > 10]
+    assert logins
+    assert all(later - earlier >= 300 for earlier, later in itertools.pairwise(logins)), logins
+    world.fault = None
+    world.sync.credentials_changed(world.now)
+    world.run(3905)
+    assert world.sync.unready(world.now) == {}
+
+
+def test_a_file_that_changes_ends_the_wait_after_a_refused_login_while_the_old_token_lives() -> None:
+    world = World(token=1000, renewable=False)
+    world.fault = failing(Trouble.REFUSED, Kind.LOGIN, since=10)
+    world.run(960)
+    assert world.sync.token is not None
+    world.fault = None
+    world.sync.credentials_changed(world.now)
+    world.run(962)
+    assert world.sync.token.generation == 2
+
+
+def test_a_token_that_may_not_be_renewed_makes_no_storm_and_is_replaced_in_time() -> None:
+    world = World(token=3600)
+    world.fault = failing(Trouble.DENIED, Kind.RENEW_TOKEN)
+    world.lease_max = 100_000
+    world.run(7200)
+    counts = world.counts()
+    assert counts[Kind.RENEW_TOKEN] <= 3
+    assert counts[Kind.LOOKUP_TOKEN] <= 3
+    assert counts[Kind.LOGIN] == world.minted <= 3
+
+
+def test_a_server_that_denies_looking_a_good_token_up_is_not_asked_to_log_in_all_the_time() -> None:
+    """One secret is denied; the token is good, but nobody can tell."""
+    world = World(names=("good", "denied"), token=100_000, lease=100_000)
+
+    def denied(_: World, request: ProviderRequest) -> Result:
+        if request.secret == "denied" or request.kind is Kind.LOOKUP_TOKEN:
+            return Failure(Trouble.DENIED, "permission denied")
+        return MISS
+
+    world.fault = denied
+    world.run(3600)
+    assert world.counts()[Kind.LOGIN] <= 8
+    assert len(world.log) <= 200
+
+
+def test_a_dead_token_is_told_of_until_there_is_another_one() -> None:
+    world = World()
+    world.run(10)
+    world.tokens[1] = world.now
+    world.fault = failing(Trouble.REFUSED, Kind.LOGIN, since=10)
+    world.run(90)
+    assert world.sync.token is None
+    assert world.sync.unready(world.now) == {"db": "has ended"}
+
+
+def test_an_old_token_that_ended_holds_nothing_up() -> None:
+    """One of two secrets cannot be read with the new token: the other one goes on, and so do the generations."""
+    world = World(names=("good", "broken"), lease=50, lease_max=10_000, token=100, token_max=300)
+
+    def broken(world: World, request: ProviderRequest) -> Result:
+        fails = request.kind is Kind.READ and request.secret == "broken" and 200 < world.now < 1500
+        return Failure(Trouble.SERVER_ERROR, "no database") if fails else MISS
+
+    world.fault = broken
+    world.run(1000)
+    assert "broken" in world.sync.unready(world.now)
+    assert "good" not in world.sync.unready(world.now)
+    world.run(3000)
+    assert world.sync.unready(world.now) == {}
+    assert sum(1 for ends in world.tokens.values() if ends > world.now) <= 2
+
+
+def test_required_secrets_go_first() -> None:
+    sync = Sync([Spec("later", required=False), Spec("first")], lambda: 0.5)
+    [login], _ = sync.next(0.0)
+    sync.done(login, Granted(100, renewable=True), 0.1)
+    assert [request.secret for request in sync.next(0.1)[0]] == ["first", "later"]
+
+
+@pytest.mark.parametrize("trouble", [Trouble.DENIED, Trouble.SEALED, None])
+def test_what_a_former_run_left_is_looked_at_before_it_is_used(trouble: Trouble | None) -> None:
+    before = World(lease=1000, lease_max=10_000, token=10_000)
+    before.run(5)
+    world = World(lease=1000, lease_max=10_000, token=10_000)
+    world.sync.restore(Granted(9_995, renewable=True), dict(before.sync.secrets), 0.0)
+    world.tokens, world.token_born = {1: 10_000.0}, {1: 0.0}
+    world.live, world.born, world.owner, world.minted = before.live, before.born, before.owner, 0
+    if trouble is Trouble.DENIED:
+        world.tokens[1] = 0.0
+    if trouble is Trouble.SEALED:
+        world.fault = failing(Trouble.SEALED, *Kind, until=60)
+    assert world.sync.is_suspect
+    world.run(30)
+    assert world.log[0][1].kind is Kind.LOOKUP_TOKEN
+    if trouble is Trouble.SEALED:
+        assert world.sync.unready(world.now) == {}
+    world.run(100)
+    again = trouble is Trouble.DENIED
+    assert (world.minted, world.counts()[Kind.LOGIN]) == ((1, 1) if again else (0, 0))
+    assert world.sync.unready(world.now) == {}
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_after_any_chaos_all_is_well_again_and_no_storm_was_made(seed: int) -> None:
+    """Servers of all kinds, faults of all kinds, grants of nothing, of a second and of more than before."""
+    rng = random.Random(seed)
+    lease, token = rng.choice([30, 100, 600]), rng.choice([40, 150, 900])
+    world = World(
+        names=tuple(f"s{number}" for number in range(rng.choice([1, 3, 8]))),
+        lease=lease,
+        lease_max=lease * rng.choice([1, 3, 100]),
+        token=token,
+        token_max=token * rng.choice([1, 3, 100]),
+        renewable=rng.random() < 0.8,
+        seed=seed,
+        latency=rng.choice([0.01, 0.3, 2.0]),
+    )
+    broken, share = frozenset(rng.sample(list(Kind), rng.randint(1, 5))), rng.choice([0.3, 0.8, 1.0])
+
+    def chaos(world: World, request: ProviderRequest) -> Result:
+        if not 20 < world.now < 620 or request.kind not in broken or rng.random() > share:
+            return MISS
+        if request.kind is Kind.RENEW and rng.random() < 0.3:
+            return rng.choice([0.0, 1.0, 5.0])
+        if request.kind is Kind.RENEW_TOKEN and rng.random() < 0.3:
+            return Granted(rng.choice([None, 1.0, 5.0]), renewable=rng.random() < 0.5)
+        return Failure(rng.choice(list(Trouble)), "chaos", retry_after=rng.choice([None, None, 3.0]))
+
+    world.fault = chaos
+    world.run(620)
+    assert len([at for at, _ in world.log if at > 30]) <= 620 * 1.5 + 20 * len(world.names), (lease, token, broken)
+    world.fault = None
+    world.run(620 + 400)
+    assert world.sync.unready(world.now) == {}
+    assert world.sync.token is not None
+    for name, secret in world.sync.secrets.items():
+        assert secret.lease is not None, name
+        assert secret.lease.ends > world.now
