@@ -47,6 +47,11 @@ class VaultServer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     client_key_file: Annotated[str, Meta(description="Its key (PEM). Unset: it is in client_certificate_file.")] = ""
     timeout_seconds: Annotated[float, Meta(gt=0, le=60, description="Longest wait for an answer.")] = 5.0
 
+    @property
+    def tls_files(self) -> tuple[str, ...]:
+        """Return the files that TLS needs."""
+        return tuple(filter(None, (self.ca_file, self.client_certificate_file, self.client_key_file)))
+
 
 class Auth(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How to log in. Every file is read again at each login."""

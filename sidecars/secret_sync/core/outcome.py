@@ -87,6 +87,7 @@ def judged(endpoint: Endpoint, status: int, body: Any, retry_after: str = "") ->
     return Failure(kind, said(texts), wait, status)
 
 
+_RECOVERY_SECONDARY = 472
 _GONE = ("lease not found", "invalid lease")
 _TROUBLES = {
     403: Trouble.DENIED,
@@ -104,8 +105,10 @@ _TROUBLES = {
 
 
 def _health(status: int, body: Any) -> Success | Failure:
-    """A node that is sealed, not initialised or a disaster-recovery secondary cannot serve; a standby forwards."""
-    if status in (200, 429, 473) or (isinstance(body, dict) and body.get("sealed") is False and status == 200):
+    """A node that is sealed, not initialised or a disaster-recovery secondary cannot serve; a standby forwards. What is
+    in front of Vault may hide its health (403, 404): then all that is known is that somebody answers.
+    """
+    if status < 500 and status != _RECOVERY_SECONDARY:
         return Success(body if isinstance(body, dict) else {})
     return Failure(Trouble.SEALED, f"its health is {status}", status=status)
 

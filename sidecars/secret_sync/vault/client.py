@@ -6,19 +6,25 @@ ambient credentials, no redirects, no retries (a GET of database/creds mints), i
 """
 
 import asyncio
+import json
+import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from typing import Any
+from urllib.parse import quote
 
 from sidecars.kit.tls import trusting
 from sidecars.runtime import Permanent
+from sidecars.runtime.clock import monotonic
 from sidecars.secret_sync.core.outcome import Endpoint, Failure, Success, Trouble, judged
 from sidecars.secret_sync.settings import VaultServer
 
 CONNECT_SECONDS = 2.0
-THREADS = 5
+THREADS = 6
+"""For as many secrets as are in flight, the token and the probe."""
 MOST_BYTES = 8 << 20
 
 
@@ -36,39 +42,35 @@ class VaultRequest:
 
 
 class VaultClient:
-    """Requests to one server. `renew` reads the files of TLS again: call it before each login."""
+    """Requests to one server. The files of TLS are read again whenever one of them was replaced."""
 
     def __init__(self, server: VaultServer) -> None:
         self._server = server
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="vault")
         self._session: Any = None
+        self._seen: Seen = ()
 
     def close(self) -> None:
         """Let go of threads and connections; what hangs is left behind."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def renew(self) -> None:
-        """Read the files of TLS again. Raises Permanent, naming the file."""
-        self._session = _session(self._server)
-
     async def ask(self, asked: VaultRequest) -> Success | Failure:
         """Make a request, and return what its answer means. Never raises for what the server or the network does."""
-        try:
-            if self._session is None:
-                self.renew()
-        except Permanent as error:
-            return Failure(Trouble.UNUSABLE, str(error))
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._server.timeout_seconds + CONNECT_SECONDS + 1.0):
-                return await loop.run_in_executor(self._pool, self._request, self._session, asked)
+                return await loop.run_in_executor(self._pool, self._request, asked)
         except TimeoutError:  # a name server that hangs has no limit of its own
             return Failure(Trouble.TIMEOUT, f"no answer in {self._server.timeout_seconds:g} s")
 
-    def _request(self, session: Any, asked: VaultRequest) -> Success | Failure:
+    def _request(self, asked: VaultRequest) -> Success | Failure:
         import hvac.adapters  # type: ignore[import-untyped]  # it has no types
         import requests
 
+        try:
+            session = self._current_session()
+        except Permanent as error:
+            return Failure(Trouble.UNUSABLE, str(error))
         adapter = hvac.adapters.RawAdapter(
             base_uri=self._server.address.rstrip("/"),
             token=asked.token,
@@ -82,23 +84,55 @@ class VaultClient:
         if asked.body is not None:
             more["json"] = dict(asked.body)
         try:
-            reply = adapter.request(asked.method, f"/v1/{asked.path}", raise_exception=False, **more)
-            return judged(asked.endpoint, reply.status_code, _json(reply), reply.headers.get("Retry-After", ""))
+            reply = adapter.request(
+                asked.method, f"/v1/{quote(asked.path)}", raise_exception=False, stream=True, **more
+            )
+            with reply:
+                body = _json(reply, monotonic() + self._server.timeout_seconds)
+            return judged(asked.endpoint, reply.status_code, body, reply.headers.get("Retry-After", ""))
+        except requests.exceptions.InvalidHeader:  # its text shows the header
+            return Failure(Trouble.UNUSABLE, "the token or the namespace holds characters that cannot be sent")
         except requests.exceptions.SSLError as error:
             return Failure(Trouble.UNREACHABLE, f"TLS: {_short(error)}")
         except requests.exceptions.Timeout:
             return Failure(Trouble.TIMEOUT, f"no answer in {self._server.timeout_seconds:g} s")
-        except (requests.exceptions.RequestException, OSError, ValueError) as error:
+        except (requests.exceptions.RequestException, HTTPException, OSError, ValueError) as error:
             return Failure(Trouble.UNREACHABLE, _short(error))
 
+    def _current_session(self) -> Any:
+        """Return a session with the files of TLS as they are now. Raises Permanent, naming the file."""
+        here = seen(self._server.tls_files)
+        if self._session is None or here != self._seen:
+            self._session, self._seen = _session(self._server), here
+        return self._session
 
-def _json(reply: Any) -> Any:
-    if len(reply.content) > MOST_BYTES:
-        return None
+
+def _json(reply: Any, deadline: float) -> Any:
+    """Return the JSON of an answer; None when there is none, or when it is too long or too slow."""
+    body = bytearray()
+    for piece in reply.iter_content(64 << 10):
+        body += piece
+        if len(body) > MOST_BYTES or monotonic() > deadline:
+            return None
     try:
-        return reply.json()
-    except ValueError:
+        return json.loads(body)
+    except (ValueError, RecursionError):
         return None
+
+
+Seen = tuple[tuple[str, int, int], ...]
+
+
+def seen(paths: Iterable[str]) -> Seen:
+    """Return what changes when one of these files is replaced."""
+    found = []
+    for path in paths:
+        try:
+            status = os.stat(path)
+            found.append((path, status.st_ino, status.st_mtime_ns))
+        except OSError:
+            found.append((path, 0, 0))
+    return tuple(found)
 
 
 def _short(error: BaseException) -> str:

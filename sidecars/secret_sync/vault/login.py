@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from sidecars.runtime import Permanent
+from sidecars.kit.files import UnusableFile, read_secret
 from sidecars.secret_sync.core.outcome import Endpoint, Failure, Success, Trouble
 from sidecars.secret_sync.core.sync import Granted
 from sidecars.secret_sync.settings import Auth, Method
@@ -21,21 +21,6 @@ def files(auth: Auth) -> tuple[str, ...]:
     return tuple(path for path in found if path)
 
 
-async def log_in(auth: Auth, namespace: str, ask: Ask) -> tuple[Granted, str] | Failure:
-    """Log in once, and return what is granted and the token."""
-    try:
-        if auth.method is Method.TOKEN:
-            return await _given(_content("auth.token_file", auth.token_file), namespace, ask)
-        body = await _body(auth, namespace, ask)
-    except Permanent as error:
-        return Failure(Trouble.UNUSABLE, str(error))
-    if isinstance(body, Failure):
-        return body
-    path = f"auth/{auth.mounted}/login"
-    outcome = await ask(VaultRequest(Endpoint.LOGIN, "POST", path, body, namespace=namespace))
-    return granted(outcome.body) if isinstance(outcome, Success) else outcome
-
-
 def granted(body: Mapping[str, Any]) -> tuple[Granted, str] | Failure:
     """Return what the `auth` block of an answer grants. A duration of 0 is a token that does not end."""
     block = body.get("auth")
@@ -46,49 +31,88 @@ def granted(body: Mapping[str, Any]) -> tuple[Granted, str] | Failure:
     return Granted(duration if duration > 0 else None, renewable=renewable), block["client_token"]
 
 
-async def _given(token: str, namespace: str, ask: Ask) -> tuple[Granted, str] | Failure:
-    outcome = await ask(VaultRequest(Endpoint.TOKEN, "GET", "auth/token/lookup-self", token=token, namespace=namespace))
-    if isinstance(outcome, Failure):
-        return outcome
-    data = outcome.body.get("data") or {}
-    left = float(data.get("ttl") or 0)
-    ends = data.get("expire_time") is not None
-    return Granted(max(left, 1.0) if ends else None, renewable=bool(data.get("renewable"))), token
+class Login:
+    """Logs in by one method. Remembers what it read and got: that must not be seen anywhere."""
 
+    def __init__(self, auth: Auth, namespace: str, ask: Ask) -> None:
+        self._auth = auth
+        self._namespace = namespace
+        self._ask = ask
+        self._read: dict[str, str] = {}
+        self._unwrapped: tuple[str, str] | None = None
+        """A wrapping token and the secret-id that was in it: it gives it once, and logins are made again."""
 
-async def _body(auth: Auth, namespace: str, ask: Ask) -> dict[str, str] | Failure:
-    match auth.method:
-        case Method.CERT:
-            return {"name": auth.role} if auth.role else {}
-        case Method.APPROLE:
-            role_id = _content("auth.role_id_file", auth.role_id_file)
-            secret_id: str | Failure = _content("auth.secret_id_file", auth.secret_id_file)
-            if auth.wrapped:
-                secret_id = await _unwrapped(auth, str(secret_id), namespace, ask)
-            return secret_id if isinstance(secret_id, Failure) else {"role_id": role_id, "secret_id": secret_id}
-    token = _content("auth.token_file", auth.token_file or SERVICE_ACCOUNT)
-    return {"role": auth.role, "jwt": token}
+    @property
+    def secrets(self) -> list[str]:
+        """What must not be seen."""
+        return [*self._read.values(), *(self._unwrapped or ())]
 
+    async def log_in(self) -> tuple[Granted, str] | Failure:
+        """Log in once, and return what is granted and the token."""
+        try:
+            if self._auth.method is Method.TOKEN:
+                return await self._given(self._content("token_file", self._auth.token_file))
+            body = await self._body()
+        except UnusableFile as error:
+            return Failure(Trouble.UNUSABLE, str(error))
+        if isinstance(body, Failure):
+            return body
+        outcome = await self._post(f"auth/{self._auth.mounted}/login", body)
+        return granted(outcome.body) if isinstance(outcome, Success) else outcome
 
-async def _unwrapped(auth: Auth, wrapping: str, namespace: str, ask: Ask) -> str | Failure:
-    """Return the secret-id under a wrapping token. Who wrapped it is looked up first: looking up uses nothing up."""
-    looked = VaultRequest(Endpoint.LOGIN, "POST", "sys/wrapping/lookup", {"token": wrapping}, namespace=namespace)
-    outcome = await ask(looked)
-    if isinstance(outcome, Failure):
-        return _spent(outcome)
-    path = str((outcome.body.get("data") or {}).get("creation_path") or "")
-    if path.strip("/") != auth.wrapped_path.strip("/"):
-        text = f"the secret-id was wrapped at {path}, and not at {auth.wrapped_path}: somebody may have replaced it"
-        return Failure(Trouble.REFUSED, text)
-    outcome = await ask(
-        VaultRequest(Endpoint.LOGIN, "POST", "sys/wrapping/unwrap", {}, token=wrapping, namespace=namespace)
-    )
-    if isinstance(outcome, Failure):
-        return _spent(outcome)
-    secret_id = (outcome.body.get("data") or {}).get("secret_id")
-    return (
-        secret_id if isinstance(secret_id, str) else Failure(Trouble.REFUSED, "the wrapping token holds no secret-id")
-    )
+    async def _given(self, token: str) -> tuple[Granted, str] | Failure:
+        looked = VaultRequest(Endpoint.TOKEN, "GET", "auth/token/lookup-self", token=token, namespace=self._namespace)
+        outcome = await self._ask(looked)
+        if isinstance(outcome, Failure):
+            return outcome
+        data = outcome.body.get("data") or {}
+        left = float(data.get("ttl") or 0)
+        ends = data.get("expire_time") is not None
+        return Granted(max(left, 1.0) if ends else None, renewable=bool(data.get("renewable"))), token
+
+    async def _body(self) -> dict[str, str] | Failure:
+        auth = self._auth
+        match auth.method:
+            case Method.CERT:
+                return {"name": auth.role} if auth.role else {}
+            case Method.APPROLE:
+                role_id = self._content("role_id_file", auth.role_id_file)
+                secret_id: str | Failure = self._content("secret_id_file", auth.secret_id_file)
+                if auth.wrapped:
+                    secret_id = await self._unwrap(str(secret_id))
+                return secret_id if isinstance(secret_id, Failure) else {"role_id": role_id, "secret_id": secret_id}
+        return {"role": auth.role, "jwt": self._content("token_file", auth.token_file or SERVICE_ACCOUNT)}
+
+    async def _unwrap(self, wrapping: str) -> str | Failure:
+        """Return the secret-id under a wrapping token. Who wrapped it is looked up first: looking up uses nothing up.
+        It is kept, for the next login with the same file.
+        """
+        if self._unwrapped is not None and self._unwrapped[0] == wrapping:
+            return self._unwrapped[1]
+        outcome = await self._post("sys/wrapping/lookup", {"token": wrapping})
+        if isinstance(outcome, Failure):
+            return _spent(outcome)
+        path = str((outcome.body.get("data") or {}).get("creation_path") or "")
+        if path.strip("/") != self._auth.wrapped_path.strip("/"):
+            wanted = self._auth.wrapped_path
+            text = f"the secret-id was wrapped at {path}, and not at {wanted}: somebody may have replaced it"
+            return Failure(Trouble.REFUSED, text)
+        outcome = await self._post("sys/wrapping/unwrap", {}, token=wrapping)
+        if isinstance(outcome, Failure):
+            return _spent(outcome)
+        secret_id = (outcome.body.get("data") or {}).get("secret_id")
+        if not isinstance(secret_id, str):
+            return Failure(Trouble.REFUSED, "the wrapping token holds no secret-id")
+        self._unwrapped = (wrapping, secret_id)
+        return secret_id
+
+    async def _post(self, path: str, body: Mapping[str, str], token: str = "") -> Success | Failure:
+        request = VaultRequest(Endpoint.LOGIN, "POST", path, body, token=token, namespace=self._namespace)
+        return await self._ask(request)
+
+    def _content(self, field: str, path: str) -> str:
+        self._read[field] = read_secret(f"auth.{field}", path)
+        return self._read[field]
 
 
 def _spent(failure: Failure) -> Failure:
@@ -96,16 +120,3 @@ def _spent(failure: Failure) -> Failure:
         return failure
     text = "the wrapping token is used up, has ended or never was: if nobody of yours used it, somebody else did"
     return Failure(Trouble.REFUSED, text, status=failure.status)
-
-
-def _content(setting: str, path: str) -> str:
-    try:
-        with open(path, encoding="utf-8") as file:
-            text = file.read(1 << 20).strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise Permanent(
-            f"cannot read {setting} {path}: {getattr(error, 'strerror', None) or 'it is no text'}"
-        ) from None
-    if not text:
-        raise Permanent(f"cannot use {setting} {path}: it is empty")
-    return text

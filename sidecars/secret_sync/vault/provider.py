@@ -1,18 +1,21 @@
 """From the requests of the state machine to those of Vault, and from its answers to results. Knows the tokens."""
 
-import os
 import random
 from collections.abc import Iterable, Mapping
 
-from sidecars.runtime import Permanent
 from sidecars.runtime.clock import now as wall_clock
 from sidecars.secret_sync.core.engines import Engine, Source, call, mount_of, reading, version_of_mount
 from sidecars.secret_sync.core.outcome import Endpoint, Failure, Success, Trouble
 from sidecars.secret_sync.core.sync import Granted, Kind, ProviderRequest, Reading
 from sidecars.secret_sync.settings import SecretSyncSettings
 
-from .client import VaultClient, VaultRequest
-from .login import files, granted, log_in
+from .client import VaultClient, VaultRequest, seen
+from .login import Login, files, granted
+
+_TOKENS = 4
+"""So many are known at most: the current one, the old one, and those that requests may still be in flight with."""
+_BY_POLICY = "1 error occurred"
+"""So begins the text of a 403 by a policy; that of a token that is not known is bare (seen on a real server)."""
 
 Result = Granted | Reading | Failure | float | None
 
@@ -26,14 +29,11 @@ class VaultProvider:
         self._namespace = settings.server.namespace
         own = settings.login.namespace
         self._auth_namespace = self._namespace if own is None else own
+        self._login = Login(settings.login, self._auth_namespace, self._client.ask)
         self._sources: dict[str, Source] = {secret.name: secret.source for secret in settings.all_secrets}
         self._tokens: dict[int, str] = {}
         self._fresh = ""
-        self._tls_files = (
-            settings.server.ca_file,
-            settings.server.client_certificate_file,
-            settings.server.client_key_file,
-        )
+        self._tls_files = settings.server.tls_files
 
     def close(self) -> None:
         """Let go of connections."""
@@ -42,6 +42,8 @@ class VaultProvider:
     def adopt(self, generation: int, token: str = "") -> None:
         """Take the token of the last login, or the one that is given, as that of a generation."""
         self._tokens[generation] = token or self._fresh
+        for former in sorted(self._tokens)[:-_TOKENS]:
+            del self._tokens[former]
 
     def token(self, generation: int) -> str:
         """Return the token of a generation; "" when there is none."""
@@ -53,21 +55,21 @@ class VaultProvider:
 
     def credentials(self) -> tuple[tuple[str, int, int], ...]:
         """Return what changes when a file that logins use is replaced."""
-        seen = []
-        for path in (*files(self._auth), *filter(None, self._tls_files)):
-            try:
-                status = os.stat(path)
-                seen.append((path, status.st_ino, status.st_mtime_ns))
-            except OSError:
-                seen.append((path, 0, 0))
-        return tuple(seen)
+        return seen((*files(self._auth), *self._tls_files))
 
     def secrets_to_hide(self) -> Iterable[str]:
-        """Return what is ours and must not be seen: the tokens."""
-        return [*self._tokens.values(), self._fresh]
+        """Return what is ours and must not be seen: tokens, and what logins are made with."""
+        return [*self._tokens.values(), self._fresh, *self._login.secrets]
 
     async def perform(self, request: ProviderRequest) -> Result:
         """Make the request and return its result."""
+        try:
+            return await self._performed(request)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            # JSON, but of another shape than any server's: a proxy's page, or a bug there
+            return Failure(Trouble.GARBLED, f"the answer has an unknown shape ({type(error).__name__})")
+
+    async def _performed(self, request: ProviderRequest) -> Result:
         match request.kind:
             case Kind.LOGIN:
                 return await self._log_in()
@@ -86,6 +88,8 @@ class VaultProvider:
                 return made if isinstance(made, Failure) else made[0]
             case Kind.LOOKUP_TOKEN:
                 outcome = await self._token_call(request, "GET", "auth/token/lookup-self", Endpoint.TOKEN)
+                if isinstance(outcome, Failure) and outcome.text.startswith(_BY_POLICY):
+                    return None  # a policy said no, and a dead token has none
             case Kind.REVOKE_TOKEN:
                 outcome = await self._token_call(request, "POST", "auth/token/revoke-self", Endpoint.REVOKE)
                 self._tokens.pop(request.token, None)
@@ -95,11 +99,7 @@ class VaultProvider:
         return outcome if isinstance(outcome, Failure) else None
 
     async def _log_in(self) -> Result:
-        try:
-            self._client.renew()
-        except Permanent as error:
-            return Failure(Trouble.UNUSABLE, str(error))
-        made = await log_in(self._auth, self._auth_namespace, self._client.ask)
+        made = await self._login.log_in()
         if isinstance(made, Failure):
             return made
         self._fresh = made[1]
