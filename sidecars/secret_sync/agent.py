@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any, Protocol
 
@@ -20,7 +20,7 @@ from sidecars.runtime.settings.environment import process_environment
 
 from .check import findings, findings_outside, refuse_start
 from .core.engines import Engine
-from .core.outcome import TRANSIENT, Failure
+from .core.outcome import TRANSIENT, Failure, shortened
 from .core.redaction import Redaction
 from .core.sync import Granted, Kind, ProviderRequest, Reading, Spec, Sync
 from .handover import HandoverFile
@@ -113,6 +113,7 @@ class SecretSync:
 
     async def run(self, until: Callable[[], bool] = lambda: False) -> None:
         """Sync until the stop is requested, or `until` says so."""
+        self._ctx.log.redact(self._redaction.hide)
         self._targets.recover()
         await self._take_over()
         async with asyncio.TaskGroup() as group:
@@ -145,12 +146,13 @@ class SecretSync:
 
     async def _perform(self, request: ProviderRequest) -> None:
         result = await self._provider.perform(request)
-        if request.kind is Kind.LOGIN or isinstance(result, Reading):
-            self._redaction.add(self._provider.secrets_to_hide())
+        if request.kind is Kind.LOGIN:
+            self._redaction.know("", self._provider.secrets_to_hide())
         if isinstance(result, Reading):
-            self._redaction.add([dict(result.value)])
+            self._redaction.know(request.secret, [dict(result.value)])
         if isinstance(result, Failure):
-            result = Failure(result.trouble, self._redaction.hide(result.text), result.retry_after, result.status)
+            text = shortened(self._redaction.hide(result.text))
+            result = replace(result, text=text)
         self._sync.done(request, result, monotonic())
         if request.kind is Kind.LOGIN and isinstance(result, Granted) and self._sync.token is not None:
             self._provider.adopt(self._sync.token.generation)
@@ -189,7 +191,9 @@ class SecretSync:
         rest = None if duration is None else max(1.0, left.token_granted + duration - wall)
         generation = self._sync.restore(Granted(rest, renewable=left.token_renewable), secrets, now)
         self._provider.adopt(generation, left.token)
-        self._redaction.add([left.token, *(dict(secret.value or {}) for secret in secrets.values())])
+        self._redaction.know("", [left.token])
+        for name, secret in secrets.items():
+            self._redaction.know(name, [dict(secret.value or {})])
         self._ctx.log.info("went on with the leases of a former run", action="handover.taken", secrets=len(secrets))
 
     def _save(self) -> None:

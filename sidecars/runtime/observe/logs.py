@@ -19,6 +19,23 @@ _RESERVED = ("time", "level", "sidecar", "action", "message", "error", "tracebac
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
+_HIDES: dict[str, Callable[[str], str]] = {}
+
+
+def hidden(value: object) -> object:
+    """Return a value of a line without what a sidecar of this process must not show, at any depth."""
+    if not _HIDES or value is None:
+        return value
+    if isinstance(value, dict):
+        return {name: hidden(item) for name, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [hidden(item) for item in value]
+    text = made = value if isinstance(value, str) else str(value)
+    for hide in _HIDES.values():
+        made = hide(made)
+    return value if made == text else made
+
+
 def encode_json(value: object) -> bytes:
     """Encode anything as JSON; what JSON has no form for becomes its text."""
     try:
@@ -40,12 +57,12 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "sidecar": getattr(record, "sidecar", "-"),
             "action": getattr(record, "action", f"library.{record.name}"),
-            "message": record.getMessage(),
+            "message": hidden(record.getMessage()),
         }
-        line.update((f"field_{name}" if name in _RESERVED else name, value) for name, value in fields.items())
+        line.update((f"field_{name}" if name in _RESERVED else name, hidden(value)) for name, value in fields.items())
         if record.exc_info and (error := record.exc_info[1]):
-            line["error"] = f"{type(error).__name__}: {error}"
-            line["traceback"] = "".join(traceback.format_exception(error))
+            line["error"] = hidden(f"{type(error).__name__}: {error}")
+            line["traceback"] = hidden("".join(traceback.format_exception(error)))
         return encode_json(line).decode()
 
 
@@ -61,10 +78,10 @@ class PeopleFormatter(logging.Formatter):
         if error:
             fields["error"] = f"{type(error).__name__}: {error}"
         words = [getattr(record, "action", f"library.{record.name}")]
-        words += [f"{name}={_word(value)}" for name, value in fields.items()]
+        words += [f"{name}={_word(hidden(value))}" for name, value in fields.items()]
         line = f"{self.formatTime(record, '%H:%M:%S')} {record.levelname.lower()} "
-        line += f"{_printable(record.getMessage())} ({' '.join(words)})"
-        frames = "".join(traceback.format_exception(error)).splitlines() if error else []
+        line += f"{_printable(str(hidden(record.getMessage())))} ({' '.join(words)})"
+        frames = str(hidden("".join(traceback.format_exception(error)))).splitlines() if error else []
         return "\n".join([line, *map(_printable, frames)])
 
 
@@ -118,6 +135,12 @@ class Log:
     def error(self, message: str, *, action: str, **fields: object) -> None:
         """Log something that somebody should look at now."""
         self._write(logging.ERROR, message, action, fields)
+
+    def redact(self, hide: Callable[[str], str]) -> None:
+        """Pass every text of every line of this process through `hide` from now on, also tracebacks and what libraries
+        log. The fixed fields (time, level, sidecar, action) stay.
+        """
+        _HIDES[self._sidecar] = hide
 
     def _write(self, level: int, message: str, action: str, fields: dict[str, object]) -> None:
         """Write one line. Two fields have a meaning: `error` (an exception: its text and traceback) and `every_seconds`

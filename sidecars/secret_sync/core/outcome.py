@@ -119,8 +119,12 @@ def _errors(body: Any) -> list[Any]:
 
 
 def said(texts: tuple[str, ...]) -> str:
-    """Return the server's own words, on one line and short."""
-    text = "; ".join(" ".join(text.replace("\t* ", " ").split()) for text in texts)
+    """Return the server's own words, on one line."""
+    return "; ".join(" ".join(text.replace("\t* ", " ").split()) for text in texts)[:10_000]
+
+
+def shortened(text: str) -> str:
+    """Return a text that is not too long for people. What must not be seen is hidden before: a half would be left."""
     return text if len(text) <= 300 else text[:299] + "…"
 
 

@@ -3,6 +3,7 @@
 import base64
 import json
 import random
+import time
 import urllib.parse
 from collections.abc import Callable
 
@@ -15,7 +16,7 @@ CANARY = "c4nary+Välue/9=ü\"x'"
 
 def hidden(value: object) -> Redaction:
     redaction = Redaction()
-    redaction.add([value])
+    redaction.know("db", [value])
     return redaction
 
 
@@ -57,7 +58,7 @@ def test_ten_thousand_errors_show_no_canary(seed: int) -> None:
     rng = random.Random(seed)
     canaries = ["".join(rng.choices("abcXYZ0189+/=_-\"'\\ äß", k=rng.randint(12, 60))) for _ in range(5)]
     redaction = Redaction()
-    redaction.add([{"a": canaries[:2], "b": {"c": canaries[2:]}}])
+    redaction.know("db", [{"a": canaries[:2], "b": {"c": canaries[2:]}}])
     for _ in range(50):
         canary = rng.choice(canaries)
         wrap = rng.choice(list(WRAPPED.values()))
@@ -65,3 +66,30 @@ def test_ten_thousand_errors_show_no_canary(seed: int) -> None:
         for form in WRAPPED.values():
             middle = form(canary)[14:-6]
             assert len(middle) < 6 or middle not in found
+
+
+def test_a_value_that_was_cut_is_hidden_as_far_as_it_goes() -> None:
+    value = "".join(random.Random(2).choices("abcdefghijklmnop0123456789", k=40))
+    for wrap in (str, lambda text: base64.b64encode(text.encode()).decode()):
+        whole = wrap(value)
+        for cut in range(16, len(whole) - 4):
+            assert hidden(value).hide(f"said: {whole[:cut]}") == f"said: {HIDDEN}"
+
+
+def test_what_lives_is_hidden_however_often_others_change_and_a_former_value_for_a_while() -> None:
+    redaction = hidden("the value that stays")
+    for number in range(1000):
+        redaction.know("tls", [f"rotated-{number:06}-value"])
+    assert "stays" not in redaction.hide("the value that stays")
+    assert redaction.hide("rotated-000998-value rotated-000999-value") == f"{HIDDEN} {HIDDEN}"
+
+
+def test_hiding_costs_little_with_many_large_values() -> None:
+    redaction, rng = Redaction(), random.Random(3)
+    for number in range(20):
+        for _ in range(3):
+            lines = [base64.b64encode(rng.randbytes(48)).decode() for _ in range(25)]
+            redaction.know(f"tls-{number}", [{"private_key": "\n".join(lines)}])
+    began = time.perf_counter()
+    redaction.hide("a usual line of a log, with nothing in it " * 10)
+    assert time.perf_counter() - began < 0.05

@@ -114,3 +114,25 @@ def test_lines_are_for_people_at_a_terminal_only() -> None:
     assert "error failed (toy.failed error='ValueError: cannot read this')\r\nTraceback" in shown
     piped = subprocess.run([sys.executable, "-c", LOUD], stderr=subprocess.PIPE, check=True)
     assert json.loads(piped.stderr)["action"] == "toy.failed"
+
+
+def test_what_must_not_be_seen_is_hidden_in_every_text_of_every_line(capfd: pytest.CaptureFixture[str]) -> None:
+    def crash(secret: str) -> None:
+        raise ValueError(f"cannot use {secret}")
+
+    log = Log("secretive")
+    log.redact(lambda text: text.replace("c4nary", "[redacted]"))
+    try:
+        with pytest.raises(ValueError, match="c4nary") as caught:
+            crash("c4nary")
+        log.error("failed with c4nary", action="x.failed", error=caught.value, deep={"a": [("c4nary", 1)]})
+        logging.getLogger("some.library").warning("slow %s", ["c4nary"], exc_info=caught.value)
+        people = PeopleFormatter()
+        record = logging.LogRecord("some.library", logging.ERROR, "", 0, "%s", ("c4nary",), caught._excinfo)
+        people_line = people.format(record)
+    finally:
+        log.redact(str)
+    found = lines(capfd)
+    assert "c4nary" not in json.dumps(found) + people_line
+    assert [line["message"] for line in found] == ["failed with [redacted]", "slow ['[redacted]']"]
+    assert found[0]["deep"] == {"a": [["[redacted]", 1]]}
