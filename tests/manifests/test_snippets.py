@@ -80,6 +80,10 @@ def test_the_settings_of_every_sidecar_can_be_used(snippet: list[Object], tmp_pa
         sidecar = find(sidecar_of(one))
         line = read_arguments([sidecar], one.body.get("args", []))
         assert not line.problems
+        if path := line.flags.get("config"):  # on a volume with a ConfigMap, whose file is there under its name
+            file = tmp_path / Path(str(path)).name
+            file.write_text(next(data[file.name] for data in known.values() if file.name in data), encoding="utf-8")
+            line.flags["config"] = str(file)
         load(sidecar.settings, sidecar.prefix, environment(one, known), line.flags)
     for data in known.values():
         for file, text in data.items():

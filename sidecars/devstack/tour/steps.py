@@ -92,7 +92,7 @@ async def kill_app(scene: Scene) -> None:
 async def kill_shipper(scene: Scene) -> None:
     """What is written meanwhile waits in the log file."""
     async with scene.load():
-        killed = await _kill(scene, "log-shipper", "sidecars log-shipper")
+        killed = await _kill(scene, "log-shipper", "bin/log-shipper")
         answer = await scene.answered(scene.greeting)
         await scene.under_load()
     began = time.monotonic()
