@@ -34,6 +34,10 @@ REVOKE_SECONDS = 1.5
 WRITE_RETRY_SECONDS = 1.0
 NOTIFY_RETRY_SECONDS = (0.5, 10.0)
 FILES_LOOKED_AT_SECONDS = 1.0
+FAULTY_AGAIN_SECONDS = 10.0
+"""A file that could not be made is tried again so often: its template may have been mended."""
+OPTIONAL_SECONDS = 1.0
+"""So long the first generation waits for optional secrets when all required ones are there."""
 
 
 class OnceStatus(IntEnum):
@@ -98,7 +102,10 @@ class SecretSync:
         self._handover = HandoverFile(settings)
         self._happened = asyncio.Event()
         self._faults: dict[str, str] = {}
+        self._write_fault = ""
         self._write_at = 0.0
+        self._again_at = self._required_at = float("inf")
+        self._recovered = False
         self._published_once: set[str] = set()
         self._generation = 0
         self._notified = 0
@@ -109,13 +116,12 @@ class SecretSync:
     def is_complete(self) -> bool:
         """Whether every required secret has been written."""
         required = {secret.name for secret in self._settings.all_secrets if secret.required}
-        return required <= self._published_once
+        return required <= self._published_once and not self._sync.is_suspect
 
     async def run(self, until: Callable[[], bool] = lambda: False) -> None:
         """Sync until the stop is requested, or `until` says so."""
         self._ctx.log.redact(self._redaction.hide)
-        self._targets.recover()
-        await self._take_over()
+        self._take_over()
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._notify(), name="notify"), group.create_task(self._wake_at_stop())]
             while not self._ctx.stop.requested and not until():
@@ -175,20 +181,17 @@ class SecretSync:
         elif isinstance(result, Reading) and result.lease:
             log.info("a secret was issued", action="secret.issued", lease_seconds=result.duration, **about)
 
-    async def _take_over(self) -> None:
-        """Go on with what a former run left, when its token lives."""
+    def _take_over(self) -> None:
+        """Go on with what a former run left. Whether its token lives is what the provider is asked first; while it is
+        away nothing is given up.
+        """
         left = self._handover.read()
         if left is None:
-            return
-        self._provider.adopt(0, left.token)
-        outcome = await self._provider.perform(ProviderRequest(Kind.LOOKUP_TOKEN, token=0))
-        if isinstance(outcome, Failure):
-            self._ctx.log.info("what a former run left is of no use", action="handover.refused", reason=outcome.text)
             return
         now, wall = monotonic(), wall_clock()
         secrets = self._handover.secrets(left, now, wall)
         duration = left.token_duration
-        rest = None if duration is None else max(1.0, left.token_granted + duration - wall)
+        rest = None if duration is None else min(duration, max(1.0, left.token_granted + duration - wall))
         generation = self._sync.restore(Granted(rest, renewable=left.token_renewable), secrets, now)
         self._provider.adopt(generation, left.token)
         self._redaction.know("", [left.token])
@@ -222,17 +225,20 @@ class SecretSync:
     def _publish(self) -> float:
         """Publish what changed. Returns when to try again."""
         changed, now = self._sync.changed(), monotonic()
-        if not changed or now < self._write_at:
-            return self._write_at if changed else float("inf")
-        if not self._published_once and self._is_starting(now):
-            return float("inf")
+        if not changed and now < self._again_at:
+            return self._again_at
+        if (wait := max(self._write_at, self._starts_at(now))) > now:
+            return wait
         values = {name: secret.value for name, secret in self._sync.secrets.items() if secret.value is not None}
         had_files = self._targets.had_files
         try:
+            self._recover()
             made = self._targets.publish(values)
         except (OSError, Permanent) as error:
             return self._cannot_write(error)
         self._faults = {name: self._redaction.hide(text) for name, text in made.faults.items()}
+        self._write_fault = ""
+        self._again_at = now + FAULTY_AGAIN_SECONDS if made.faults else float("inf")
         for name, text in self._faults.items():
             self._ctx.log.error(f"cannot write {name}: {text}", action="secret.unwritable", every_seconds=30.0)
         self._published_once |= set(values) - set(made.faults)
@@ -246,23 +252,39 @@ class SecretSync:
             self._generation_came.set()
         elif self._notified == self._generation:
             self._sync.announced()
-        self._happened.set()
-        return float("inf")
+        if changed:
+            self._happened.set()
+        return self._again_at
 
-    def _is_starting(self, now: float) -> bool:
-        """Whether some secret was not even tried yet: the first generation is to be a whole one."""
-        return any(
-            secret.value is None and secret.fault is None and secret.spec.name not in self._faults
-            for secret in self._sync.secrets.values()
-        ) and (self._sync.token_fault() is None or now < 0)
+    def _recover(self) -> None:
+        """Put the folders in order once, before the first writing. Raises Permanent, OSError."""
+        if not self._recovered:
+            self._targets.recover()
+            self._recovered = True
+
+    def _starts_at(self, now: float) -> float:
+        """Return when the first generation may be published: when every secret was tried, so that it is a whole one.
+        Optional ones are waited for only a moment, and nothing is waited for while the provider is away.
+        """
+        if self._published_once:
+            return 0.0
+        if self._sync.is_suspect:
+            return float("inf")
+        new = [secret for secret in self._sync.secrets.values() if secret.value is None and secret.fault is None]
+        if not new or self._sync.token_fault() is not None or self._sync.is_away:
+            return 0.0
+        if any(secret.spec.required for secret in new):
+            return float("inf")
+        self._required_at = min(self._required_at, now)
+        return self._required_at + OPTIONAL_SECONDS
 
     def _cannot_write(self, error: OSError | Permanent) -> float:
         if self._metrics is not None:
             self._metrics.publish_failures.inc()
-        reason = error.strerror if isinstance(error, OSError) else str(error)
+        reason = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
         message = f"cannot write the files: {reason}; the former ones stay"
         self._ctx.log.error(message, action="generation.failed", every_seconds=30.0)
-        self._faults["files"] = str(reason)
+        self._write_fault = reason
         self._write_at = monotonic() + WRITE_RETRY_SECONDS
         return self._write_at
 
@@ -303,6 +325,8 @@ class SecretSync:
     def _observe(self) -> None:
         health, now = self._ctx.health, monotonic()
         unready = self._sync.unready(now) | {name: f"cannot be written: {text}" for name, text in self._faults.items()}
+        if self._write_fault:
+            unready["the files"] = f"cannot be written: {self._write_fault}"
         if unready:
             reason = "; ".join(f"{name} {text}" for name, text in sorted(unready.items()))
             health.set("secrets", State.FAILING, self._redaction.hide(reason))
@@ -320,7 +344,8 @@ class SecretSync:
 
     def status(self) -> dict[str, Any]:
         """Return what /status shows: no value of a secret."""
-        return described(self._sync, monotonic(), self._faults)
+        files = {"trouble": self._write_fault or None}
+        return described(self._sync, monotonic(), self._faults) | {"files": files}
 
     async def refresh(self) -> dict[str, object]:
         """Read everything that has no lease now (POST /refresh)."""
@@ -344,16 +369,22 @@ class SecretSync:
             else:
                 self._ctx.log.info("revoked the token and its leases", action="stop.revoked")
             self._handover.remove()
-            if self._settings.remove_files_on_stop:
+        if self._settings.lifecycle is PodLifecycle.NATIVE and self._settings.remove_files_on_stop:
+            try:
                 self._targets.remove()
+            except (OSError, Permanent) as error:
+                self._ctx.log.warning(f"cannot remove the files: {error}", action="stop.not_removed")
         self._provider.close()
 
     def why_not(self) -> tuple[OnceStatus, str]:
         """Return how --once ends without success, and why."""
         faults = [secret.fault for secret in self._sync.secrets.values() if secret.fault is not None]
         known = [fault for fault in (self._sync.token_fault(), *faults) if fault is not None]
-        text = "; ".join(dict.fromkeys(f"{fault.trouble}: {fault.text}" for fault in known)) or "no answer in time"
-        final = any(fault.trouble not in TRANSIENT for fault in known) or bool(self._faults)
+        texts = [f"{fault.trouble}: {fault.text}" for fault in known]
+        unwritten = [f"{name}: {text}" for name, text in self._faults.items()]
+        unwritten += [f"the files: {self._write_fault}"] if self._write_fault else []
+        text = "; ".join(dict.fromkeys(texts + unwritten)) or "no answer in time"
+        final = any(fault.trouble not in TRANSIENT for fault in known) or bool(unwritten)
         return (OnceStatus.REFUSED if final else OnceStatus.TOO_LATE), text
 
 

@@ -4,6 +4,7 @@ import os
 from contextlib import suppress
 
 from sidecars.kit.atomic import clear_leftovers, write_file
+from sidecars.kit.files import open_regular
 
 from .core.handover import Handover, LeftSecret, dumped, fingerprint, loaded, wall
 from .core.lease import Lease
@@ -25,7 +26,7 @@ class HandoverFile:
             return None
         clear_leftovers(self._path)
         try:
-            with open(self._path, "rb") as file:
+            with open(open_regular(self._path), "rb") as file:
                 left = loaded(file.read(64 << 20))
         except OSError:
             return None

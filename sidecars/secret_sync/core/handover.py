@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from .sync import NEVER
 
 VERSION = 1
@@ -41,6 +43,7 @@ class Handover:
     token_duration: float | None
     token_renewable: bool
     secrets: Mapping[str, LeftSecret]
+    version: int = 0
 
 
 def fingerprint(*parts: object) -> str:
@@ -51,19 +54,16 @@ def fingerprint(*parts: object) -> str:
 def dumped(handover: Handover) -> bytes:
     """Return the bytes of the file."""
     secrets = {name: vars(secret) | {"value": dict(secret.value)} for name, secret in handover.secrets.items()}
-    return json.dumps({**vars(handover), "secrets": secrets, "version": VERSION}).encode()
+    return json.dumps(vars(handover) | {"secrets": secrets, "version": VERSION}).encode()
 
 
 def loaded(data: bytes) -> Handover | None:
     """Return what the bytes hold; None when that is nothing usable."""
     try:
-        found = json.loads(data)
-        if found.pop("version") != VERSION:
-            return None
-        secrets = {name: LeftSecret(**secret) for name, secret in found.pop("secrets").items()}
-        return Handover(**found, secrets=secrets)
-    except (ValueError, TypeError, KeyError, AttributeError):
+        found = msgspec.json.decode(data, type=Handover)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
+    return found if found.version == VERSION else None
 
 
 def wall(moment: float, monotonic: float, now: float) -> float | None:

@@ -165,7 +165,7 @@ class Sync:
 
     def next(self, now: float) -> tuple[list[ProviderRequest], float]:
         """Return the requests to make now (each is in flight from here on), and when to ask again at the latest."""
-        if self._outage_since is not None and self._outage_seen:
+        if self.is_away:
             return self._probe(now)
         if self.old is not None and self.old.ends <= now:
             self.old, self._revoke = None, False
@@ -526,6 +526,11 @@ class Sync:
     def is_login_failing(self) -> bool:
         """Whether it is a login that fails, and not a renewal."""
         return self._fault is not None and self._failing is Kind.LOGIN
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the provider as a whole is away: only its health is asked."""
+        return self._outage_since is not None and self._outage_seen
 
     @property
     def is_suspect(self) -> bool:

@@ -1,19 +1,24 @@
 """The target folders: what belongs into each, and its generations. All files of a folder change by one rename."""
 
+import errno
 import os
 import ssl
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from sidecars.kit.files import open_regular
 from sidecars.kit.generations import Entry, Generations
 from sidecars.runtime.errors import Problem
-from sidecars.secret_sync.core.formats import Unwritable
+from sidecars.secret_sync.core.formats import Format, Unwritable
 from sidecars.secret_sync.settings import SecretFile, SecretSettings, SecretSyncSettings
 
 from .files import content
 
 _MEMORY = ("tmpfs", "ramfs")
+_PAIR = ("certificate", "private_key")
+_MOST_BYTES = 64 << 20
 
 
 @dataclass
@@ -32,6 +37,7 @@ class Targets:
         self._folders = {target.name: Generations(target.path, 0o400) for target in settings.all_targets}
         self._paths = {target.name: target.path for target in settings.all_targets}
         self._last: dict[str, dict[str, Entry]] = {name: {} for name in self._folders}
+        self._fresh: list[str] = []
 
     @property
     def had_files(self) -> bool:
@@ -44,27 +50,50 @@ class Targets:
             folder.recover()
 
     def publish(self, values: Mapping[str, Mapping[str, Any]]) -> Publication:
-        """Write a new generation of each folder whose files changed. Values that are not known yet leave their files
-        out; a file that cannot be made keeps its former content, and only its secret is at fault. Raises OSError and
-        Permanent when a folder cannot be written; the former generation stays then.
+        """Write a new generation of each folder whose files changed. The files of secrets whose values are not known
+        yet stay as they are, also those of a former run; a file that cannot be made keeps its former content, and only
+        its secret is at fault. Raises OSError and Permanent when a folder cannot be written; the former generation
+        stays then, and what was published before that is told of by the next call that succeeds.
         """
         made = Publication()
         for name, folder in self._folders.items():
-            files = self._files(name, values, made)
-            if not files or folder.same_as_current(files):
-                self._last[name] = files or self._last[name]
-                continue
-            path = folder.stage(files)
-            try:
-                self._check_pairs(name, path, made, values)
-            except Unwritable:
-                folder.discard(path)
-                continue
-            folder.publish(path)
-            folder.keep(path)
-            self._last[name] = files
-            made.folders.append(self._paths[name])
+            files, path = self._staged(name, values, made)
+            if path:
+                folder.publish(path)
+                self._fresh.append(self._paths[name])
+            self._last[name] = files or self._last[name]
+            if path:
+                with suppress(OSError):  # it only tidies up, and is done again with the next one
+                    folder.keep(path)
+        made.folders, self._fresh = self._fresh, []
         return made
+
+    def _staged(
+        self, name: str, values: Mapping[str, Mapping[str, Any]], made: Publication
+    ) -> tuple[dict[str, Entry], str]:
+        """Return the files of a folder and their new generation; "" when there is nothing new."""
+        folder, held = self._folders[name], set[str]()
+        while True:
+            files = self._files(name, values, made, held)
+            if not files or folder.same_as_current(files):
+                return files, ""
+            path = self._stage(folder, files)
+            unfit = self._unfit(name, path) - held
+            if not unfit:
+                return files, path
+            folder.discard(path)
+            held |= unfit
+            made.faults |= dict.fromkeys(unfit, "its private key does not fit its certificate")
+
+    @staticmethod
+    def _stage(folder: Generations, files: Mapping[str, Entry]) -> str:
+        try:
+            return folder.stage(files)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            folder.recover()  # takes away what is kept for slow readers, and what a killed process left
+            return folder.stage(files)
 
     def remove(self) -> None:
         """Remove all files."""
@@ -73,21 +102,38 @@ class Targets:
             folder.keep(folder.current() or "")
             self._last[name] = {}
 
-    def _files(self, target: str, values: Mapping[str, Mapping[str, Any]], made: Publication) -> dict[str, Entry]:
+    def _files(
+        self, target: str, values: Mapping[str, Mapping[str, Any]], made: Publication, held: Container[str]
+    ) -> dict[str, Entry]:
+        """Return the files of a target. Those of the secrets that are held, or not known yet, are the former ones."""
         found: dict[str, Entry] = {}
         for secret, file in self._belonging(target):
-            if secret.name not in values:
-                continue
-            try:
-                data = content(file, secret.name, values)
-            except Unwritable as error:
-                made.faults[secret.name] = f"{file.path}: {error}"
-                if file.path in self._last[target]:
-                    found[file.path] = self._last[target][file.path]
-                continue
-            uid, gid = (-1 if owner is None else owner for owner in (file.uid, file.gid))
-            found[file.path] = Entry(data, file.bits, uid, gid)
+            former = secret.name not in values or secret.name in held
+            data: bytes | None = None
+            if not former:
+                try:
+                    data = content(file, secret.name, values)
+                except Unwritable as error:
+                    made.faults[secret.name] = f"{file.path}: {error}"
+            if data is None:
+                data = self._former(target, file.path)
+            if data is not None:
+                uid, gid = (-1 if owner is None else owner for owner in (file.uid, file.gid))
+                found[file.path] = Entry(data, file.bits, uid, gid)
         return found
+
+    def _former(self, target: str, path: str) -> bytes | None:
+        """Return what a file holds now, also when another run wrote it."""
+        if path in self._last[target]:
+            return self._last[target][path].content
+        current = self._folders[target].current()
+        if current is None:
+            return None
+        try:
+            with open(open_regular(os.path.join(current, path), os.O_NOFOLLOW), "rb") as file:
+                return file.read(_MOST_BYTES)
+        except OSError:
+            return None
 
     def _belonging(self, target: str) -> Iterator[tuple[SecretSettings, SecretFile]]:
         first = self._settings.all_targets[0].name
@@ -96,22 +142,35 @@ class Targets:
                 if (file.target or first) == target:
                     yield secret, file
 
-    def _check_pairs(self, target: str, path: str, made: Publication, values: Mapping[str, Mapping[str, Any]]) -> None:
-        """Let OpenSSL see that each private key fits its certificate, before anybody else can. Raises Unwritable."""
+    def _unfit(self, target: str, path: str) -> set[str]:
+        """Return the secrets whose private key does not fit their certificate. OpenSSL looks at the staged files,
+        before anybody else can.
+        """
         pairs: dict[str, dict[str, str]] = {}
         for secret, file in self._belonging(target):
-            if file.key in ("certificate", "private_key") and secret.name in values:
+            if file.key in _PAIR and file.format is Format.RAW:
                 pairs.setdefault(secret.name, {})[file.key] = os.path.join(path, file.path)
-        for name, pair in pairs.items():
-            if len(pair) < 2 or not all(map(os.path.exists, pair.values())):
-                continue
-            try:
-                ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(pair["certificate"], pair["private_key"])
-            except PermissionError:
-                continue  # another owner's files: the bytes are those of one answer all the same
-            except (ssl.SSLError, OSError):
-                made.faults[name] = "its private key does not fit its certificate"
-                raise Unwritable(made.faults[name]) from None
+        return {name for name, pair in pairs.items() if len(pair) == len(_PAIR) and not _fits(pair)}
+
+
+def _fits(pair: Mapping[str, str]) -> bool:
+    asked = False
+
+    def passphrase() -> str:
+        nonlocal asked
+        asked = True  # OpenSSL would ask at the terminal
+        return ""
+
+    if not all(map(os.path.exists, pair.values())):
+        return True
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pair["certificate"], pair["private_key"], passphrase)
+    except PermissionError:
+        return True  # another owner's files: the bytes are those of one answer all the same
+    except (ssl.SSLError, OSError, ValueError):
+        return asked  # an encrypted key cannot be looked at
+    return True
 
 
 def refused(settings: SecretSyncSettings) -> Iterable[Problem]:
