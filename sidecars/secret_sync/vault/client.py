@@ -53,6 +53,8 @@ class VaultClient:
     def close(self) -> None:
         """Let go of threads and connections; what hangs is left behind."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+        if self._session is not None:
+            self._session.close()
 
     async def ask(self, asked: VaultRequest) -> Success | Failure:
         """Make a request, and return what its answer means. Never raises for what the server or the network does."""
