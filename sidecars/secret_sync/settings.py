@@ -307,9 +307,19 @@ class SecretSyncSettings(Settings, frozen=True, kw_only=True):
             for place, file in enumerate(secret.files):
                 yield from _file_problems(f"{where}.files[{place}]", file, known)
                 target = file.target or (self.all_targets[0].name if self.all_targets else "")
-                if (target, file.path) in taken:
-                    yield Problem(f"{where}.files[{place}].path", "another file has this path", "choose another one")
+                yield from self._place_problems(f"{where}.files[{place}].path", (target, file.path), taken)
                 taken.add((target, file.path))
+
+    def _place_problems(self, where: str, place: tuple[str, str], taken: set[tuple[str, str]]) -> Iterable[Problem]:
+        target, path = place
+        if place in taken:
+            yield Problem(where, "another file has this path", "choose another one")
+        for name, other in taken:
+            if name == target and (other.startswith(f"{path}/") or path.startswith(f"{other}/")):
+                yield Problem(where, f"one of it and {other} would be a file and a folder", "choose another one")
+        folder = next((one.path for one in self.all_targets if one.name == target), "")
+        if self.handover_file and self.handover_file == f"{folder.rstrip('/')}/{path}":
+            yield Problem(where, "handover_file has this path", "choose another one")
 
 
 def _source_problems(where: str, secret: SecretSettings) -> Iterable[Problem]:
@@ -324,6 +334,9 @@ def _source_problems(where: str, secret: SecretSettings) -> Iterable[Problem]:
     for field in needs[secret.engine]:
         if not getattr(secret, field).strip("/"):
             yield Problem(f"{where}.{field}", f"it is not set, and the engine {secret.engine} needs it", "set it")
+    for field in ("mount", "path", "role"):
+        if any(part in (".", "..") for part in getattr(secret, field).split("/")):
+            yield Problem(f"{where}.{field}", "it leads elsewhere by . or ..", "write the path as it is")
     if secret.engine is Engine.KV2 and secret.path.strip("/").startswith("data/"):
         yield Problem(f"{where}.path", "it begins with data/, which is put there by kv2", "leave data/ out")
 
