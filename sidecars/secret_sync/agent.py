@@ -355,19 +355,8 @@ class SecretSync:
 
     async def end(self) -> None:
         """Leave: a native sidecar's app is gone, so what was issued for it is taken back."""
-        token = self._sync.token
-        if self._settings.lifecycle is PodLifecycle.NATIVE and token is not None:
-            try:
-                async with asyncio.timeout(REVOKE_SECONDS):
-                    outcome = await self._provider.perform(ProviderRequest(Kind.REVOKE_TOKEN, token=token.generation))
-                text = "" if not isinstance(outcome, Failure) else outcome.text
-            except TimeoutError:
-                text = f"no answer in {REVOKE_SECONDS:g} s"
-            if text:
-                message = f"cannot revoke the token: {text}; it ends by itself, and its leases with it"
-                self._ctx.log.warning(message, action="stop.not_revoked")
-            else:
-                self._ctx.log.info("revoked the token and its leases", action="stop.revoked")
+        if self._settings.lifecycle is PodLifecycle.NATIVE and self._sync.token is not None:
+            await self.revoke()
             self._handover.remove()
         if self._settings.lifecycle is PodLifecycle.NATIVE and self._settings.remove_files_on_stop:
             try:
@@ -375,6 +364,23 @@ class SecretSync:
             except (OSError, Permanent) as error:
                 self._ctx.log.warning(f"cannot remove the files: {error}", action="stop.not_removed")
         self._provider.close()
+
+    async def revoke(self) -> None:
+        """Take the token back, and its leases with it. Waits a moment only."""
+        token = self._sync.token
+        if token is None:
+            return
+        try:
+            async with asyncio.timeout(REVOKE_SECONDS):
+                outcome = await self._provider.perform(ProviderRequest(Kind.REVOKE_TOKEN, token=token.generation))
+            text = outcome.text or outcome.trouble if isinstance(outcome, Failure) else ""
+        except TimeoutError:
+            text = f"no answer in {REVOKE_SECONDS:g} s"
+        if text:
+            message = f"cannot revoke the token: {text}; it ends by itself, and its leases with it"
+            self._ctx.log.warning(message, action="stop.not_revoked")
+        else:
+            self._ctx.log.info("revoked the token and its leases", action="stop.revoked")
 
     def why_not(self) -> tuple[OnceStatus, str]:
         """Return how --once ends without success, and why."""
@@ -430,6 +436,8 @@ async def once(settings: SecretSyncSettings, ctx: Context) -> int:
         pass
     if agent.is_complete:
         return OnceStatus.DONE
+    if not settings.handover_file:  # nobody comes who goes on with it
+        await agent.revoke()
     status, text = agent.why_not()
     ctx.log.error(f"cannot write every required secret: {text}", action="once.failed", exit_status=int(status))
     return status

@@ -7,7 +7,7 @@ from sidecars.runtime.clock import now as wall_clock
 from sidecars.secret_sync.core.engines import Engine, Source, call, mount_of, reading, version_of_mount
 from sidecars.secret_sync.core.outcome import Endpoint, Failure, Success, Trouble
 from sidecars.secret_sync.core.sync import Granted, Kind, ProviderRequest, Reading
-from sidecars.secret_sync.settings import SecretSyncSettings
+from sidecars.secret_sync.settings import Method, SecretSyncSettings
 
 from .client import VaultClient, VaultRequest, seen
 from .login import Login, files, granted
@@ -90,6 +90,8 @@ class VaultProvider:
                 outcome = await self._token_call(request, "GET", "auth/token/lookup-self", Endpoint.TOKEN)
                 if isinstance(outcome, Failure) and outcome.text.startswith(_BY_POLICY):
                     return None  # a policy said no, and a dead token has none
+            case Kind.REVOKE_TOKEN if self._auth.method is Method.TOKEN:
+                return None  # it was given to us, and the next login reads the same one
             case Kind.REVOKE_TOKEN:
                 outcome = await self._token_call(request, "POST", "auth/token/revoke-self", Endpoint.REVOKE)
                 self._tokens.pop(request.token, None)
