@@ -26,7 +26,7 @@ from .core.sync import Granted, Kind, ProviderRequest, Reading, Spec, Sync
 from .handover import HandoverFile
 from .metrics import OK, SecretSyncMetrics
 from .publishing.targets import Targets
-from .settings import PodLifecycle, SecretSyncSettings
+from .settings import Method, PodLifecycle, SecretSyncSettings
 from .status import described, measure
 from .vault.provider import VaultProvider
 
@@ -368,7 +368,7 @@ class SecretSync:
     async def revoke(self) -> None:
         """Take the token back, and its leases with it. Waits a moment only."""
         token = self._sync.token
-        if token is None:
+        if token is None or self._settings.login.method is Method.TOKEN:  # that one is not ours
             return
         try:
             async with asyncio.timeout(REVOKE_SECONDS):

@@ -70,6 +70,16 @@ async def test_answers_of_unknown_shape_are_failures_and_no_crash(body: object) 
         vault.close()
 
 
+async def test_a_token_that_was_given_is_never_revoked() -> None:
+    async with ScriptedHttp(answer(204)) as server:
+        given = {"vault": {"address": server.url}, "auth": {"method": "token", "token_file": "/token"}}
+        vault = VaultProvider(msgspec.convert(given, SecretSyncSettings))
+        vault.adopt(1, "s.token")
+        assert await vault.perform(ProviderRequest(Kind.REVOKE_TOKEN, token=1)) is None
+        vault.close()
+    assert server.requests == []
+
+
 async def test_an_answer_that_is_too_long_or_never_ends_is_no_answer() -> None:
     for play in (answer(200, b"[" + b"1," * MOST_BYTES), Play(b"HTTP/1.1 200 OK\r\n\r\n", endless=True)):
         async with ScriptedHttp(play) as server:
