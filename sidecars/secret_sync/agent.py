@@ -169,13 +169,13 @@ class SecretSync:
 
     def _tell(self, request: ProviderRequest, result: object) -> None:
         if self._metrics is not None:
-            how = result.trouble if isinstance(result, Failure) else OK
+            how = result.reason if isinstance(result, Failure) else OK
             self._metrics.requests.labels(request.kind, how).inc()
         log, about = self._ctx.log, {"secret": request.secret} if request.secret else {}
         if isinstance(result, Failure):
             text = f"cannot {_WORDS[request.kind]}{' ' + request.secret if request.secret else ''}: {result.text}"
             action = f"{request.kind}.failed"
-            log.warning(text, action=action, trouble=result.trouble, status=result.status, every_seconds=30.0, **about)
+            log.warning(text, action=action, reason=result.reason, status=result.status, every_seconds=30.0, **about)
         elif request.kind is Kind.LOGIN and isinstance(result, Granted):
             log.info("logged in", action="login.done", lasts_seconds=result.duration, renewable=result.renewable)
         elif isinstance(result, Reading) and result.lease:
@@ -337,14 +337,14 @@ class SecretSync:
             measure(self._metrics, self._sync, now, wall_clock())
         fault = self._sync.token_fault()
         state = State.OK if fault is None else State.DEGRADED
-        health.set("provider", state, "" if fault is None else f"{fault.trouble}: {fault.text}")
+        health.set("provider", state, "" if fault is None else f"{fault.reason}: {fault.text}")
         if self.is_complete and not health.started:
             health.mark_started()
             self._ctx.log.info("every required secret is written", action="start.done")
 
     def status(self) -> dict[str, Any]:
         """Return what /status shows: no value of a secret."""
-        files = {"trouble": self._write_fault or None}
+        files = {"fault": self._write_fault or None}
         return described(self._sync, monotonic(), self._faults) | {"files": files}
 
     async def refresh(self) -> dict[str, object]:
@@ -373,7 +373,7 @@ class SecretSync:
         try:
             async with asyncio.timeout(REVOKE_SECONDS):
                 outcome = await self._provider.perform(ProviderRequest(Kind.REVOKE_TOKEN, token=token.generation))
-            text = outcome.text or outcome.trouble if isinstance(outcome, Failure) else ""
+            text = outcome.text or outcome.reason if isinstance(outcome, Failure) else ""
         except TimeoutError:
             text = f"no answer in {REVOKE_SECONDS:g} s"
         if text:
@@ -386,11 +386,11 @@ class SecretSync:
         """Return how --once ends without success, and why."""
         faults = [secret.fault for secret in self._sync.secrets.values() if secret.fault is not None]
         known = [fault for fault in (self._sync.token_fault(), *faults) if fault is not None]
-        texts = [f"{fault.trouble}: {fault.text}" for fault in known]
+        texts = [f"{fault.reason}: {fault.text}" for fault in known]
         unwritten = [f"{name}: {text}" for name, text in self._faults.items()]
         unwritten += [f"the files: {self._write_fault}"] if self._write_fault else []
         text = "; ".join(dict.fromkeys(texts + unwritten)) or "no answer in time"
-        final = any(fault.trouble not in TRANSIENT for fault in known) or bool(unwritten)
+        final = any(fault.reason not in TRANSIENT for fault in known) or bool(unwritten)
         return (OnceStatus.REFUSED if final else OnceStatus.TOO_LATE), text
 
 

@@ -2,7 +2,7 @@
 
 from sidecars.runtime import Metrics
 
-from .core.outcome import Trouble
+from .core.outcome import FailureReason
 from .core.sync import Kind
 
 OK = "ok"
@@ -12,7 +12,7 @@ class SecretSyncMetrics:
     """What is counted. Secrets are labelled by their names, which the settings give: a closed list."""
 
     def __init__(self, metrics: Metrics) -> None:
-        results = [OK, *Trouble]
+        results = [OK, *FailureReason]
         self.requests = metrics.counter(
             "requests",
             "Requests to the provider, by what they are for and how they ended.",
@@ -35,7 +35,7 @@ class SecretSyncMetrics:
             ("secret",),
         )
         self.failing = metrics.gauge(
-            "secret_failing", "1 for the trouble that the last request for a secret met.", ("secret", "trouble")
+            "secret_failing", "1 for the reason for which the last request for a secret failed.", ("secret", "reason")
         )
         self.notifications = metrics.counter(
             "notifications", "Attempts to notify the app, by how they ended.", {"outcome": ("ok", "failed")}

@@ -3,7 +3,7 @@
 from typing import Any
 
 from .core.lease import due
-from .core.outcome import Trouble
+from .core.outcome import FailureReason
 from .core.sync import NEVER, SecretState, Sync
 from .metrics import SecretSyncMetrics
 
@@ -15,7 +15,7 @@ def described(sync: Sync, now: float, faults: dict[str, str]) -> dict[str, Any]:
         "token": {
             "held": token is not None,
             "ends_in_seconds": _rest(NEVER if token is None else token.ends, now),
-            "trouble": None if fault is None else {"class": fault.trouble, "reason": fault.text},
+            "fault": None if fault is None else {"reason": fault.reason, "message": fault.text},
         },
         "secrets": {name: _secret(sync, secret, now, faults) for name, secret in sync.secrets.items()},
     }
@@ -30,9 +30,9 @@ def _secret(sync: Sync, secret: SecretState, now: float, faults: dict[str, str])
         "ends_in_seconds": _rest(sync.ends(secret), now),
         "next_in_seconds": _rest(next_moment(secret), now),
         "written": secret.value is not None and not secret.unpublished and secret.spec.name not in faults,
-        "trouble": None
+        "fault": None
         if secret.fault is None
-        else {"class": secret.fault.trouble, "reason": secret.fault.text, "failures": secret.fault.failures},
+        else {"reason": secret.fault.reason, "message": secret.fault.text, "failures": secret.fault.failures},
     }
 
 
@@ -53,9 +53,9 @@ def measure(metrics: SecretSyncMetrics, sync: Sync, now: float, wall_now: float)
         metrics.read_at.labels(name).set(0.0 if secret.value is None else moment(secret.read_at))
         metrics.ends_at.labels(name).set(moment(sync.ends(secret)))
         metrics.next_at.labels(name).set(moment(next_moment(secret)))
-        for trouble in Trouble:
-            is_it = secret.fault is not None and secret.fault.trouble is trouble
-            metrics.failing.labels(name, trouble).set(float(is_it))
+        for reason in FailureReason:
+            is_it = secret.fault is not None and secret.fault.reason is reason
+            metrics.failing.labels(name, reason).set(float(is_it))
 
 
 def _rest(moment: float, now: float) -> float | None:

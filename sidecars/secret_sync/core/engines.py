@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from .outcome import Failure, Success, Trouble
+from .outcome import Failure, FailureReason, Success
 from .sync import Reading
 
 STATIC_LATE_SECONDS = 1.0
@@ -97,7 +97,9 @@ def reading(source: Source, reply: Success, now: float, chance: Callable[[], flo
         return _kv2(source, reply.body, data)
     if not isinstance(data, dict) or not data:
         warning = "; ".join(str(text) for text in reply.body.get("warnings") or ())
-        return Failure(Trouble.MISSING if warning else Trouble.UNUSABLE, _hint(warning) or "the answer holds no data")
+        return Failure(
+            FailureReason.MISSING if warning else FailureReason.UNUSABLE, _hint(warning) or "the answer holds no data"
+        )
     if source.engine is Engine.KV1:
         return Reading(data, again=_spread(source.poll_seconds, chance))
     if source.engine is Engine.STATIC:
@@ -120,13 +122,13 @@ def _spread(seconds: float, chance: Callable[[], float]) -> float:
 def _kv2(source: Source, body: Mapping[str, Any], data: Any) -> Reading | Failure:
     if not isinstance(data, dict) or "metadata" not in data:
         warning = "; ".join(str(text) for text in body.get("warnings") or ())
-        return Failure(Trouble.MISSING, _hint(warning) or "there is no such version")
+        return Failure(FailureReason.MISSING, _hint(warning) or "there is no such version")
     metadata = data["metadata"] if isinstance(data["metadata"], dict) else {}
     if data.get("data") is None:
         state = "destroyed" if metadata.get("destroyed") else "deleted"
-        return Failure(Trouble.DELETED, f"version {metadata.get('version')} is {state}")
+        return Failure(FailureReason.DELETED, f"version {metadata.get('version')} is {state}")
     if not isinstance(data["data"], dict):
-        return Failure(Trouble.UNUSABLE, "its data is no map of keys and values")
+        return Failure(FailureReason.UNUSABLE, "its data is no map of keys and values")
     return Reading(data["data"], again=source.poll_seconds)
 
 
@@ -150,9 +152,9 @@ def _certificate(source: Source, data: Mapping[str, Any], now: float, chance: Ca
     try:
         left = float(data["expiration"]) - now
     except (KeyError, TypeError, ValueError):
-        return Failure(Trouble.UNUSABLE, "the certificate's answer has no expiration")
+        return Failure(FailureReason.UNUSABLE, "the certificate's answer has no expiration")
     if left <= 0:
-        return Failure(Trouble.UNUSABLE, "the certificate has ended already; do the clocks agree?")
+        return Failure(FailureReason.UNUSABLE, "the certificate has ended already; do the clocks agree?")
     share = source.life_fraction * (1 - CERTIFICATE_JITTER * chance())
     return Reading(data, again=left * share, ends=left)
 

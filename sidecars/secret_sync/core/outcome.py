@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 
-class Trouble(StrEnum):
+class FailureReason(StrEnum):
     """Why a request did not give what was asked for: the closed list of metrics, status and log."""
 
     UNREACHABLE = "unreachable"
@@ -26,9 +26,14 @@ class Trouble(StrEnum):
     UNUSABLE = "unusable"
 
 
-OUTAGE = frozenset({Trouble.UNREACHABLE, Trouble.TIMEOUT, Trouble.SEALED})
+OUTAGE = frozenset({FailureReason.UNREACHABLE, FailureReason.TIMEOUT, FailureReason.SEALED})
 """What may be the server's state as a whole, so that its health is asked before anything else."""
-TRANSIENT = OUTAGE | {Trouble.THROTTLED, Trouble.NOT_CURRENT, Trouble.SERVER_ERROR, Trouble.GARBLED}
+TRANSIENT = OUTAGE | {
+    FailureReason.THROTTLED,
+    FailureReason.NOT_CURRENT,
+    FailureReason.SERVER_ERROR,
+    FailureReason.GARBLED,
+}
 """What passes without anybody doing something."""
 
 
@@ -48,7 +53,7 @@ class Endpoint(StrEnum):
 class Failure:
     """A request that failed. `text` is for people: it holds nothing that came in a secret."""
 
-    trouble: Trouble
+    reason: FailureReason
     text: str = ""
     retry_after: float | None = None
     status: int = 0
@@ -73,34 +78,34 @@ def judged(endpoint: Endpoint, status: int, body: Any, retry_after: str = "") ->
     texts = tuple(str(text) for text in _errors(body))
     wait = _seconds(retry_after)
     if 300 <= status < 400:
-        return Failure(Trouble.REDIRECTED, "it redirects elsewhere, and that is not followed", status=status)
+        return Failure(FailureReason.REDIRECTED, "it redirects elsewhere, and that is not followed", status=status)
     if status == 404 and endpoint is Endpoint.READ and isinstance(body, dict) and body.get("data"):
         return Success(body)  # a KV version that is deleted or destroyed tells so in its metadata
     if status in _TROUBLES:
         return Failure(_TROUBLES[status], said(texts), wait, status)
     if status == 400:
         gone = endpoint in (Endpoint.RENEW, Endpoint.LOOKUP) and any(text in _GONE for text in texts)
-        return Failure(Trouble.GONE if gone else Trouble.REFUSED, said(texts), wait, status)
+        return Failure(FailureReason.GONE if gone else FailureReason.REFUSED, said(texts), wait, status)
     if status < 300:
-        return Failure(Trouble.GARBLED, "the answer is no JSON object", wait, status)
-    kind = Trouble.SERVER_ERROR if status >= 500 else Trouble.REFUSED
+        return Failure(FailureReason.GARBLED, "the answer is no JSON object", wait, status)
+    kind = FailureReason.SERVER_ERROR if status >= 500 else FailureReason.REFUSED
     return Failure(kind, said(texts), wait, status)
 
 
 _RECOVERY_SECONDARY = 472
 _GONE = ("lease not found", "invalid lease")
 _TROUBLES = {
-    403: Trouble.DENIED,
-    404: Trouble.MISSING,
-    408: Trouble.TIMEOUT,
-    412: Trouble.NOT_CURRENT,
-    429: Trouble.THROTTLED,
-    472: Trouble.NOT_CURRENT,
-    473: Trouble.NOT_CURRENT,
-    501: Trouble.SEALED,
-    502: Trouble.UNREACHABLE,
-    503: Trouble.SEALED,
-    504: Trouble.TIMEOUT,
+    403: FailureReason.DENIED,
+    404: FailureReason.MISSING,
+    408: FailureReason.TIMEOUT,
+    412: FailureReason.NOT_CURRENT,
+    429: FailureReason.THROTTLED,
+    472: FailureReason.NOT_CURRENT,
+    473: FailureReason.NOT_CURRENT,
+    501: FailureReason.SEALED,
+    502: FailureReason.UNREACHABLE,
+    503: FailureReason.SEALED,
+    504: FailureReason.TIMEOUT,
 }
 
 
@@ -110,7 +115,7 @@ def _health(status: int, body: Any) -> Success | Failure:
     """
     if status < 500 and status != _RECOVERY_SECONDARY:
         return Success(body if isinstance(body, dict) else {})
-    return Failure(Trouble.SEALED, f"its health is {status}", status=status)
+    return Failure(FailureReason.SEALED, f"its health is {status}", status=status)
 
 
 def _errors(body: Any) -> list[Any]:

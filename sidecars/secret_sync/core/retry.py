@@ -7,7 +7,7 @@ end at most, one of ten minutes costs some 35 requests, and many replicas spread
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .outcome import Failure, Trouble
+from .outcome import Failure, FailureReason
 
 FIRST_SECONDS = 1.0
 SHARE = (0.1, 0.24)
@@ -15,7 +15,9 @@ LONGEST_SECONDS = 60.0
 SLOW_SECONDS = (55.0, 65.0)
 """For what somebody has to change: a policy, a path, a role."""
 
-_SLOW = frozenset({Trouble.DENIED, Trouble.REFUSED, Trouble.MISSING, Trouble.DELETED, Trouble.UNUSABLE})
+_SLOW = frozenset(
+    {FailureReason.DENIED, FailureReason.REFUSED, FailureReason.MISSING, FailureReason.DELETED, FailureReason.UNUSABLE}
+)
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class LastingFault:
 
     since: float
     failures: int
-    trouble: Trouble
+    reason: FailureReason
     text: str
     retry_at: float
     over: bool = False
@@ -33,19 +35,19 @@ class LastingFault:
 
 def failed(before: LastingFault | None, failure: Failure, now: float, chance: Callable[[], float]) -> LastingFault:
     """Return the fault after one more failure; Retry-After is obeyed where the answer had it."""
-    trouble, wait = failure.trouble, failure.retry_after
+    reason, wait = failure.reason, failure.retry_after
     since = now if before is None else before.since
     failures = 1 if before is None else before.failures + 1
     if wait is not None:
         pause = max(wait, FIRST_SECONDS) + 0.5 * chance()
-    elif trouble in _SLOW:
+    elif reason in _SLOW:
         low, high = SLOW_SECONDS
         pause = low + (high - low) * chance()
     else:
         low, high = SHARE
         grown = (now - since) * (low + (high - low) * chance())
         pause = min(max(FIRST_SECONDS * (1 + chance()), grown), LONGEST_SECONDS)
-    return LastingFault(since, failures, trouble, failure.text, now + pause)
+    return LastingFault(since, failures, reason, failure.text, now + pause)
 
 
 class Limiter:

@@ -18,7 +18,7 @@ from enum import StrEnum
 from typing import Any
 
 from .lease import Lease, due
-from .outcome import OUTAGE, TRANSIENT, Failure, Trouble
+from .outcome import OUTAGE, TRANSIENT, Failure, FailureReason
 from .retry import LastingFault, Limiter, failed
 
 PROBE_SECONDS = (1.5, 2.5)
@@ -281,7 +281,7 @@ class Sync:
     def _may_renew_late(self, secret: SecretState, lease: Lease, now: float) -> bool:
         """Whether a lease within its grace is renewed and not replaced: after an outage, unless that was refused."""
         if secret.failing is Kind.RENEW and secret.fault is not None:
-            answered = secret.fault.trouble not in OUTAGE
+            answered = secret.fault.reason not in OUTAGE
             if answered or secret.sent_at >= lease.replace_at(NEVER):
                 return False
         token_lasts = self.token is not None and self.token.ends > now + lease.grace
@@ -307,7 +307,7 @@ class Sync:
         else:
             self._in_flight = None
         if _grants_nothing(request, result, self.token):
-            result = Failure(Trouble.GARBLED, "the renewal grants nothing")
+            result = Failure(FailureReason.GARBLED, "the renewal grants nothing")
         if isinstance(result, Failure):
             self._failed_in_a_row[request.kind] += 1
             self._failed(request, result, now)
@@ -351,7 +351,7 @@ class Sync:
             secret.asked_about_denial = False
             if secret.lease is not None or secret.fault is not None:
                 secret.read_due = min(secret.read_due, now)
-            if secret.fault is not None and secret.fault.trouble is Trouble.DENIED:
+            if secret.fault is not None and secret.fault.reason is FailureReason.DENIED:
                 secret.fault = None
 
     def _secret_done(self, secret: SecretState, request: ProviderRequest, result: object, now: float) -> None:
@@ -378,8 +378,8 @@ class Sync:
         secret.read_due = NEVER if reading.again is None else now + max(reading.again, 1.0)
 
     def _failed(self, request: ProviderRequest, failure: Failure, now: float) -> None:
-        trouble = failure.trouble
-        if trouble in OUTAGE and self._probe_at == NEVER and not self._probing:
+        reason = failure.reason
+        if reason in OUTAGE and self._probe_at == NEVER and not self._probing:
             self._outage_since = now if self._outage_since is None else self._outage_since
             self._probe_at = now + self._between(PROBE_SECONDS)
         if not request.secret:
@@ -387,42 +387,42 @@ class Sync:
             return
         secret = self.secrets[request.secret]
         secret.failing = request.kind if request.kind is not Kind.LOOKUP else secret.failing
-        if trouble is Trouble.DENIED and (self.token is None or request.token != self.token.generation):
+        if reason is FailureReason.DENIED and (self.token is None or request.token != self.token.generation):
             secret.read_due = min(secret.read_due, now)  # its token was replaced meanwhile
             return
-        if trouble is Trouble.DENIED and not secret.asked_about_denial:
+        if reason is FailureReason.DENIED and not secret.asked_about_denial:
             secret.asked_about_denial = self._suspect = True
         if request.kind is Kind.LOOKUP:
             secret.doubted = False
-            if trouble is Trouble.GONE:
+            if reason is FailureReason.GONE:
                 secret.lease, secret.fault, secret.read_due, secret.ends = None, None, now, min(secret.ends, now)
             return
-        if request.kind is Kind.RENEW and trouble in (Trouble.REFUSED, Trouble.GONE):
+        if request.kind is Kind.RENEW and reason in (FailureReason.REFUSED, FailureReason.GONE):
             secret.doubted = secret.fault is None  # asked once for each time of trouble
             # Tried again as what passes by itself: while the lease lives, nothing new is issued.
-            passing = failed(secret.fault, replace(failure, trouble=Trouble.SERVER_ERROR), now, self.chance)
-            secret.fault = replace(passing, trouble=trouble)
+            passing = failed(secret.fault, replace(failure, reason=FailureReason.SERVER_ERROR), now, self.chance)
+            secret.fault = replace(passing, reason=reason)
             return
         secret.fault = failed(secret.fault, failure, now, self.chance)
 
     def _token_failed(self, request: ProviderRequest, failure: Failure, now: float) -> None:
         match request.kind:
-            case Kind.LOOKUP_TOKEN if failure.trouble is Trouble.DENIED:
+            case Kind.LOOKUP_TOKEN if failure.reason is FailureReason.DENIED:
                 self._lookup_denied(now)
-            case Kind.RENEW_TOKEN if failure.trouble is Trouble.DENIED and self.token and self.token.lease:
+            case Kind.RENEW_TOKEN if failure.reason is FailureReason.DENIED and self.token and self.token.lease:
                 self._suspect = True  # if it lives it may not be renewed
                 self.token.lease = replace(self.token.lease, renewable=False)
-            case Kind.RENEW_TOKEN if failure.trouble is Trouble.REFUSED and self.token and self.token.lease:
+            case Kind.RENEW_TOKEN if failure.reason is FailureReason.REFUSED and self.token and self.token.lease:
                 self.token.lease = replace(self.token.lease, renewable=False)
             case Kind.REVOKE_TOKEN:  # it ends by itself
                 self.old, self._revoke = None, False
-            case Kind.LOGIN if failure.trouble is Trouble.REFUSED:
+            case Kind.LOGIN if failure.reason is FailureReason.REFUSED:
                 fault = self._token_fault_of(request.kind, failure, now)
                 self._fault = replace(fault, retry_at=now + REFUSED_LOGIN_SECONDS * (1 + 0.2 * self.chance()))
-            case Kind.LOGIN if failure.trouble is Trouble.DENIED:
-                passing = replace(failure, trouble=Trouble.SERVER_ERROR)
+            case Kind.LOGIN if failure.reason is FailureReason.DENIED:
+                passing = replace(failure, reason=FailureReason.SERVER_ERROR)
                 fault = self._token_fault_of(request.kind, passing, now)
-                self._fault = replace(fault, trouble=failure.trouble, retry_at=max(fault.retry_at, now + 5.0))
+                self._fault = replace(fault, reason=failure.reason, retry_at=max(fault.retry_at, now + 5.0))
             case _:
                 self._fault = self._token_fault_of(request.kind, failure, now)
 
@@ -451,7 +451,7 @@ class Sync:
         for secret in self.secrets.values():
             if secret.lease is not None:
                 secret.lease, secret.read_due, secret.ends = None, now, min(secret.ends, now)
-            if secret.fault is not None and secret.fault.trouble is Trouble.DENIED:
+            if secret.fault is not None and secret.fault.reason is FailureReason.DENIED:
                 secret.fault, secret.read_due = None, now
                 secret.asked_about_denial = False
 
@@ -466,7 +466,7 @@ class Sync:
             lasted = now - since
             spread = 0.0 if lasted < SHORT_OUTAGE_SECONDS else min(lasted / 2, LONGEST_SPREAD_SECONDS)
             self._login_at = now + spread * self.chance()
-            if self._fault is not None and self._fault.trouble in TRANSIENT:
+            if self._fault is not None and self._fault.reason in TRANSIENT:
                 self._fault = self._failing = None
             self._resume(now)
         self._outage_since, self._outage_seen = None, False
@@ -474,7 +474,7 @@ class Sync:
     def _resume(self, now: float) -> None:
         """Let what failed for a reason that has passed be tried again soon: within a second, not all at once."""
         for secret in self.secrets.values():
-            if secret.fault is not None and secret.fault.trouble in TRANSIENT:
+            if secret.fault is not None and secret.fault.reason in TRANSIENT:
                 soon = min(secret.fault.retry_at, now + self.chance())
                 secret.fault = replace(secret.fault, retry_at=soon, over=True)
 

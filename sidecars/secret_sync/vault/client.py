@@ -19,7 +19,7 @@ from urllib.parse import quote
 from sidecars.kit.tls import trusting
 from sidecars.runtime import Permanent
 from sidecars.runtime.clock import monotonic
-from sidecars.secret_sync.core.outcome import Endpoint, Failure, Success, Trouble, judged
+from sidecars.secret_sync.core.outcome import Endpoint, Failure, FailureReason, Success, judged
 from sidecars.secret_sync.settings import VaultServer
 
 CONNECT_SECONDS = 2.0
@@ -63,7 +63,7 @@ class VaultClient:
             async with asyncio.timeout(self._server.timeout_seconds + CONNECT_SECONDS + 1.0):
                 return await loop.run_in_executor(self._pool, self._request, asked)
         except TimeoutError:  # a name server that hangs has no limit of its own
-            return Failure(Trouble.TIMEOUT, f"no answer in {self._server.timeout_seconds:g} s")
+            return Failure(FailureReason.TIMEOUT, f"no answer in {self._server.timeout_seconds:g} s")
 
     def _request(self, asked: VaultRequest) -> Success | Failure:
         import hvac.adapters  # type: ignore[import-untyped]  # it has no types
@@ -72,7 +72,7 @@ class VaultClient:
         try:
             session = self._current_session()
         except Permanent as error:
-            return Failure(Trouble.UNUSABLE, str(error))
+            return Failure(FailureReason.UNUSABLE, str(error))
         adapter = hvac.adapters.RawAdapter(
             base_uri=self._server.address.rstrip("/"),
             token=asked.token,
@@ -93,13 +93,13 @@ class VaultClient:
                 body = _json(reply, monotonic() + self._server.timeout_seconds)
             return judged(asked.endpoint, reply.status_code, body, reply.headers.get("Retry-After", ""))
         except requests.exceptions.InvalidHeader:  # its text shows the header
-            return Failure(Trouble.UNUSABLE, "the token or the namespace holds characters that cannot be sent")
+            return Failure(FailureReason.UNUSABLE, "the token or the namespace holds characters that cannot be sent")
         except requests.exceptions.SSLError as error:
-            return Failure(Trouble.UNREACHABLE, f"TLS: {_short(error)}")
+            return Failure(FailureReason.UNREACHABLE, f"TLS: {_short(error)}")
         except requests.exceptions.Timeout:
-            return Failure(Trouble.TIMEOUT, f"no answer in {self._server.timeout_seconds:g} s")
+            return Failure(FailureReason.TIMEOUT, f"no answer in {self._server.timeout_seconds:g} s")
         except (requests.exceptions.RequestException, HTTPException, OSError, ValueError) as error:
-            return Failure(Trouble.UNREACHABLE, _short(error))
+            return Failure(FailureReason.UNREACHABLE, _short(error))
 
     def _current_session(self) -> Any:
         """Return a session with the files of TLS as they are now. Raises Permanent, naming the file."""

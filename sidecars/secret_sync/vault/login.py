@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from sidecars.kit.files import UnusableFile, read_secret
-from sidecars.secret_sync.core.outcome import Endpoint, Failure, Success, Trouble
+from sidecars.secret_sync.core.outcome import Endpoint, Failure, FailureReason, Success
 from sidecars.secret_sync.core.sync import Granted
 from sidecars.secret_sync.settings import Auth, Method
 
@@ -25,7 +25,7 @@ def granted(body: Mapping[str, Any]) -> tuple[Granted, str] | Failure:
     """Return what the `auth` block of an answer grants. A duration of 0 is a token that does not end."""
     block = body.get("auth")
     if not isinstance(block, dict) or not isinstance(block.get("client_token"), str) or not block["client_token"]:
-        return Failure(Trouble.GARBLED, "the answer of the login holds no token")
+        return Failure(FailureReason.GARBLED, "the answer of the login holds no token")
     duration = float(block.get("lease_duration") or 0)
     renewable = bool(block.get("renewable"))
     return Granted(duration if duration > 0 else None, renewable=renewable), block["client_token"]
@@ -54,7 +54,7 @@ class Login:
                 return await self._given(self._content("token_file", self._auth.token_file))
             body = await self._body()
         except UnusableFile as error:
-            return Failure(Trouble.UNUSABLE, str(error))
+            return Failure(FailureReason.UNUSABLE, str(error))
         if isinstance(body, Failure):
             return body
         outcome = await self._post(f"auth/{self._auth.mounted}/login", body)
@@ -96,13 +96,13 @@ class Login:
         if path.strip("/") != self._auth.wrapped_path.strip("/"):
             wanted = self._auth.wrapped_path
             text = f"the secret-id was wrapped at {path}, and not at {wanted}: somebody may have replaced it"
-            return Failure(Trouble.REFUSED, text)
+            return Failure(FailureReason.REFUSED, text)
         outcome = await self._post("sys/wrapping/unwrap", {}, token=wrapping)
         if isinstance(outcome, Failure):
             return _spent(outcome)
         secret_id = (outcome.body.get("data") or {}).get("secret_id")
         if not isinstance(secret_id, str):
-            return Failure(Trouble.REFUSED, "the wrapping token holds no secret-id")
+            return Failure(FailureReason.REFUSED, "the wrapping token holds no secret-id")
         self._unwrapped = (wrapping, secret_id)
         return secret_id
 
@@ -116,7 +116,7 @@ class Login:
 
 
 def _spent(failure: Failure) -> Failure:
-    if failure.trouble is not Trouble.REFUSED:
+    if failure.reason is not FailureReason.REFUSED:
         return failure
     text = "the wrapping token is used up, has ended or never was: if nobody of yours used it, somebody else did"
-    return Failure(Trouble.REFUSED, text, status=failure.status)
+    return Failure(FailureReason.REFUSED, text, status=failure.status)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from sidecars.runtime.clock import now as wall_clock
 from sidecars.secret_sync.core.engines import Engine, Source, call, mount_of, reading, version_of_mount
-from sidecars.secret_sync.core.outcome import Endpoint, Failure, Success, Trouble
+from sidecars.secret_sync.core.outcome import Endpoint, Failure, FailureReason, Success
 from sidecars.secret_sync.core.sync import Granted, Kind, ProviderRequest, Reading
 from sidecars.secret_sync.settings import Method, SecretSyncSettings
 
@@ -67,7 +67,7 @@ class VaultProvider:
             return await self._performed(request)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             # JSON, but of another shape than any server's: a proxy's page, or a bug there
-            return Failure(Trouble.GARBLED, f"the answer has an unknown shape ({type(error).__name__})")
+            return Failure(FailureReason.GARBLED, f"the answer has an unknown shape ({type(error).__name__})")
 
     async def _performed(self, request: ProviderRequest) -> Result:
         match request.kind:
@@ -154,7 +154,7 @@ class VaultProvider:
         outcome = await self._call(request, Endpoint.LOOKUP, "GET", path)
         if isinstance(outcome, Failure):
             text = f"cannot look up the version of the mount {source.mount} (set engine to kv1 or kv2): {outcome.text}"
-            return Failure(outcome.trouble, text, outcome.retry_after, outcome.status)
+            return Failure(outcome.reason, text, outcome.retry_after, outcome.status)
         mount = mount_of(outcome) or source.mount
         whole = f"{source.mount}/{source.path}"
         rest = whole.removeprefix(mount).strip("/") if whole.startswith(mount) else source.path

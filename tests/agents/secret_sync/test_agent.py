@@ -16,7 +16,7 @@ from sidecars.runtime import Context, State
 from sidecars.runtime.observe.logs import configure
 from sidecars.secret_sync.agent import Parts, SecretSync
 from sidecars.secret_sync.core.engines import Engine
-from sidecars.secret_sync.core.outcome import Failure, Trouble
+from sidecars.secret_sync.core.outcome import Failure, FailureReason
 from sidecars.secret_sync.core.sync import Granted, Kind, ProviderRequest, Reading
 from sidecars.secret_sync.metrics import SecretSyncMetrics
 from sidecars.secret_sync.publishing.targets import Targets
@@ -27,7 +27,7 @@ from tests.support.context import condition, context, passes
 pytestmark = pytest.mark.looptime
 
 Result = Granted | Reading | Failure | float | None
-GONE = Failure(Trouble.UNREACHABLE, "connection refused")
+GONE = Failure(FailureReason.UNREACHABLE, "connection refused")
 HANGS = 8.0
 
 
@@ -65,7 +65,7 @@ class Memory:
         await passes(0.01)
         if request.secret in self.hanging:
             await passes(HANGS)
-            return Failure(Trouble.TIMEOUT, "no answer")
+            return Failure(FailureReason.TIMEOUT, "no answer")
         for key in (request.secret, request.kind):
             if key in self.answers:
                 said = self.answers[key]
@@ -153,7 +153,7 @@ async def test_files_of_a_former_run_stay_while_their_secret_cannot_be_read(scen
     async with scene.running():
         await passes(1.0)
     former = scene.read("broken.json")
-    scene.provider.answers["broken"] = Failure(Trouble.DENIED, "permission denied")
+    scene.provider.answers["broken"] = Failure(FailureReason.DENIED, "permission denied")
     async with scene.running():
         await passes(5.0)
         assert scene.read("db.json")["username"] == "user-3"
@@ -210,14 +210,14 @@ async def test_a_folder_that_cannot_be_written_is_told_of_and_written_as_soon_as
     async with scene.running() as agent:
         await passes(5.0)
         assert "db.json" in condition(scene.ctx, "secrets").reason
-        assert agent.status()["files"]["trouble"]
+        assert agent.status()["files"]["fault"]
         assert agent.why_not()[0] == 4
         assert "db.json" in agent.why_not()[1]
         foreign.unlink()
         await passes(2.0)
         assert scene.read("db.json")
         assert condition(scene.ctx, "secrets").state is State.OK
-        assert agent.status()["files"]["trouble"] is None
+        assert agent.status()["files"]["fault"] is None
 
 
 async def test_a_notification_that_fails_for_ever_touches_no_lease_and_no_token(scene: Scene) -> None:
@@ -252,7 +252,7 @@ async def test_no_error_shows_a_value(scene: Scene, capfd: pytest.CaptureFixture
     def fails() -> Failure:
         wrapped = rng.choice(list(WRAPPED.values()))(canary)
         cut = rng.randint(20, len(wrapped))
-        return Failure(rng.choice(list(Trouble)), "x" * rng.choice([0, 5, 250, 290]) + wrapped[:cut])
+        return Failure(rng.choice(list(FailureReason)), "x" * rng.choice([0, 5, 250, 290]) + wrapped[:cut])
 
     async with scene.running() as agent:
         await passes(2.0)

@@ -10,7 +10,7 @@ import pytest
 import trustme
 
 from sidecars.runtime.clock import monotonic
-from sidecars.secret_sync.core.outcome import Endpoint, Failure, Success, Trouble
+from sidecars.secret_sync.core.outcome import Endpoint, Failure, FailureReason, Success
 from sidecars.secret_sync.core.sync import Kind, ProviderRequest
 from sidecars.secret_sync.settings import SecretSyncSettings, VaultServer
 from sidecars.secret_sync.vault.client import MOST_BYTES, VaultClient, VaultRequest
@@ -86,7 +86,7 @@ async def test_an_answer_that_is_too_long_or_never_ends_is_no_answer() -> None:
             client = VaultClient(VaultServer(address=server.url, timeout_seconds=1))
             found = await client.ask(HEALTH)
             assert isinstance(found, Failure)
-            assert found.trouble in (Trouble.GARBLED, Trouble.TIMEOUT)
+            assert found.reason in (FailureReason.GARBLED, FailureReason.TIMEOUT)
             client.close()
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from pathlib import Path
 
-from sidecars.secret_sync.core.outcome import Failure, Success, Trouble
+from sidecars.secret_sync.core.outcome import Failure, FailureReason, Success
 from sidecars.secret_sync.core.sync import Granted
 from sidecars.secret_sync.settings import Auth, Method
 from sidecars.secret_sync.vault.client import VaultRequest
@@ -25,11 +25,13 @@ class Server:
         match request.path:
             case "sys/wrapping/lookup":
                 known = request.body is not None and request.body["token"] in self.wrapped
-                return Success({"data": {"creation_path": PATH}}) if known else Failure(Trouble.REFUSED, "not valid")
+                return (
+                    Success({"data": {"creation_path": PATH}}) if known else Failure(FailureReason.REFUSED, "not valid")
+                )
             case "sys/wrapping/unwrap":
                 return Success({"data": {"secret_id": self.wrapped.pop(request.token)}})
         self.logins.append(dict(request.body or {}))
-        return Failure(Trouble.SEALED, "sealed") if self.away else GRANTED
+        return Failure(FailureReason.SEALED, "sealed") if self.away else GRANTED
 
 
 def approle(folder: Path) -> Auth:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from sidecars.secret_sync.core.engines import Engine, Source, VaultCall, call, policy, reading
-from sidecars.secret_sync.core.outcome import Endpoint, Failure, Success, Trouble, judged
+from sidecars.secret_sync.core.outcome import Endpoint, Failure, FailureReason, Success, judged
 from sidecars.secret_sync.core.sync import Reading
 
 NOW = 1_000_000.0
@@ -24,11 +24,11 @@ def read(source: Source, status: int, body: Any) -> Reading | Failure:
 TRUTH: dict[str, tuple[int, Any, object]] = {
     "live": (200, kv2({"a": "1"}), {"a": "1"}),
     "deleted in the future": (200, kv2({"a": "1"}, deletion_time="2999-01-01T00:00:00Z"), {"a": "1"}),
-    "deleted": (404, kv2(None, deletion_time="2026-01-01T00:00:00Z"), Trouble.DELETED),
-    "destroyed": (404, kv2(None, destroyed=True), Trouble.DELETED),
-    "missing": (404, {"errors": []}, Trouble.MISSING),
-    "denied": (403, {"errors": ["permission denied"]}, Trouble.DENIED),
-    "data/ in the path": (404, {"data": None, "warnings": ["Invalid path for a versioned K/V"]}, Trouble.MISSING),
+    "deleted": (404, kv2(None, deletion_time="2026-01-01T00:00:00Z"), FailureReason.DELETED),
+    "destroyed": (404, kv2(None, destroyed=True), FailureReason.DELETED),
+    "missing": (404, {"errors": []}, FailureReason.MISSING),
+    "denied": (403, {"errors": ["permission denied"]}, FailureReason.DENIED),
+    "data/ in the path": (404, {"data": None, "warnings": ["Invalid path for a versioned K/V"]}, FailureReason.MISSING),
     "empty": (200, kv2({}), {}),
 }  # fmt: skip
 
@@ -36,9 +36,9 @@ TRUTH: dict[str, tuple[int, Any, object]] = {
 @pytest.mark.parametrize(("status", "body", "wanted"), TRUTH.values(), ids=TRUTH)
 def test_the_truth_table_of_kv2(status: int, body: Any, wanted: object) -> None:
     found = read(KV2, status, body)
-    if isinstance(wanted, Trouble):
+    if isinstance(wanted, FailureReason):
         assert isinstance(found, Failure)
-        assert found.trouble is wanted
+        assert found.reason is wanted
     else:
         assert isinstance(found, Reading)
         assert (found.value, found.again) == (wanted, 30)
@@ -111,23 +111,23 @@ def test_policies_name_each_path() -> None:
 
 
 ANSWERS = {
-    (Endpoint.READ, 429): Trouble.THROTTLED,
-    (Endpoint.READ, 412): Trouble.NOT_CURRENT,
-    (Endpoint.READ, 472): Trouble.NOT_CURRENT,
-    (Endpoint.READ, 503): Trouble.SEALED,
-    (Endpoint.READ, 500): Trouble.SERVER_ERROR,
-    (Endpoint.LOGIN, 400): Trouble.REFUSED,
-    (Endpoint.READ, 307): Trouble.REDIRECTED,
-    (Endpoint.HEALTH, 503): Trouble.SEALED,
-    (Endpoint.HEALTH, 472): Trouble.SEALED,
+    (Endpoint.READ, 429): FailureReason.THROTTLED,
+    (Endpoint.READ, 412): FailureReason.NOT_CURRENT,
+    (Endpoint.READ, 472): FailureReason.NOT_CURRENT,
+    (Endpoint.READ, 503): FailureReason.SEALED,
+    (Endpoint.READ, 500): FailureReason.SERVER_ERROR,
+    (Endpoint.LOGIN, 400): FailureReason.REFUSED,
+    (Endpoint.READ, 307): FailureReason.REDIRECTED,
+    (Endpoint.HEALTH, 503): FailureReason.SEALED,
+    (Endpoint.HEALTH, 472): FailureReason.SEALED,
 }
 
 
 @pytest.mark.parametrize(("asked", "wanted"), ANSWERS.items(), ids=str)
-def test_a_status_means_what_its_endpoint_says(asked: tuple[Endpoint, int], wanted: Trouble) -> None:
+def test_a_status_means_what_its_endpoint_says(asked: tuple[Endpoint, int], wanted: FailureReason) -> None:
     found = judged(asked[0], asked[1], {"errors": []}, "7")
     assert isinstance(found, Failure)
-    assert found.trouble is wanted
+    assert found.reason is wanted
 
 
 @pytest.mark.parametrize("status", [200, 429, 473])
@@ -140,4 +140,4 @@ def test_garbage_is_no_success() -> None:
     for body in bodies:
         found = judged(Endpoint.READ, 200, body)
         assert isinstance(found, Failure)
-        assert found.trouble is Trouble.GARBLED
+        assert found.reason is FailureReason.GARBLED

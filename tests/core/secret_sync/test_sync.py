@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from sidecars.secret_sync.core.outcome import Failure, Trouble
+from sidecars.secret_sync.core.outcome import Failure, FailureReason
 from sidecars.secret_sync.core.sync import NEVER, Granted, Kind, ProviderRequest, Reading, Spec, Sync
 
 Result = Granted | Reading | Failure | float | None
@@ -76,7 +76,7 @@ class World:
                 self.token_born[generation] = self.now
                 return Granted(self.token, renewable=self.renewable)
         if self.tokens.get(request.token, 0.0) <= self.now:
-            return Failure(Trouble.DENIED, "permission denied")
+            return Failure(FailureReason.DENIED, "permission denied")
         return self.answered(request)
 
     def answered(self, request: ProviderRequest) -> Result:
@@ -98,7 +98,7 @@ class World:
                 self.owner[lease] = request.token
                 return Reading({"user": lease}, lease, self.lease, renewable=True)
         if request.lease not in self.live:
-            return Failure(Trouble.GONE, "lease not found")
+            return Failure(FailureReason.GONE, "lease not found")
         if request.kind is Kind.RENEW:
             self.live[request.lease] = min(self.now + self.lease, self.born[request.lease] + self.lease_max)
             return self.live[request.lease] - self.now
@@ -118,14 +118,14 @@ class World:
         return max((sum(1 for other in times if at <= other < at + 1) for at in times), default=0)
 
 
-MISS = Failure(Trouble.UNUSABLE, "no fault")
+MISS = Failure(FailureReason.UNUSABLE, "no fault")
 
 
-def failing(trouble: Trouble, *kinds: Kind, since: float = 0.0, until: float = NEVER) -> Answer:
+def failing(reason: FailureReason, *kinds: Kind, since: float = 0.0, until: float = NEVER) -> Answer:
     """A fault: these kinds of requests fail between two moments."""
 
     def answer(world: World, request: ProviderRequest) -> Result:
-        return Failure(trouble, "by a fault") if request.kind in kinds and since <= world.now < until else MISS
+        return Failure(reason, "by a fault") if request.kind in kinds and since <= world.now < until else MISS
 
     return answer
 
@@ -158,10 +158,10 @@ def test_a_lease_at_its_maximum_is_replaced_before_it_ends() -> None:
     assert world.minted == len(world.publications) <= 7
 
 
-@pytest.mark.parametrize("trouble", [Trouble.REFUSED, Trouble.GONE, Trouble.SERVER_ERROR])
-def test_renewals_that_fail_for_ten_minutes_issue_nothing_until_the_window(trouble: Trouble) -> None:
+@pytest.mark.parametrize("reason", [FailureReason.REFUSED, FailureReason.GONE, FailureReason.SERVER_ERROR])
+def test_renewals_that_fail_for_ten_minutes_issue_nothing_until_the_window(reason: FailureReason) -> None:
     world = World(lease=900, lease_max=100_000, token=100_000)
-    world.fault = failing(trouble, Kind.RENEW, until=630 + 600)
+    world.fault = failing(reason, Kind.RENEW, until=630 + 600)
     world.run(630)
     world.log.clear()
     for moment in range(630, 1230):
@@ -174,27 +174,27 @@ def test_renewals_that_fail_for_ten_minutes_issue_nothing_until_the_window(troub
 
 
 FAULTS = [
-    Trouble.UNREACHABLE,
-    Trouble.TIMEOUT,
-    Trouble.SEALED,
-    Trouble.THROTTLED,
-    Trouble.NOT_CURRENT,
-    Trouble.SERVER_ERROR,
-    Trouble.GARBLED,
+    FailureReason.UNREACHABLE,
+    FailureReason.TIMEOUT,
+    FailureReason.SEALED,
+    FailureReason.THROTTLED,
+    FailureReason.NOT_CURRENT,
+    FailureReason.SERVER_ERROR,
+    FailureReason.GARBLED,
 ]
 SIDES = {"login": Kind.LOGIN, "renew": Kind.RENEW, "read": Kind.READ}
 
 
 @pytest.mark.parametrize("side", SIDES)
-@pytest.mark.parametrize("trouble", FAULTS)
+@pytest.mark.parametrize("reason", FAULTS)
 @pytest.mark.parametrize("seed", range(5))
 def test_no_fault_makes_more_than_a_request_a_second_and_all_is_well_soon_after(
-    trouble: Trouble, side: str, seed: int
+    reason: FailureReason, side: str, seed: int
 ) -> None:
     """20 secrets; the fault lasts 25 s, and begins with the start or when renewals are due."""
     begins = 70.0 if side == "renew" else 0.0
     world = World(names=tuple(f"s{number}" for number in range(20)), seed=seed)
-    world.fault = failing(trouble, SIDES[side], since=begins, until=begins + 25)
+    world.fault = failing(reason, SIDES[side], since=begins, until=begins + 25)
     world.run(begins + 25)
     failing_ones = [at for at, request in world.log if request.kind in (SIDES[side], Kind.HEALTH) and at > begins + 12]
     gaps = [later - earlier for earlier, later in itertools.pairwise(failing_ones)]
@@ -207,7 +207,7 @@ def test_no_fault_makes_more_than_a_request_a_second_and_all_is_well_soon_after(
 @pytest.mark.parametrize("seed", range(20))
 def test_a_sealed_server_is_only_asked_for_its_health_and_recovery_is_quick(seed: int) -> None:
     world = World(lease=100, lease_max=10_000, seed=seed)
-    away = failing(Trouble.SEALED, *Kind, since=60.0, until=90.0)
+    away = failing(FailureReason.SEALED, *Kind, since=60.0, until=90.0)
     world.fault = away
     world.run(90)
     during = Counter(request.kind for at, request in world.log if at > 76)
@@ -259,7 +259,7 @@ def test_a_denied_secret_is_asked_for_once_a_minute_and_the_others_do_not_notice
 
     def denied(_: World, request: ProviderRequest) -> Result:
         read = request.kind is Kind.READ and request.secret == "denied"
-        return Failure(Trouble.DENIED, "denied") if read else MISS
+        return Failure(FailureReason.DENIED, "denied") if read else MISS
 
     world.fault = denied
     world.run(600)
@@ -272,7 +272,7 @@ def test_a_denied_secret_is_asked_for_once_a_minute_and_the_others_do_not_notice
 
 def test_a_refused_login_is_left_alone_until_a_file_changes() -> None:
     world = World()
-    world.fault = failing(Trouble.REFUSED, Kind.LOGIN)
+    world.fault = failing(FailureReason.REFUSED, Kind.LOGIN)
     world.run(290)
     assert world.counts() == {Kind.LOGIN: 1}
     world.fault = None
@@ -285,7 +285,7 @@ def test_retry_after_is_obeyed() -> None:
     world = World()
 
     def throttled(world: World, request: ProviderRequest) -> Result:
-        return Failure(Trouble.THROTTLED, "quota", retry_after=7.0) if request.kind is Kind.READ else MISS
+        return Failure(FailureReason.THROTTLED, "quota", retry_after=7.0) if request.kind is Kind.READ else MISS
 
     world.fault = throttled
     world.run(60)
@@ -295,7 +295,7 @@ def test_retry_after_is_obeyed() -> None:
 
 
 def test_a_herd_logs_in_over_time_when_the_server_is_back() -> None:
-    away = failing(Trouble.UNREACHABLE, *Kind, since=10, until=130)
+    away = failing(FailureReason.UNREACHABLE, *Kind, since=10, until=130)
     worlds = [World(seed=seed, token=60, renewable=False, fault=away) for seed in range(500)]
     seconds: Counter[int] = Counter()
     for world in worlds:
@@ -311,8 +311,8 @@ def test_whatever_fails_there_is_one_request_in_flight_for_each_secret(seed: int
     world = World(names=("a", "b", "c"), lease=30, lease_max=100, token=60, token_max=150, seed=seed)
 
     def anything(_: World, request: ProviderRequest) -> Result:
-        trouble = rng.choice(list(Trouble))
-        return Failure(trouble, "chaos") if rng.random() < 0.4 and request.kind is not Kind.HEALTH else MISS
+        reason = rng.choice(list(FailureReason))
+        return Failure(reason, "chaos") if rng.random() < 0.4 and request.kind is not Kind.HEALTH else MISS
 
     world.fault = anything
     world.run(300)
@@ -358,11 +358,11 @@ def test_renewals_that_grant_nothing_make_no_storm() -> None:
     assert world.minted <= 3  # replaced in its window, and once more with the new token
 
 
-@pytest.mark.parametrize("renewal", [Trouble.SERVER_ERROR, Trouble.DENIED, Trouble.REFUSED])
-def test_a_refused_login_is_left_alone_also_while_the_old_token_lives(renewal: Trouble) -> None:
+@pytest.mark.parametrize("renewal", [FailureReason.SERVER_ERROR, FailureReason.DENIED, FailureReason.REFUSED])
+def test_a_refused_login_is_left_alone_also_while_the_old_token_lives(renewal: FailureReason) -> None:
     """Five wrong logins lock the role of a whole deployment out."""
     world = World(token=3600)
-    refused, renewals = failing(Trouble.REFUSED, Kind.LOGIN), failing(renewal, Kind.RENEW_TOKEN)
+    refused, renewals = failing(FailureReason.REFUSED, Kind.LOGIN), failing(renewal, Kind.RENEW_TOKEN)
 
     def fault(world: World, request: ProviderRequest) -> Result:
         if world.now < 10:
@@ -382,7 +382,7 @@ def test_a_refused_login_is_left_alone_also_while_the_old_token_lives(renewal: T
 
 def test_a_file_that_changes_ends_the_wait_after_a_refused_login_while_the_old_token_lives() -> None:
     world = World(token=1000, renewable=False)
-    world.fault = failing(Trouble.REFUSED, Kind.LOGIN, since=10)
+    world.fault = failing(FailureReason.REFUSED, Kind.LOGIN, since=10)
     world.run(960)
     assert world.sync.token is not None
     world.fault = None
@@ -393,7 +393,7 @@ def test_a_file_that_changes_ends_the_wait_after_a_refused_login_while_the_old_t
 
 def test_a_token_that_may_not_be_renewed_makes_no_storm_and_is_replaced_in_time() -> None:
     world = World(token=3600)
-    world.fault = failing(Trouble.DENIED, Kind.RENEW_TOKEN)
+    world.fault = failing(FailureReason.DENIED, Kind.RENEW_TOKEN)
     world.lease_max = 100_000
     world.run(7200)
     counts = world.counts()
@@ -408,7 +408,7 @@ def test_a_server_that_denies_looking_a_good_token_up_is_not_asked_to_log_in_all
 
     def denied(_: World, request: ProviderRequest) -> Result:
         if request.secret == "denied" or request.kind is Kind.LOOKUP_TOKEN:
-            return Failure(Trouble.DENIED, "permission denied")
+            return Failure(FailureReason.DENIED, "permission denied")
         return MISS
 
     world.fault = denied
@@ -421,7 +421,7 @@ def test_a_dead_token_is_told_of_until_there_is_another_one() -> None:
     world = World()
     world.run(10)
     world.tokens[1] = world.now
-    world.fault = failing(Trouble.REFUSED, Kind.LOGIN, since=10)
+    world.fault = failing(FailureReason.REFUSED, Kind.LOGIN, since=10)
     world.run(90)
     assert world.sync.token is None
     assert world.sync.unready(world.now) == {"db": "has ended"}
@@ -433,7 +433,7 @@ def test_an_old_token_that_ended_holds_nothing_up() -> None:
 
     def broken(world: World, request: ProviderRequest) -> Result:
         fails = request.kind is Kind.READ and request.secret == "broken" and 200 < world.now < 1500
-        return Failure(Trouble.SERVER_ERROR, "no database") if fails else MISS
+        return Failure(FailureReason.SERVER_ERROR, "no database") if fails else MISS
 
     world.fault = broken
     world.run(1000)
@@ -451,25 +451,25 @@ def test_required_secrets_go_first() -> None:
     assert [request.secret for request in sync.next(0.1)[0]] == ["first", "later"]
 
 
-@pytest.mark.parametrize("trouble", [Trouble.DENIED, Trouble.SEALED, None])
-def test_what_a_former_run_left_is_looked_at_before_it_is_used(trouble: Trouble | None) -> None:
+@pytest.mark.parametrize("reason", [FailureReason.DENIED, FailureReason.SEALED, None])
+def test_what_a_former_run_left_is_looked_at_before_it_is_used(reason: FailureReason | None) -> None:
     before = World(lease=1000, lease_max=10_000, token=10_000)
     before.run(5)
     world = World(lease=1000, lease_max=10_000, token=10_000)
     world.sync.restore(Granted(9_995, renewable=True), dict(before.sync.secrets), 0.0)
     world.tokens, world.token_born = {1: 10_000.0}, {1: 0.0}
     world.live, world.born, world.owner, world.minted = before.live, before.born, before.owner, 0
-    if trouble is Trouble.DENIED:
+    if reason is FailureReason.DENIED:
         world.tokens[1] = 0.0
-    if trouble is Trouble.SEALED:
-        world.fault = failing(Trouble.SEALED, *Kind, until=60)
+    if reason is FailureReason.SEALED:
+        world.fault = failing(FailureReason.SEALED, *Kind, until=60)
     assert world.sync.is_suspect
     world.run(30)
     assert world.log[0][1].kind is Kind.LOOKUP_TOKEN
-    if trouble is Trouble.SEALED:
+    if reason is FailureReason.SEALED:
         assert world.sync.unready(world.now) == {}
     world.run(100)
-    again = trouble is Trouble.DENIED
+    again = reason is FailureReason.DENIED
     assert (world.minted, world.counts()[Kind.LOGIN]) == ((1, 1) if again else (0, 0))
     assert world.sync.unready(world.now) == {}
 
@@ -498,7 +498,7 @@ def test_after_any_chaos_all_is_well_again_and_no_storm_was_made(seed: int) -> N
             return rng.choice([0.0, 1.0, 5.0])
         if request.kind is Kind.RENEW_TOKEN and rng.random() < 0.3:
             return Granted(rng.choice([None, 1.0, 5.0]), renewable=rng.random() < 0.5)
-        return Failure(rng.choice(list(Trouble)), "chaos", retry_after=rng.choice([None, None, 3.0]))
+        return Failure(rng.choice(list(FailureReason)), "chaos", retry_after=rng.choice([None, None, 3.0]))
 
     world.fault = chaos
     world.run(620)

@@ -192,7 +192,7 @@ def test_what_was_written_stays_while_reads_fail(stage: Stage, fault: Fault) -> 
     sync = stage.kv().approle(READ).secret(**KV).process().start()
     stage.vault.set_faults(fault)
     stage.forget()
-    until(lambda: sync.status()["secrets"]["app"]["trouble"], "the fault to be seen")
+    until(lambda: sync.status()["secrets"]["app"]["fault"], "the fault to be seen")
     assert stage.read("password") == "first-value"
     assert sync.ask("/readyz")[0] == 200
     stage.vault.set_faults()
@@ -204,8 +204,8 @@ def test_what_was_written_stays_while_reads_fail(stage: Stage, fault: Fault) -> 
 def test_a_deleted_version_leaves_the_last_good_one(stage: Stage) -> None:
     sync = stage.kv().approle(READ).secret(**KV).process().start()
     stage.root.call("DELETE", "kv/data/app")
-    until(lambda: sync.status()["secrets"]["app"]["trouble"], "the deletion to be seen")
-    assert sync.status()["secrets"]["app"]["trouble"]["class"] == "deleted"
+    until(lambda: sync.status()["secrets"]["app"]["fault"], "the deletion to be seen")
+    assert sync.status()["secrets"]["app"]["fault"]["reason"] == "deleted"
     assert stage.read("password") == "first-value"
 
 
