@@ -19,7 +19,6 @@ from sidecars.runtime.clock import now as wall_clock
 from sidecars.runtime.settings.environment import process_environment
 
 from .check import findings, findings_outside, refuse_start
-from .core.engines import Engine
 from .core.outcome import TRANSIENT, Failure, shortened
 from .core.redaction import Redaction
 from .core.sync import Granted, Kind, ProviderRequest, Reading, Spec, Sync
@@ -61,9 +60,6 @@ class Provider(Protocol):
 
     def token(self, generation: int) -> str:
         """Return the token of a generation."""
-
-    def found(self, name: str) -> Engine:
-        """Return the engine of a secret."""
 
     def credentials(self) -> object:
         """Return what changes when a file that logins use is replaced."""

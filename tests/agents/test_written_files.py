@@ -49,4 +49,5 @@ def test_our_own_streams_take_documents_and_dead_letters(field: str, output: str
 
 
 def test_an_output_that_is_not_in_force_is_not_looked_at() -> None:
-    settings("log-shipper", output="stdout", dead_letter_path="/dev/null")
+    made = settings("log-shipper", output="stdout", dead_letter_path="/dev/null")
+    assert getattr(made, "dead_letter_path") == "/dev/null"  # noqa: B009 -- `settings` is of all sidecars

@@ -502,13 +502,15 @@ class Sync:
             self._revoke = True
 
     def refresh(self, now: float) -> None:
-        """Read everything that has no lease again now, and retry what failed."""
+        """Read everything that has no lease again now, and retry what failed; not a login that was refused, since a few
+        more wrong ones lock an AppRole out.
+        """
         for secret in self.secrets.values():
             if secret.lease is None:
                 secret.read_due = min(secret.read_due, now)
             if secret.fault is not None:
                 secret.fault = replace(secret.fault, retry_at=now)
-        if self._fault is not None:
+        if self._fault is not None and not (self.is_login_failing and self._fault.reason is FailureReason.REFUSED):
             self._fault = replace(self._fault, retry_at=now)
 
     def credentials_changed(self, now: float) -> None:

@@ -49,10 +49,6 @@ class VaultProvider:
         """Return the token of a generation; "" when there is none."""
         return self._tokens.get(generation, "")
 
-    def found(self, name: str) -> Engine:
-        """Return the engine of a secret, as far as it is known: `kv` until its version was looked up."""
-        return self._sources[name].engine
-
     def credentials(self) -> tuple[tuple[str, int, int], ...]:
         """Return what changes when a file that logins use is replaced."""
         return seen((*files(self._auth), *self._tls_files))

@@ -15,7 +15,6 @@ import pytest
 from sidecars.runtime import Context, State
 from sidecars.runtime.observe.logs import configure
 from sidecars.secret_sync.agent import Parts, SecretSync
-from sidecars.secret_sync.core.engines import Engine
 from sidecars.secret_sync.core.outcome import Failure, FailureReason
 from sidecars.secret_sync.core.sync import Granted, Kind, ProviderRequest, Reading
 from sidecars.secret_sync.metrics import SecretSyncMetrics
@@ -49,10 +48,6 @@ class Memory:
 
     def token(self, generation: int) -> str:
         return self.tokens.get(generation, "")
-
-    def found(self, name: str) -> Engine:
-        del name
-        return Engine.DYNAMIC
 
     def credentials(self) -> object:
         return ()

@@ -510,3 +510,12 @@ def test_after_any_chaos_all_is_well_again_and_no_storm_was_made(seed: int) -> N
     for name, secret in world.sync.secrets.items():
         assert secret.lease is not None, name
         assert secret.lease.ends > world.now
+
+
+def test_a_refresh_by_hand_does_not_repeat_a_login_that_was_refused() -> None:
+    world = World()
+    world.fault = failing(FailureReason.REFUSED, Kind.LOGIN)
+    for second in range(1, 20):
+        world.run(float(second))
+        world.sync.refresh(world.now)
+    assert world.counts()[Kind.LOGIN] == 1
