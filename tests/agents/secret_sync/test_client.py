@@ -145,3 +145,16 @@ async def test_an_authority_and_a_client_pair_that_are_replaced_are_used_at_once
             install(authority)
             assert isinstance(await client.ask(HEALTH), Success)
             client.close()
+
+
+async def test_a_redirect_is_not_followed_and_the_token_goes_nowhere_else() -> None:
+    async with ScriptedHttp(answer_json({"data": {"a": "b"}})) as elsewhere:
+        to = f"{elsewhere.url}/v1/database/creds/app"
+        async with ScriptedHttp(answer(307, Location=to)) as server:
+            vault = provider(server.url)
+            vault.adopt(1, "s.token")
+            result = await vault.perform(ProviderRequest(Kind.READ, "db", 1))
+            vault.close()
+        assert isinstance(result, Failure)
+        assert result.reason is FailureReason.REDIRECTED
+        assert elsewhere.connections == 0

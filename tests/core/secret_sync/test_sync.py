@@ -519,3 +519,13 @@ def test_a_refresh_by_hand_does_not_repeat_a_login_that_was_refused() -> None:
         world.run(float(second))
         world.sync.refresh(world.now)
     assert world.counts()[Kind.LOGIN] == 1
+
+
+def test_a_lease_that_somebody_revoked_is_asked_about_once_and_replaced_at_once() -> None:
+    world = World()
+    world.run(10)
+    world.live.clear()
+    world.run(80)
+    assert world.counts()[Kind.LOOKUP] == 1
+    assert world.minted == 2
+    assert len(world.live) == 1
