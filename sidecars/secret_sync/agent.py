@@ -33,6 +33,8 @@ REVOKE_SECONDS = 1.5
 WRITE_RETRY_SECONDS = 1.0
 NOTIFY_RETRY_SECONDS = (0.5, 10.0)
 FILES_LOOKED_AT_SECONDS = 1.0
+SAID_AGAIN_SECONDS = 30.0
+"""How often a failure that goes on is logged, for each secret."""
 FAULTY_AGAIN_SECONDS = 10.0
 """A file that could not be made is tried again so often: its template may have been mended."""
 OPTIONAL_SECONDS = 1.0
@@ -107,6 +109,7 @@ class SecretSync:
         self._notified = 0
         self._generation_came = asyncio.Event()
         self._credentials: object = None
+        self._told: dict[str, tuple[str, float]] = {}
 
     @property
     def is_complete(self) -> bool:
@@ -171,8 +174,14 @@ class SecretSync:
         if isinstance(result, Failure):
             text = f"cannot {_WORDS[request.kind]}{' ' + request.secret if request.secret else ''}: {result.text}"
             action = f"{request.kind}.failed"
-            log.warning(text, action=action, reason=result.reason, status=result.status, every_seconds=30.0, **about)
-        elif request.kind is Kind.LOGIN and isinstance(result, Granted):
+            subject = request.secret or request.kind
+            reason, again_at = self._told.get(subject, ("", 0.0))
+            if reason != result.reason or monotonic() >= again_at:  # each subject by itself, and what is new at once
+                self._told[subject] = (result.reason, monotonic() + SAID_AGAIN_SECONDS)
+                log.warning(text, action=action, reason=result.reason, status=result.status, **about)
+            return
+        self._told.pop(request.secret or request.kind, None)
+        if request.kind is Kind.LOGIN and isinstance(result, Granted):
             log.info("logged in", action="login.done", lasts_seconds=result.duration, renewable=result.renewable)
         elif isinstance(result, Reading) and result.lease:
             log.info("a secret was issued", action="secret.issued", lease_seconds=result.duration, **about)
@@ -380,9 +389,10 @@ class SecretSync:
 
     def why_not(self) -> tuple[OnceStatus, str]:
         """Return how --once ends without success, and why."""
-        faults = [secret.fault for secret in self._sync.secrets.values() if secret.fault is not None]
-        known = [fault for fault in (self._sync.token_fault(), *faults) if fault is not None]
-        texts = [f"{fault.reason}: {fault.text}" for fault in known]
+        named = {"the login": self._sync.token_fault()}
+        named |= {name: secret.fault for name, secret in self._sync.secrets.items()}
+        known = [fault for fault in named.values() if fault is not None]
+        texts = [f"{name}: {fault.text} ({fault.reason})" for name, fault in named.items() if fault is not None]
         unwritten = [f"{name}: {text}" for name, text in self._faults.items()]
         unwritten += [f"the files: {self._write_fault}"] if self._write_fault else []
         text = "; ".join(dict.fromkeys(texts + unwritten)) or "no answer in time"
@@ -424,16 +434,18 @@ async def main(settings: SecretSyncSettings, ctx: Context) -> None:
 
 async def once(settings: SecretSyncSettings, ctx: Context) -> int:
     """Write every required secret, and end: for an init container. The leases are left for the sidecar."""
-    agent = SecretSync(settings, ctx, Parts(VaultProvider(settings), Targets(settings)))
+    provider = VaultProvider(settings)
+    agent = SecretSync(settings, ctx, Parts(provider, Targets(settings)))
     try:
         async with asyncio.timeout(settings.start_deadline_seconds):
             await agent.run(lambda: agent.is_complete)
     except TimeoutError:
         pass
+    if not agent.is_complete and not settings.handover_file:  # nobody comes who goes on with it
+        await agent.revoke()
+    provider.close()
     if agent.is_complete:
         return OnceStatus.DONE
-    if not settings.handover_file:  # nobody comes who goes on with it
-        await agent.revoke()
     status, text = agent.why_not()
     ctx.log.error(f"cannot write every required secret: {text}", action="once.failed", exit_status=int(status))
     return status

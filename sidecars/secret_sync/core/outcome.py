@@ -82,16 +82,31 @@ def judged(endpoint: Endpoint, status: int, body: Any, retry_after: str = "") ->
     if status == 404 and endpoint is Endpoint.READ and isinstance(body, dict) and body.get("data"):
         return Success(body)  # a KV version that is deleted or destroyed tells so in its metadata
     if status in _TROUBLES:
-        return Failure(_TROUBLES[status], said(texts), wait, status)
+        reason = _TROUBLES[status]
+        return Failure(reason, _explained(endpoint, reason, said(texts), status), wait, status)
     if status == 400:
         gone = endpoint in (Endpoint.RENEW, Endpoint.LOOKUP) and any(text in _GONE for text in texts)
-        return Failure(FailureReason.GONE if gone else FailureReason.REFUSED, said(texts), wait, status)
+        return Failure(FailureReason.GONE if gone else FailureReason.REFUSED, said(texts) or "HTTP 400", wait, status)
     if status < 300:
         return Failure(FailureReason.GARBLED, "the answer is no JSON object", wait, status)
     kind = FailureReason.SERVER_ERROR if status >= 500 else FailureReason.REFUSED
-    return Failure(kind, said(texts), wait, status)
+    return Failure(kind, said(texts) or f"HTTP {status}", wait, status)
 
 
+def _explained(endpoint: Endpoint, reason: FailureReason, words: str, status: int) -> str:
+    """Return the server's words with what to do: they are short, or none at all."""
+    remedy = _REMEDIES.get((endpoint, reason), "")
+    return "; ".join(filter(None, (words or f"HTTP {status}", remedy)))
+
+
+_REMEDIES = {
+    (Endpoint.READ, FailureReason.MISSING): "nothing is there: check mount, path and version",
+    (
+        Endpoint.READ,
+        FailureReason.DENIED,
+    ): "its policy does not allow it: `sidecar check secret-sync` prints what is needed",
+    (Endpoint.LOGIN, FailureReason.DENIED): "check auth.mount and role; an AppRole may be locked out for 15 minutes",
+}
 _RECOVERY_SECONDARY = 472
 _GONE = ("lease not found", "invalid lease")
 _TROUBLES = {

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from sidecars.runtime.clock import now as wall_clock
 from sidecars.secret_sync.core.engines import Engine, Source, call, mount_of, reading, version_of_mount
@@ -141,7 +142,7 @@ class VaultProvider:
         )
         outcome = await self._client.ask(asked)
         if isinstance(outcome, Failure):
-            return outcome
+            return replace(outcome, text=f"{outcome.text} ({made.method} {made.path})")
         return reading(source, outcome, wall_clock(), random.random)
 
     async def _version(self, request: ProviderRequest, source: Source) -> Source | Failure:

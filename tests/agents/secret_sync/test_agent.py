@@ -272,3 +272,19 @@ async def test_a_stop_while_everything_hangs_is_quick(scene: Scene) -> None:
         await passes(1.0)
         began = asyncio.get_running_loop().time()
     assert asyncio.get_running_loop().time() - began < 1
+
+
+async def test_each_secret_that_fails_is_in_the_log_at_once_and_by_its_name(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene.secret("one").secret("two")
+    for name in ("one", "two"):
+        scene.provider.answers[name] = Failure(FailureReason.MISSING, "nothing is there")
+    async with scene.running() as agent:
+        await passes(1)
+        assert agent.why_not()[1] == "one: nothing is there (missing); two: nothing is there (missing)"
+    said = [record.getMessage() for record in caplog.records]
+    assert sorted(text for text in said if text.startswith("cannot read")) == [
+        "cannot read one: nothing is there",
+        "cannot read two: nothing is there",
+    ]

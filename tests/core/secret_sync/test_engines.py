@@ -141,3 +141,16 @@ def test_garbage_is_no_success() -> None:
         found = judged(Endpoint.READ, 200, body)
         assert isinstance(found, Failure)
         assert found.reason is FailureReason.GARBLED
+
+
+def test_every_refusal_says_something_and_the_common_ones_what_to_do() -> None:
+    for endpoint in Endpoint:
+        for status in (400, 403, 404, 412, 429, 500, 503):
+            found = judged(endpoint, status, {"errors": []})
+            assert isinstance(found, Success) or found.text, (endpoint, status)
+    missing = judged(Endpoint.READ, 404, {"errors": []})
+    denied = judged(Endpoint.READ, 403, {"errors": ["permission denied"]})
+    assert isinstance(missing, Failure)
+    assert isinstance(denied, Failure)
+    assert "check mount, path and version" in missing.text
+    assert denied.text.startswith("permission denied; its policy")
