@@ -1,26 +1,17 @@
-"""The stand-in in a thread of its own, for tests that are not on an event loop or whose loop runs on virtual time."""
+"""The stand-in in a thread of its own."""
 
-import asyncio
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+
+from sidecars.devstack.serving import ServedThread, in_a_thread
 
 from .answers import JsonObject
 from .faults import Fault
 from .server import Options, Seen, Vault
 
-Result = TypeVar("Result")
-_CALL_SECONDS = 60.0
 
-
-class Served:
+class Served(ServedThread[Vault]):
     """A handle on a stand-in in another thread; every method may be called from anywhere."""
-
-    def __init__(self, server: Vault, loop: asyncio.AbstractEventLoop) -> None:
-        self.url = server.url
-        self._server = server
-        self._loop = loop
 
     def set_faults(self, *faults: Fault, seed: int = 0) -> None:
         """Play these faults from now on; none: everything is well."""
@@ -40,40 +31,15 @@ class Served:
 
     def down(self) -> None:
         """Go away: connections break, new ones are refused; `up` ends it."""
-        asyncio.run_coroutine_threadsafe(self._server.down(), self._loop).result(_CALL_SECONDS)
+        self.run(self._server.down())
 
     def up(self) -> None:
         """Come back on the same port, with everything."""
-        asyncio.run_coroutine_threadsafe(self._server.open(), self._loop).result(_CALL_SECONDS)
-
-    def ask(self, question: Callable[[Vault], Result]) -> Result:
-        """Run a function on the server's own loop and return its result."""
-
-        async def answer() -> Result:
-            return question(self._server)
-
-        return asyncio.run_coroutine_threadsafe(answer(), self._loop).result(_CALL_SECONDS)
+        self.run(self._server.open())
 
 
 @contextmanager
 def serving(options: Options | None = None) -> Iterator[Served]:
     """Run a stand-in until the block ends. Raises OSError when the port is taken."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="vault-stand-in", daemon=True)
-    thread.start()
-    try:
-        server = asyncio.run_coroutine_threadsafe(_opened(options or Options()), loop).result(_CALL_SECONDS)
-        try:
-            yield Served(server, loop)
-        finally:
-            asyncio.run_coroutine_threadsafe(server.close(), loop).result(_CALL_SECONDS)
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(_CALL_SECONDS)
-        loop.close()
-
-
-async def _opened(options: Options) -> Vault:
-    server = Vault(options)
-    await server.open()
-    return server
+    with in_a_thread(lambda: Vault(options or Options()), "vault-stand-in") as (server, loop):
+        yield Served(server, loop)
