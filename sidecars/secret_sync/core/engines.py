@@ -109,6 +109,8 @@ def reading(source: Source, reply: Success, now: float, chance: Callable[[], flo
     lease, duration = str(reply.body.get("lease_id") or ""), float(reply.body.get("lease_duration") or 0)
     if lease and duration > 0:
         return Reading(data, lease, duration, renewable=bool(reply.body.get("renewable")))
+    if duration > 0 and call(source).method == "GET":  # KV 1 under the engine `dynamic`: a hint, often of 32 days
+        return Reading(data, again=_spread(source.poll_seconds, chance))
     if duration > 0:
         return Reading(data, again=duration * (0.85 + 0.1 * chance()), ends=duration)
     return Reading(data, again=source.poll_seconds if not call(source).mints else None)

@@ -154,3 +154,11 @@ def test_every_refusal_says_something_and_the_common_ones_what_to_do() -> None:
     assert isinstance(denied, Failure)
     assert "check mount, path and version" in missing.text
     assert denied.text.startswith("permission denied; its policy")
+
+
+def test_what_is_read_without_a_lease_is_polled_whatever_its_duration_says() -> None:
+    source = Source(Engine.DYNAMIC, path="old/app", poll_seconds=30)
+    found = read(source, 200, {"data": {"password": "x"}, "lease_id": "", "lease_duration": 2764800})
+    assert isinstance(found, Reading)
+    assert 27 <= (found.again or 0) <= 30
+    assert found.ends is None
