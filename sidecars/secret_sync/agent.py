@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import Any, Protocol
+from typing import Any
 
 from sidecars.kit.notify import exec as command
 from sidecars.kit.notify import signal as signalling
@@ -24,10 +24,10 @@ from .core.redaction import Redaction
 from .core.sync import Granted, Kind, ProviderRequest, Reading, Spec, Sync
 from .handover import HandoverFile
 from .metrics import OK, SecretSyncMetrics
+from .provider import Provider, provider_of
 from .publishing.targets import Targets
-from .settings import Method, PodLifecycle, SecretSyncSettings
+from .settings import PodLifecycle, SecretSyncSettings
 from .status import described, measure
-from .vault.provider import VaultProvider
 
 REVOKE_SECONDS = 1.5
 WRITE_RETRY_SECONDS = 1.0
@@ -49,28 +49,6 @@ class OnceStatus(IntEnum):
     """The deadline passed, and the provider could not be reached or could not answer."""
     REFUSED = 4
     """The deadline passed, and the provider or this machine said no: a login, a policy, a path, a file."""
-
-
-class Provider(Protocol):
-    """Who is asked: Vault, or another one."""
-
-    def close(self) -> None:
-        """Let go of connections."""
-
-    def adopt(self, generation: int, token: str = "") -> None:
-        """Take the token of the last login as that of a generation."""
-
-    def token(self, generation: int) -> str:
-        """Return the token of a generation."""
-
-    def credentials(self) -> object:
-        """Return what changes when a file that logins use is replaced."""
-
-    def secrets_to_hide(self) -> Any:
-        """Return what must not be seen."""
-
-    async def perform(self, request: ProviderRequest) -> Granted | Reading | Failure | float | None:
-        """Make a request."""
 
 
 @dataclass
@@ -373,7 +351,7 @@ class SecretSync:
     async def revoke(self) -> None:
         """Take the token back, and its leases with it. Waits a moment only."""
         token = self._sync.token
-        if token is None or self._settings.login.method is Method.TOKEN:  # that one is not ours
+        if token is None or not self._provider.revokes:
             return
         try:
             async with asyncio.timeout(REVOKE_SECONDS):
@@ -425,7 +403,7 @@ async def _attempt(step: StepOptions, change: Change) -> Outcome:
 
 async def main(settings: SecretSyncSettings, ctx: Context) -> None:
     """Run until the stop is requested."""
-    agent = SecretSync(settings, ctx, Parts(VaultProvider(settings), Targets(settings)), SecretSyncMetrics(ctx.metrics))
+    agent = SecretSync(settings, ctx, Parts(provider_of(settings), Targets(settings)), SecretSyncMetrics(ctx.metrics))
     ctx.admin.status(agent.status)
     ctx.admin.trigger("refresh", agent.refresh)
     await agent.run()
@@ -434,7 +412,7 @@ async def main(settings: SecretSyncSettings, ctx: Context) -> None:
 
 async def once(settings: SecretSyncSettings, ctx: Context) -> int:
     """Write every required secret, and end: for an init container. The leases are left for the sidecar."""
-    provider = VaultProvider(settings)
+    provider = provider_of(settings)
     agent = SecretSync(settings, ctx, Parts(provider, Targets(settings)))
     try:
         async with asyncio.timeout(settings.start_deadline_seconds):

@@ -17,7 +17,7 @@ class HandoverFile:
 
     def __init__(self, settings: SecretSyncSettings) -> None:
         self._path = settings.handover_file
-        self._fingerprint = fingerprint(settings.server.address, settings.server.namespace, settings.login)
+        self._fingerprint = fingerprint(*settings.held_by)
         self._sources = {one.name: fingerprint(one.source) for one in settings.all_secrets}
 
     def read(self) -> Handover | None:

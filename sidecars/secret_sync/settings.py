@@ -225,6 +225,11 @@ class SecretSyncSettings(Settings, frozen=True, kw_only=True):
         return self.auth if self.auth is not None else Auth(role=self.kubernetes_role)
 
     @property
+    def held_by(self) -> tuple[object, ...]:
+        """Return what a token belongs to: it is not taken over from a run that had something else here."""
+        return (self.server.address, self.server.namespace, self.login)
+
+    @property
     def all_targets(self) -> tuple[TargetFolder, ...]:
         """Return the targets, each with a name."""
         if not self.targets:

@@ -1,13 +1,16 @@
 """From the requests of the state machine to those of Vault, and from its answers to results. Knows the tokens."""
 
+import os
 import random
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from sidecars.runtime import Finding
 from sidecars.runtime.clock import now as wall_clock
-from sidecars.secret_sync.core.engines import Engine, Source, call, mount_of, reading, version_of_mount
+from sidecars.secret_sync.core.engines import Engine, Source, call, mount_of, policy, reading, version_of_mount
 from sidecars.secret_sync.core.outcome import Endpoint, Failure, FailureReason, Success
-from sidecars.secret_sync.core.sync import Granted, Kind, ProviderRequest, Reading
+from sidecars.secret_sync.core.sync import Kind, ProviderRequest
+from sidecars.secret_sync.provider import Result
 from sidecars.secret_sync.settings import Method, SecretSyncSettings
 
 from .client import VaultClient, VaultRequest, seen
@@ -18,11 +21,9 @@ _TOKENS = 4
 _BY_POLICY = "1 error occurred"
 """So begins the text of a 403 by a policy; that of a token that is not known is bare (seen on a real server)."""
 
-Result = Granted | Reading | Failure | float | None
-
 
 class VaultProvider:
-    """The seam: another provider has these methods, too."""
+    """The provider for Vault and OpenBao; see `Provider` for what each method has to do."""
 
     def __init__(self, settings: SecretSyncSettings) -> None:
         self._auth = settings.login
@@ -34,7 +35,12 @@ class VaultProvider:
         self._sources: dict[str, Source] = {secret.name: secret.source for secret in settings.all_secrets}
         self._tokens: dict[int, str] = {}
         self._fresh = ""
-        self._tls_files = settings.server.tls_files
+        self._server = settings.server
+
+    @property
+    def revokes(self) -> bool:
+        """Return whether tokens are ours to take back: not one that was given by a file."""
+        return self._auth.method is not Method.TOKEN
 
     def close(self) -> None:
         """Let go of connections."""
@@ -52,7 +58,7 @@ class VaultProvider:
 
     def credentials(self) -> tuple[tuple[str, int, int], ...]:
         """Return what changes when a file that logins use is replaced."""
-        return seen((*files(self._auth), *self._tls_files))
+        return seen((*files(self._auth), *self._server.tls_files))
 
     def secrets_to_hide(self) -> Iterable[str]:
         """Return what is ours and must not be seen: tokens, and what logins are made with."""
@@ -87,7 +93,7 @@ class VaultProvider:
                 outcome = await self._token_call(request, "GET", "auth/token/lookup-self", Endpoint.TOKEN)
                 if isinstance(outcome, Failure) and outcome.text.startswith(_BY_POLICY):
                     return None  # a policy said no, and a dead token has none
-            case Kind.REVOKE_TOKEN if self._auth.method is Method.TOKEN:
+            case Kind.REVOKE_TOKEN if not self.revokes:
                 return None  # it was given to us, and the next login reads the same one
             case Kind.REVOKE_TOKEN:
                 outcome = await self._token_call(request, "POST", "auth/token/revoke-self", Endpoint.REVOKE)
@@ -156,3 +162,26 @@ class VaultProvider:
         whole = f"{source.mount}/{source.path}"
         rest = whole.removeprefix(mount).strip("/") if whole.startswith(mount) else source.path
         return Source(version_of_mount(outcome), mount, rest, version=source.version, poll_seconds=source.poll_seconds)
+
+    # --- what `check` says ---
+
+    def findings(self) -> Iterable[Finding]:
+        """Return what would be asked, and the policy that Vault needs for it, to paste."""
+        yield Finding("ok", f"asks {self._server.address}, logged in by {self._auth.method}")
+        for path in files(self._auth):
+            if not os.path.exists(path):
+                yield Finding("error", f"there is no file {path}: mount what the login needs")
+        lines = {path: words for source in self._sources.values() for path, words in policy(source)}
+        text = "\n".join(
+            f'path "{path}" {{ capabilities = [{", ".join(f"{word!r}" for word in words)}] }}'.replace("'", '"')
+            for path, words in lines.items()
+        )
+        yield Finding("ok", f"needs this policy:\n{text}")
+
+    async def findings_outside(self) -> Iterable[Finding]:
+        """Return whether Vault answers. Logs in nowhere: five wrong logins would lock a role out."""
+        outcome = await self._client.ask(VaultRequest(Endpoint.HEALTH, "GET", "sys/health"))
+        address = self._server.address
+        if isinstance(outcome, Failure):
+            return [Finding("error", f"{address}: {outcome.text} (check vault.address and vault.ca_file)")]
+        return [Finding("ok", f"{address} answers: version {outcome.body.get('version', 'unknown')}")]

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from sidecars.runtime import Context, State
+from sidecars.runtime import Context, Finding, State
 from sidecars.runtime.observe.logs import configure
 from sidecars.secret_sync.agent import Parts, SecretSync
 from sidecars.secret_sync.core.outcome import Failure, FailureReason
@@ -39,6 +39,7 @@ class Memory:
         self.requests: list[ProviderRequest] = []
         self.tokens: dict[int, str] = {}
         self.issued = 0
+        self.revokes = True
 
     def close(self) -> None:
         """Nothing is open."""
@@ -54,6 +55,12 @@ class Memory:
 
     def secrets_to_hide(self) -> list[str]:
         return list(self.tokens.values())
+
+    def findings(self) -> list[Finding]:
+        return []
+
+    async def findings_outside(self) -> list[Finding]:
+        return []
 
     async def perform(self, request: ProviderRequest) -> Result:
         self.requests.append(request)
