@@ -1,0 +1,1 @@
+"""What `kit.net` decides: pure functions of bytes and values, without a socket."""

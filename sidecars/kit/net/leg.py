@@ -1,0 +1,354 @@
+"""One side of a connection: a non-blocking socket, plain or with TLS.
+
+TLS is Python's SSLSocket on the same socket. Not asyncio's transports, which cannot half-close TLS, and not memory
+BIOs, which keep the memory of their largest content for ever, and copy everything twice: OpenSSL with a socket lets go
+of its buffers while a connection is idle (SSL_MODE_RELEASE_BUFFERS).
+"""
+
+import asyncio
+import contextlib
+import errno
+import socket
+import ssl
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .core.causes import EndCause, end_cause
+from .poller import BROKEN, READABLE, WRITABLE, Poller
+
+NOTHING = -1
+"""Read: nothing is there now."""
+_RECORD_BYTES = 16 << 10
+"""The most that one TLS record carries (RFC 8446, 5.1); SSL_read returns no more at once."""
+_RESET = struct.pack("ii", 1, 0)
+
+Buffer = bytes | bytearray | memoryview
+
+
+class LegBroken(Exception):
+    """A leg is of no more use, in a way that is not a clean end."""
+
+    def __init__(self, cause: EndCause, detail: str) -> None:
+        self.cause = cause
+        super().__init__(detail)
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFacts:
+    """What a handshake agreed on. `peer_der`: the other side's certificate, empty without one."""
+
+    version: str
+    cipher: str
+    alpn: str
+    resumed: bool
+    peer_der: bytes
+    peer_names: tuple[tuple[str, str], ...]
+    """Of its subjectAltName: ("DNS", name), ("URI", uri), ("IP Address", text)."""
+
+
+class Leg:
+    """One side of a connection. It owns the socket.
+
+    Two ways to use it, one after the other: `receive`, `send` and `start_tls` are awaited, for the talk before bytes
+    are passed through; `read_into`, `put` and `watch` try once, for `relay`.
+    """
+
+    __slots__ = (
+        "_asked", "_descriptor", "_flushed", "_poller", "_readable", "_registered", "_socket", "_tls", "_unread",
+        "_unsent", "_waiting_read", "_waiting_write", "is_closed", "is_finished", "tls",
+    )  # fmt: skip
+
+    def __init__(self, poller: Poller, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        self._poller = poller
+        self._socket = connection
+        self._tls: ssl.SSLSocket | None = None
+        self._descriptor = connection.fileno()
+        self._asked = 0
+        self._registered = False
+        self._unread = b""
+        self._unsent: Buffer = b""
+        self._waiting_read: asyncio.Future[None] | None = None
+        self._waiting_write: asyncio.Future[None] | None = None
+        self._readable: Callable[[], None] = self._wake_reader
+        self._flushed: Callable[[], None] = self._wake_writer
+        self.tls: TlsFacts | None = None
+        self.is_finished = False
+        self.is_closed = False
+
+    # What is awaited, before bytes are passed through
+
+    async def receive(self, limit_bytes: int = _RECORD_BYTES) -> bytes:
+        """Return what has come, at least a byte; an empty text at the clean end. Raises LegBroken."""
+        while (count := self.read_into(self._poller.buffer[:limit_bytes])) == NOTHING:
+            self._waiting_read = self._poller.loop.create_future()
+            self._ask(self._asked | READABLE)
+            try:
+                await self._waiting_read
+            finally:
+                self._waiting_read = None
+        return bytes(self._poller.buffer[:count])
+
+    def unread(self, data: bytes) -> None:
+        """Put bytes back in front of what is received next: they belong to whoever takes over."""
+        self._unread = data + self._unread
+
+    async def send(self, data: Buffer) -> None:
+        """Send all of it: return when the kernel has it. Raises LegBroken."""
+        if not self.put(data):
+            await self._sent()
+
+    async def start_tls(self, context: ssl.SSLContext, server_name: str = "", *, server_side: bool = False) -> TlsFacts:
+        """Shake hands. The leg is secured afterwards, or broken: raises LegBroken, ssl.SSLError (also for a refused
+        certificate), and ValueError when there are bytes that came before the handshake: they would be taken for
+        secured ones (CVE-2021-23222).
+        """
+        if self._unread:
+            raise ValueError("bytes came before the handshake that must not be trusted")
+        self._tls = context.wrap_socket(
+            self._socket,
+            server_side=server_side,
+            do_handshake_on_connect=False,
+            suppress_ragged_eofs=False,
+            server_hostname=server_name or None,
+        )
+        self._socket = self._tls
+        await self._shake_hands(self._tls)
+        self.tls = _facts(self._tls)
+        return self.tls
+
+    # What tries once, for passing through
+
+    def watch(self, readable: Callable[[], None], flushed: Callable[[], None]) -> None:
+        """Call `readable` when there may be something to read (an error, too), and `flushed` when all that was put is
+        gone. `readable` is called at once for bytes that were put back.
+        """
+        self._readable, self._flushed = readable, flushed
+        self.resume()
+
+    def pause(self) -> None:
+        """Do not call `readable`: the other leg cannot take any more."""
+        self._ask(self._asked & ~READABLE)
+
+    def resume(self) -> None:
+        """Call `readable` again."""
+        self._ask(self._asked | READABLE)
+        if self._unread:
+            self._poller.loop.call_soon(self._readable)
+
+    def read_into(self, buffer: memoryview) -> int:
+        """Read once. Return how many bytes there were, 0 at the clean end, NOTHING when there is nothing now. The
+        buffer has room for a TLS record. Raises LegBroken.
+        """
+        if self._unread:
+            count = min(len(self._unread), len(buffer))
+            buffer[:count], self._unread = self._unread[:count], self._unread[count:]
+            return count
+        try:
+            if self._tls is None:
+                return self._socket.recv_into(buffer)
+            return _read_records(self._tls, buffer)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return NOTHING
+        except ssl.SSLWantWriteError:
+            self._ask(self._asked | WRITABLE)  # OpenSSL has an answer of its own to send; `flushed` reads again
+            return NOTHING
+        except ssl.SSLZeroReturnError:
+            return 0
+        except OSError as error:
+            raise _broken(error) from error
+
+    def put(self, data: Buffer) -> bool:
+        """Send what the kernel takes now, and keep the rest. Return whether there is no rest: else put nothing more
+        until `flushed` is called. Raises LegBroken.
+        """
+        sent = self._write(data) if data else 0
+        if sent == len(data):
+            return True
+        self._unsent = bytes(memoryview(data)[sent:])
+        self._ask(self._asked | WRITABLE)
+        return False
+
+    def finish(self) -> None:
+        """Say that nothing more comes from us (FIN; close_notify in TLS), and go on reading. Raises LegBroken.
+
+        All that was put must be gone. With TLS no FIN is sent before the other side has ended as well: what it has to
+        say still belongs to the TLS connection.
+        """
+        if self.is_finished or self.is_closed:
+            return
+        self.is_finished = True
+        try:
+            if self._tls is None:
+                self._socket.shutdown(socket.SHUT_WR)
+            else:
+                self._tls.unwrap()
+        except (ssl.SSLWantReadError, ssl.SSLZeroReturnError):
+            pass  # ours is sent, theirs is to come
+        except OSError as error:
+            if error.errno != errno.ENOTCONN:  # the other side has just reset it: reading will tell
+                raise _broken(error) from error
+
+    def close(self) -> None:
+        """Close. With TLS that was not finished a close_notify is tried first. Reading and waiting ends here."""
+        if self.is_closed:
+            return
+        if self._tls is not None and self.tls is not None and not self._unsent:
+            with contextlib.suppress(LegBroken):
+                self.finish()
+        self._let_go()
+
+    def reset(self) -> None:
+        """Close with RST: the other side must not take it for a clean end."""
+        if self.is_closed:
+            return
+        with contextlib.suppress(OSError):
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self._let_go()
+
+    @property
+    def has_unsent(self) -> bool:
+        """Return whether something that was put is still here."""
+        return bool(self._unsent)
+
+    @property
+    def socket(self) -> socket.socket:
+        """The socket, to look at its options and names; nobody else reads or writes it."""
+        return self._socket
+
+    # Within
+
+    def _ask(self, events: int) -> None:
+        if self._registered:
+            if events != self._asked:
+                self._poller.modify(self._descriptor, events)
+        elif events:
+            self._poller.register(self._descriptor, events, self._event)
+            self._registered = True
+        self._asked = events
+
+    def _event(self, events: int) -> None:
+        asked = self._asked
+        if events & (READABLE | BROKEN) and asked & READABLE:
+            self._readable()
+        if events & (WRITABLE | BROKEN) and asked & WRITABLE and not self.is_closed:
+            self._flush()
+        if not asked and not self.is_closed:  # broken, which is reported again and again
+            self._poller.forget(self._descriptor)
+            self._registered = False
+
+    def _flush(self) -> None:
+        unsent, self._unsent = self._unsent, b""
+        try:
+            if unsent and not self.put(unsent):
+                return
+        except LegBroken:
+            self._unsent = b""
+            self._ask(self._asked & ~WRITABLE | READABLE)  # reading meets the same error, and tells of it
+            return
+        self._ask(self._asked & ~WRITABLE)
+        self._flushed()
+
+    def _write(self, data: Buffer) -> int:
+        try:
+            return self._socket.send(data)
+        except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
+            return 0
+        except OSError as error:
+            raise _broken(error) from error
+
+    async def _sent(self) -> None:
+        self._waiting_write = self._poller.loop.create_future()
+        try:
+            await self._waiting_write
+        finally:
+            self._waiting_write = None
+
+    async def _shake_hands(self, tls: ssl.SSLSocket) -> None:
+        while True:
+            try:
+                tls.do_handshake()
+                return
+            except ssl.SSLWantReadError:
+                self._waiting_read = self._poller.loop.create_future()
+                self._ask(self._asked | READABLE)
+                waiting = self._waiting_read
+            except ssl.SSLWantWriteError:
+                self._waiting_write = self._poller.loop.create_future()
+                self._ask(self._asked | WRITABLE)
+                waiting = self._waiting_write
+            except ssl.SSLError:
+                raise
+            except OSError as error:
+                raise _broken(error) from error
+            try:
+                await waiting
+            finally:
+                self._waiting_read = self._waiting_write = None
+
+    def _wake_reader(self) -> None:
+        if self._waiting_read is not None and not self._waiting_read.done():
+            self._waiting_read.set_result(None)
+        elif self._waiting_read is None:
+            self._ask(self._asked & ~READABLE)  # nobody listens: the kernel keeps it
+
+    def _wake_writer(self) -> None:
+        if self._waiting_write is not None and not self._waiting_write.done():
+            self._waiting_write.set_result(None)
+
+    def _let_go(self) -> None:
+        self.is_closed = True
+        self._poller.forget(self._descriptor)
+        self._registered, self._unsent, self._unread = False, b"", b""
+        self._socket.close()
+        self._readable = self._flushed = _nothing
+        for waiting in (self._waiting_read, self._waiting_write):
+            if waiting is not None and not waiting.done():
+                waiting.set_exception(LegBroken(EndCause.RESET, "it was closed on our side"))
+
+
+def _nothing() -> None:
+    """For a leg that is closed."""
+
+
+def _read_records(tls: ssl.SSLSocket, buffer: memoryview) -> int:
+    """Read a record, and more while they are full ones: a short one is most often the last."""
+    read: Callable[[int, memoryview], int] = tls.read  # type: ignore[assignment]  # with a buffer it returns a count
+    count = read(_RECORD_BYTES, buffer)
+    if count < _RECORD_BYTES:
+        return count
+    room = len(buffer) - _RECORD_BYTES
+    while count <= room:
+        try:
+            more = read(_RECORD_BYTES, buffer[count:])
+        except OSError:  # nothing now, or an end: the next read tells
+            return count
+        if not more:
+            return count
+        count += more
+        if more < _RECORD_BYTES:
+            return count
+    return count
+
+
+def _broken(error: OSError) -> LegBroken:
+    if isinstance(error, ssl.SSLEOFError | ssl.SSLSyscallError):
+        return LegBroken(EndCause.TRUNCATED, "TLS ended without close_notify")
+    if isinstance(error, ssl.SSLError):
+        return LegBroken(EndCause.TLS_BROKEN, error.reason or str(error))
+    return LegBroken(end_cause(error.errno), error.strerror or str(error))
+
+
+def _facts(tls: ssl.SSLSocket) -> TlsFacts:
+    cipher = tls.cipher()
+    names: Any = (tls.getpeercert() or {}).get("subjectAltName", ())
+    return TlsFacts(
+        version=tls.version() or "",
+        cipher=cipher[0] if cipher else "",
+        alpn=tls.selected_alpn_protocol() or "",
+        resumed=bool(tls.session_reused),
+        peer_der=tls.getpeercert(binary_form=True) or b"",
+        peer_names=tuple((kind, name) for kind, name in names),
+    )

@@ -1,0 +1,77 @@
+"""One epoll for all legs, which itself is one descriptor of the event loop.
+
+Exists because a wake-up of asyncio's loop costs more than to pass a small message on: with many busy connections the
+loop is woken once for all that are ready.
+"""
+
+import asyncio
+import select
+from collections.abc import Callable
+from typing import Self
+
+READABLE, WRITABLE = select.EPOLLIN, select.EPOLLOUT
+BROKEN = select.EPOLLERR | select.EPOLLHUP
+"""Is reported whether asked for or not."""
+BUFFER_BYTES = 128 << 10
+_EVENTS = 256
+_ROUNDS = 4
+"""So often it looks again at once before the loop has its turn."""
+
+Handler = Callable[[int], None]
+
+
+class Poller:
+    """Calls the handler of a descriptor with what it is ready for (epoll events, level-triggered).
+
+    A handler must expect to be called when there is nothing to do. `buffer` is the one receive buffer: what is in it
+    is gone when the next handler runs.
+    """
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.buffer = memoryview(bytearray(BUFFER_BYTES))
+        self._epoll = select.epoll()
+        self._handlers: dict[int, Handler] = {}
+        self.loop.add_reader(self._epoll.fileno(), self._ready)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Watch nothing any more. What was registered stays open."""
+        if not self._epoll.closed:
+            self.loop.remove_reader(self._epoll.fileno())
+            self._epoll.close()
+            self._handlers.clear()
+
+    def register(self, descriptor: int, events: int, handler: Handler) -> None:
+        """Call the handler when a descriptor is ready for one of these events."""
+        self._epoll.register(descriptor, events)
+        self._handlers[descriptor] = handler
+
+    def handle(self, descriptor: int, handler: Handler) -> None:
+        """Let another handler be called from now on."""
+        self._handlers[descriptor] = handler
+
+    def modify(self, descriptor: int, events: int) -> None:
+        """Watch a registered descriptor for other events."""
+        self._epoll.modify(descriptor, events)
+
+    def forget(self, descriptor: int) -> None:
+        """Watch a descriptor no longer, before it is closed."""
+        if self._handlers.pop(descriptor, None) is not None and not self._epoll.closed:
+            self._epoll.unregister(descriptor)
+
+    def _ready(self) -> None:
+        handlers = self._handlers
+        for _ in range(_ROUNDS):
+            happened = self._epoll.poll(0, _EVENTS)
+            for descriptor, events in happened:
+                handler = handlers.get(descriptor)
+                if handler is not None:  # an earlier handler of this round may have closed it
+                    handler(events)
+            if len(happened) < 2 or self._epoll.closed:
+                return
