@@ -89,6 +89,8 @@ class _Reader:
         ):  # may stand alone; a word after it can be one of the sidecar's own
             takes = takes and (not self._sidecar.words or is_boolean(self._words[0]))
             return self._words.pop(0) if takes else "true"
+        if setting and setting.is_switch and not takes:  # such as --tls: all its parts as they are by themselves
+            return "true"
         return self._words.pop(0) if takes else None
 
     def _setting(self, name: str, text: str | None) -> None:

@@ -32,7 +32,7 @@ LEAVE_SECONDS = 0.5  # how long the exit waits for triggers that are at work and
 _EVERYWHERE = {"", "*", "::"}
 _IN_USE = {errno.EADDRINUSE, errno.EACCES}  # true of IPv4 as well
 _NOT_OURS = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
-Trigger = Callable[[], Awaitable[Mapping[str, object] | None]]
+Trigger = Callable[..., Awaitable[Mapping[str, object] | None]]
 
 
 class Admin:
@@ -42,26 +42,35 @@ class Admin:
         self.name = name
         self.health = health
         self.provider: Callable[[], Mapping[str, Any]] = dict
+        self.tables: Callable[[], str] | None = None
         self.triggers: dict[str, Trigger] = {}
+        self.takes: dict[str, tuple[str, ...]] = {}
+
+    def table(self, tables: Callable[[], str]) -> None:
+        """Show this text for people at `/status?format=table`."""
+        self.tables = tables
 
     def status(self, provider: Callable[[], Mapping[str, Any]]) -> None:
         """Show the provider's entries in /status. It is called at each request and must be quick."""
         self.provider = provider
 
-    def trigger(self, name: str, act: Trigger) -> None:
+    def trigger(self, name: str, act: Trigger, takes: tuple[str, ...] = ()) -> None:
         """Have `POST /name` run `act` for callers on loopback; what it returns is the answer's JSON. Permanent and
-        Transient become 500 and 503.
+        Transient become 500 and 503. `takes`: parameters of the query that it gets as keyword arguments, as far as
+        they are given.
 
         With several sidecars in the process the path is `/SIDECAR/name`.
         """
         self.triggers[name] = act
+        self.takes[name] = takes
 
     def forget(self) -> None:
         """Ask nothing more of a run that crashed: what it would answer about its state is not so any more."""
         self.provider = dict
+        self.tables = None
         self.triggers = dict.fromkeys(self.triggers, self._away)
 
-    async def _away(self) -> NoReturn:
+    async def _away(self, **_: str) -> NoReturn:
         raise Transient(f"{self.name} crashed and has not been started again yet")
 
     def shown(self) -> dict[str, Any]:
@@ -109,9 +118,9 @@ class AdminServer:
             await self._server.shutdown(LEAVE_SECONDS / 2)  # aiohttp waits twice: for the answer, then for the task
 
     async def _answer(self, request: BaseRequest) -> StreamResponse:
-        trigger = self._trigger(request.path)
+        trigger, takes = self._trigger(request.path)
         if trigger is not None:
-            return await self._pull(trigger, request)
+            return await self._pull(trigger, takes, request)
         page = self._pages.get(request.path)
         if page is None:
             return _json({"error": f"no such page; there are {', '.join(sorted(self._pages))}"}, 404)
@@ -119,28 +128,31 @@ class AdminServer:
             return _json({"error": "use GET"}, 405, {"Allow": "GET, HEAD"})
         return page(request)
 
-    def _trigger(self, path: str) -> Trigger | None:
+    def _trigger(self, path: str) -> tuple[Trigger | None, tuple[str, ...]]:
         if path == "/quit":
-            return self._quit
+            return self._quit, ()
         sidecar, _, name = path.removeprefix("/").rpartition("/")
         alone = len(self._admins) == 1
-        return next(
-            (a.triggers[name] for a in self._admins if name in a.triggers and sidecar == ("" if alone else a.name)),
-            None,
-        )
+        for admin in self._admins:
+            if name in admin.triggers and sidecar == ("" if alone else admin.name):
+                return admin.triggers[name], admin.takes[name]
+        return None, ()
 
     async def _quit(self) -> None:
         self._stop.request("POST /quit")
 
-    async def _pull(self, trigger: Trigger, request: BaseRequest) -> Response:
+    async def _pull(self, trigger: Trigger, takes: tuple[str, ...], request: BaseRequest) -> Response:
         if request.method != "POST":
             return _json({"error": "use POST"}, 405, {"Allow": "POST"})
         if not is_loopback(request.transport):
             return _json(
                 {"error": "answered on loopback only: call it from a container of this pod, at 127.0.0.1"}, 403
             )
+        given = dict(request.query)
+        if takes and (others := given.keys() - set(takes)):
+            return _json({"error": f"there is no parameter {min(others)[:80]!r}; there is {', '.join(takes)}"}, 400)
         try:
-            return _json(await trigger() or {"done": True}, 200)
+            return _json(await trigger(**{name: given[name] for name in takes if name in given}) or {"done": True}, 200)
         except Permanent as error:
             return _json({"error": str(error)}, 500)
         except Transient as error:
@@ -177,7 +189,9 @@ class AdminServer:
         body, content_type = expose(self._registry, request.headers.get("Accept", ""))
         return Response(body=body, headers={"Content-Type": content_type})
 
-    def _status(self, _: BaseRequest) -> Response:
+    def _status(self, request: BaseRequest) -> Response:
+        if request.query.get("format") == "table" and any(admin.tables for admin in self._admins):
+            return Response(text="\n".join(admin.tables() for admin in self._admins if admin.tables))
         several = len(self._admins) > 1
         core = {
             "name": " ".join(admin.name for admin in self._admins),

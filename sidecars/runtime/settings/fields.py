@@ -105,6 +105,13 @@ class Field:
         return core.cls if isinstance(core, inspected.StructType) else None
 
     @property
+    def is_switch(self) -> bool:
+        """Whether `true` is enough for a STRUCTURE that is unset by default: every part of it has a default."""
+        if self.kind is not SettingKind.STRUCTURE or self.default is not None or self.struct is None:
+            return False
+        return all(part.default is not msgspec.NODEFAULT for part in fields_of(self.struct))
+
+    @property
     def item(self) -> "Field":
         """One item of STRUCTURES."""
         return replace(self, kind=SettingKind.STRUCTURE, core=_unwrap(self.core.item_type)[0], about={})

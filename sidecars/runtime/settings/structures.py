@@ -58,6 +58,8 @@ def _read(field: Field, raw: object, at: SettingPlace) -> object:
         return _list(field.item, raw, at)
     if field.kind is SettingKind.STRUCTURE and isinstance(raw, dict) and field.struct:
         return _structure(field.struct, raw, at)
+    if field.is_switch and field.struct and _is_true(raw):
+        return field.struct()
     try:
         if not field.struct:
             return _without_nul(parse(field, raw), at)
@@ -67,6 +69,10 @@ def _read(field: Field, raw: object, at: SettingPlace) -> object:
     except ValueError:
         pass  # reported below, as a value of the wrong shape is
     raise SettingsError([Problem(at.path, field.expected, field.remedy, at.described, _shown(field, raw))])
+
+
+def _is_true(raw: object) -> bool:
+    return raw is True or (isinstance(raw, Written) and raw.value is True)
 
 
 def _list(item: Field, raw: list[Any], at: SettingPlace) -> tuple[object, ...]:
