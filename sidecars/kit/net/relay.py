@@ -10,8 +10,10 @@ from .core.causes import EndCause
 from .leg import NOTHING, Leg, LegBroken
 from .poller import Poller
 
-Tap = Callable[[memoryview], None]
-"""Sees all bytes of a direction, in any pieces, before they are passed on; it must copy what it keeps."""
+Tap = Callable[[memoryview], bytes | None]
+"""Sees all bytes of a direction, in any pieces, before they are passed on; it must copy what it keeps. What it returns
+is passed on in their place; None: they pass as they are.
+"""
 
 
 class Side(StrEnum):
@@ -177,10 +179,11 @@ class _Direction:
         if count > 0:
             data = self._buffer[:count]
             self.count += count
-            if self._tap is not None:
-                self._tap(data)
+            passed: bytes | memoryview = data
+            if self._tap is not None and (changed := self._tap(data)) is not None:
+                passed = changed
             try:
-                if not self._sink.put(data):
+                if not self._sink.put(passed):
                     self._source.pause()
             except LegBroken as error:
                 self._relay.broke(_other(self._side), error)
