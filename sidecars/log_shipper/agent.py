@@ -133,9 +133,11 @@ class Shipper:
     async def _send(self) -> None:
         """Deliver one batch after the other; how many requests are under way at once is up to `delivery`."""
         while True:
-            batch, payload = await self._queue.get()
-            await self._save_decisions()
-            self._settle(batch, await self._delivery.deliver(payload, batch.acknowledge))
+            await self._deliver(*await self._queue.get())  # nothing here holds a batch while the next one is waited for
+
+    async def _deliver(self, batch: Batch, payload: Payload) -> None:
+        await self._save_decisions()
+        self._settle(batch, await self._delivery.deliver(payload, batch.acknowledge))
 
     async def _save_decisions(self) -> None:
         """Save who a file is before its first line is sent: should we be killed and the file be copied and truncated

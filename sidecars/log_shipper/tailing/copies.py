@@ -113,7 +113,8 @@ class Suspects:
         self._followed = followed
         self._closed = closed
         self._seen: dict[FileKey, tuple[int, float]] = {}
-        self._by_line: dict[str, list[Tail]] | None = None
+        self._by_line: dict[str, dict[FileKey, None]] | None = None
+        """Keys and not files: a file that is closed meanwhile is not kept in memory."""
         self._closed_by_line: dict[str, list[FilePosition]] | None = None
 
     def begin(self) -> None:
@@ -123,7 +124,7 @@ class Suspects:
     def add(self, tail: Tail) -> None:
         """A file is followed from now on."""
         if self._by_line is not None:
-            self._by_line.setdefault(_line_of(tail), []).append(tail)
+            self._by_line.setdefault(_line_of(tail), {})[tail.key] = None
 
     def may_be_copy(self, tail: Tail, now: float) -> bool:
         """Whether to wait with this file. Once it was still for _COPY_SECONDS, it is a file of its own."""
@@ -181,11 +182,8 @@ class Suspects:
             self._by_line = {}
             for each in self._followed.values():
                 self.add(each)
-        found = [*self._by_line.get(first_line_digest(start), ()), *self._by_line.get("", ())]
-        return [each for each in found if self._is_followed(each)]
-
-    def _is_followed(self, tail: Tail) -> bool:
-        return self._followed.get(tail.key) is tail
+        keys = self._by_line.get(first_line_digest(start), {}) | self._by_line.get("", {})
+        return [self._followed[key] for key in keys if key in self._followed]
 
 
 def _line_of(tail: Tail) -> str:

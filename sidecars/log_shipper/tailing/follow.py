@@ -68,7 +68,7 @@ class Following:
         self._opening = Opening(descriptors, self._close_one)
         self._siblings = Siblings()
         self._suspects = Suspects(self.tails, self.closed)
-        self._names = Names({each.identity.path: (each.key, each.modified_ns) for each in checkpoint.positions})
+        self._names = Names({each.identity.path: each for each in checkpoint.positions})
         self._round: Iterator[FileKey] = iter(())
         self._waiting: list[FoundFile] = []
         """Old files that were found and are to be opened, the next one last."""
@@ -209,8 +209,8 @@ class Following:
                 tail.listed_as(item.place)
             else:
                 tail.unlisted()
-        led = {item.path: (key, item.modified_ns) for key, item in self.found.items()}
-        for path in self._names.changed(led, {*self.tails, *self.closed}, now):
+        led_to = {item.path: item for item in self.found.values()}
+        for path in self._names.changed(led_to, {*self.tails, *self.closed}, now):
             self._opening.notice(Notice.ROTATED, path)
 
     def _meet_all(self, now: float) -> None:
@@ -530,6 +530,8 @@ class Opening:
                 self.notice(Notice.UNREADABLE, tail.place, error.strerror or "")
             return None
         self._open += 1
+        if tail.key == item.key:
+            tail.key = item.key  # one object: there may be thousands
         self._unreadable.pop(tail.place, None)
         tail.grown_at = now
         return tail
