@@ -68,7 +68,13 @@ class LogShipperSettings(Settings, frozen=True, kw_only=True):
         ),
     ] = 1 << 20
     batch_seconds: Annotated[
-        float, Meta(ge=0, le=60, description="A request is sent at the latest so long after its first line was read.")
+        float,
+        Meta(
+            ge=0,
+            le=60,
+            description="A request is sent at the latest so long after its first line was read; after a pause of that "
+            "length nearly at once.",
+        ),
     ] = 0.5
     in_flight_bytes: Annotated[
         int,

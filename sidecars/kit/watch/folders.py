@@ -22,6 +22,8 @@ class FolderWatch(Protocol):
     backend: WatchBackend
     names_changed: bool
     """Whether a name appeared, moved or went since this was last set to False."""
+    contents_changed: bool
+    """Whether something was written to a file since this was last set to False."""
 
     @property
     def polling(self) -> bool:
@@ -71,7 +73,7 @@ class Polling:
     reason = ""
 
     def __init__(self) -> None:
-        self.names_changed = False
+        self.names_changed = self.contents_changed = False
 
     def watch(self, contents: Iterable[str], names: Iterable[str] = ()) -> bool:
         """Do nothing: there is nothing that a snapshot could have come too early for."""

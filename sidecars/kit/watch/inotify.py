@@ -51,7 +51,7 @@ class InotifyWatch:
     def __init__(self, happened: asyncio.Event, *, retry_seconds: float = 30.0) -> None:
         self._happened = happened
         self._retry_seconds = retry_seconds
-        self.names_changed = False
+        self.names_changed = self.contents_changed = False
         self._inotify: Inotify | None = None
         self._held: dict[str, _Held] = {}
         self._asked: dict[str, Mask] = {}
@@ -160,6 +160,8 @@ class InotifyWatch:
                 continue  # removed by ourselves
             if event.mask & (_NAMES | _OVER):
                 self.names_changed = True
+            if event.mask & (Mask.MODIFY | _OVER):
+                self.contents_changed = True
             self._happened.set()
 
     def _lose(self, inotify: Inotify, event: Event) -> bool:

@@ -29,7 +29,7 @@ class WatchfilesWatch:
     backend = WatchBackend.WATCHFILES
 
     def __init__(self, happened: asyncio.Event, *, retry_seconds: float = 30.0) -> None:
-        self.names_changed = False
+        self.names_changed = self.contents_changed = False
         self._happened = happened
         self._retry_seconds = retry_seconds
         self._loop = asyncio.get_running_loop()
@@ -120,6 +120,7 @@ class WatchfilesWatch:
                 continue
             elif kind == _MODIFIED:
                 if self._contents.get(inode_there):
+                    self.contents_changed = True
                     self._happened.set()
                 continue
             self.names_changed = True

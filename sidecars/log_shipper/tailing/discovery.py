@@ -15,6 +15,8 @@ from sidecars.log_shipper.core.rotation import is_archive
 
 _LOOKS = 5
 """A folder is listed so often at most: in some file systems the inode numbers of lists and of files never agree."""
+_LINK, _NOT_LISTED = -1, 0
+"""Instead of an inode number: of a link, which says nothing about its target; of a name that no list showed."""
 _WATCHED_FOLDERS = 4096
 """More folders than this are not watched but found by the regular scan; inotify watches are a shared resource."""
 
@@ -38,17 +40,20 @@ class Globs:
         self._own = {os.path.realpath(path) for path in own}
         self._paths = paths
         self._found_in: set[str] = set()
-        self._last: dict[FileKey, FoundFile] = {}
-        """What the last `find` found: what is the same is the same object, there may be thousands."""
+        self._last: dict[str, FoundFile] = {}
+        """What the last `find` found, by path: what is the same is the same object, there may be thousands."""
         self.unmatched: tuple[str, ...] = ()
         """The patterns for which `find` found no file the last time."""
         self.closed: tuple[str, ...] = ()
         """The folders that it could not enter."""
         self._excluded = re.compile("|".join(map(fnmatch.translate, exclude))) if exclude else None
 
-    def find(self) -> dict[FileKey, FoundFile]:
-        """Every matching regular file once, under the first of its names. Folders that cannot be read are skipped:
-        they are looked at again at the next scan. `unmatched` and `closed` say what was not found.
+    def find(self, *, names_only: bool = False) -> dict[FileKey, FoundFile]:
+        """Return every matching regular file once, under the first of its names. Folders that cannot be read are
+        skipped: they are looked at again at the next scan. `unmatched` and `closed` say what was not found.
+
+        `names_only`: a name that is listed with the inode that it had is not looked at. Its size and times are those of
+        the last look.
         """
         found: dict[FileKey, FoundFile] = {}
         closed: set[str] = set()
@@ -56,22 +61,26 @@ class Globs:
         places: dict[str, str] = {}
         for pattern in self._paths:
             matched = False
-            for path, is_link in sorted(_expanded(pattern, closed)):
-                place = _place(path, places, is_link=is_link)
-                if not self.wants(path, place):
+            for path, inode in sorted(_expanded(pattern, closed)):
+                before = self._last.get(path)
+                place = _place(path, places, is_link=inode == _LINK)
+                if names_only and before is not None and before.key.inode == inode:
+                    item: FoundFile | None = before
+                elif self.wants(path, place):
+                    item = look(path, closed, place)
+                    item = before if item == before else item
+                else:
                     continue
-                item = look(path, closed, place)
                 if item is not None:
                     matched = True
-                    before = self._last.get(item.key)
-                    found.setdefault(item.key, before if before is not None and before == item else item)
-                    if is_link:
+                    found.setdefault(item.key, item)
+                    if inode == _LINK:
                         places.setdefault(os.path.dirname(place), os.path.dirname(place))
             if not matched:
                 unmatched.append(pattern)
         self.closed, self.unmatched = tuple(sorted(closed)), tuple(unmatched)
         self._found_in = {*places, *places.values()}
-        self._last = found
+        self._last = {item.path: item for item in found.values()}
         return found
 
     def reach(self) -> Reach:
@@ -108,15 +117,16 @@ def expand(pattern: str) -> Iterator[str]:
     return (path for path, _ in _expanded(pattern, set()))
 
 
-def _expanded(pattern: str, closed: set[str]) -> Iterator[tuple[str, bool]]:
-    """As `expand`, with whether the name is a link; folders that cannot be entered are added to `closed`."""
+def _expanded(pattern: str, closed: set[str]) -> Iterator[tuple[str, int]]:
+    """As `expand`, with the listed inode number of each; folders that cannot be entered are added to `closed`."""
     parts = [part for part in pattern.split("/") if part]
-    return _below("/", parts, closed) if parts else iter([("/", False)])
+    return _below("/", parts, closed) if parts else iter([("/", _NOT_LISTED)])
 
 
 def _place(path: str, places: dict[str, str], *, is_link: bool) -> str:
     """Where a file really is; `places` remembers that of each folder."""
-    folder, name = os.path.split(path)
+    folder, _, name = path.rpartition("/")
+    folder = folder or "/"
     if folder not in places:
         places[folder] = os.path.realpath(folder)
     if is_link:
@@ -124,27 +134,27 @@ def _place(path: str, places: dict[str, str], *, is_link: bool) -> str:
     return path if places[folder] == folder else os.path.join(places[folder], name)
 
 
-def _below(folder: str, parts: list[str], closed: set[str]) -> Iterator[tuple[str, bool]]:
-    """The names below `folder` that match the parts of a pattern, and whether each is a link."""
+def _below(folder: str, parts: list[str], closed: set[str]) -> Iterator[tuple[str, int]]:
+    """Yield the names below `folder` that match the parts of a pattern, and the listed inode number of each."""
     part, rest = parts[0], parts[1:]
     if not glob.has_magic(part):
         path = os.path.join(folder, part)
         if rest:
             yield from _below(path, rest, closed)
         elif _exists(path, closed):
-            yield path, os.path.islink(path)
+            yield path, _LINK if os.path.islink(path) else _NOT_LISTED
         return
     if part == "**" and rest:
         yield from _below(folder, rest, closed)
     entries = _entries(folder, closed)
     if part != "**" and not rest:
         matches = re.compile(fnmatch.translate(part)).match
-        yield from ((entry.path, entry.is_symlink()) for entry in entries if matches(entry.name))
+        yield from ((entry.path, _listed_inode(entry)) for entry in entries if matches(entry.name))
         return
     for entry in entries:
         if part == "**":
             if not rest:
-                yield entry.path, entry.is_symlink()
+                yield entry.path, _listed_inode(entry)
             if entry.is_dir(follow_symlinks=False):
                 yield from _below(entry.path, parts, closed)
         elif fnmatch.fnmatchcase(entry.name, part) and _is_folder(entry, closed):
@@ -162,6 +172,10 @@ def _entries(folder: str, closed: set[str] | None = None) -> list[os.DirEntry[st
     except OSError:
         pass
     return []
+
+
+def _listed_inode(entry: os.DirEntry[str]) -> int:
+    return _LINK if entry.is_symlink() else entry.inode()
 
 
 def _is_folder(entry: os.DirEntry[str], closed: set[str]) -> bool:

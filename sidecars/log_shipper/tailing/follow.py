@@ -75,9 +75,11 @@ class Following:
         self._places: set[str] = set()
         """Where the files were found, as long as some wait."""
 
-    def scan(self, now: float) -> None:
-        """Bring the followed files in line with what is there; `now` is loop time."""
-        self.found = self._globs.find()
+    def scan(self, now: float, *, names_only: bool = False) -> None:
+        """Bring the followed files in line with what is there; `now` is loop time. `names_only`: closed files under
+        names that lead to them as before are not looked at.
+        """
+        self.found = self._globs.find(names_only=names_only)
         self._siblings.forget()
         self._suspects.begin()
         self._opening.begin(len(self.tails))
@@ -205,10 +207,14 @@ class Following:
         """Update which followed files have a matching name, and which paths were rotated."""
         for key, tail in self.tails.items():
             item = self.found.get(key)
-            if item is not None:
-                tail.listed_as(item.place)
-            else:
+            if item is None:
                 tail.unlisted()
+                continue
+            tail.listed_as(item.place)
+            if item.modified_ns != tail.modified_ns:  # not looked at by the last scan
+                self.found[key] = msgspec.structs.replace(
+                    item, size_bytes=tail.size_bytes, modified_ns=tail.modified_ns, changed_ns=tail.changed_ns
+                )
         led_to = {item.path: item for item in self.found.values()}
         for path in self._names.changed(led_to, {*self.tails, *self.closed}, now):
             self._opening.notice(Notice.ROTATED, path)
@@ -225,7 +231,7 @@ class Following:
                 continue
             if position is None:
                 new.append(item)
-            elif position.is_all_of(item.size_bytes, item.modified_ns, item.changed_ns):
+            elif self._is_at_rest(position, item):
                 at_rest.append(item)
             else:
                 self._meet(item, now)
@@ -364,11 +370,17 @@ class Following:
         if (tail := self.tails.get(key)) is not None:
             return bool(tail.identity.first_line)
         position, item = self.closed.get(key), self.found.get(key)
-        return (
-            position is not None
-            and item is not None
-            and position.is_all_of(item.size_bytes, item.modified_ns, item.changed_ns)
-        )
+        return position is not None and item is not None and self._is_at_rest(position, item)
+
+    def _is_at_rest(self, position: FilePosition, item: FoundFile) -> bool:
+        """Return whether a closed file was found as it was; where it was not looked at since it was closed, look."""
+        if _is_all_of(position, item):
+            return True
+        there = look(item.path, place=item.place)
+        if there is None or there.key != position.key:
+            return False
+        self.found[position.key] = there
+        return _is_all_of(position, there)
 
     def _recover(self, position: FilePosition, now: float) -> None:
         """A closed file to which no name led: renamed out of the globs, or copied, or gone. One that may be there and
@@ -378,8 +390,7 @@ class Following:
         item = self.found.get(key)
         if key not in self.tails:
             if item is not None:
-                is_at_rest = position.is_all_of(item.size_bytes, item.modified_ns, item.changed_ns)
-                self._opening.postponed += not is_at_rest
+                self._opening.postponed += not self._is_at_rest(position, item)
                 return
             if len(self.tails) >= self._held and _is_as_it_was(position):
                 self._note_met(key, position.place)
@@ -580,6 +591,10 @@ class Opening:
         """What was come across since the last call."""
         taken, self._notices = self._notices, []
         return taken
+
+
+def _is_all_of(position: FilePosition, item: FoundFile) -> bool:
+    return position.is_all_of(item.size_bytes, item.modified_ns, item.changed_ns)
 
 
 def _is_as_it_was(position: FilePosition) -> bool:

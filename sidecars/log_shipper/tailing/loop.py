@@ -16,7 +16,7 @@ from sidecars.log_shipper.core.lag import FileFigures
 from sidecars.log_shipper.core.lines import Intake
 from sidecars.log_shipper.core.notices import WORTH_A_WARNING, Notice, texts
 from sidecars.log_shipper.core.reach import said
-from sidecars.log_shipper.core.schedule import ReadSchedule, is_hot
+from sidecars.log_shipper.core.schedule import ReadSchedule, Scan, is_hot
 from sidecars.log_shipper.metrics import ShipperMetrics
 from sidecars.log_shipper.settings import LogShipperSettings
 from sidecars.runtime import Context, State
@@ -59,8 +59,7 @@ class Tailing:
         scope = settings.pod_uid or f"{settings.pod_namespace}/{settings.pod_name or host_name()}"
         self._reader = Reader(settings, shape_of(settings), scope, self.following.ended)
         self._wake = asyncio.Event()
-        self._told = _Told(self._wake)
-        self._watch = folder_watch(settings.watch_backend, self._told)
+        self._watch = folder_watch(settings.watch_backend, self._wake)
         self._schedule = ReadSchedule(settings.batch_seconds)
         self._in_flight_records = 0
         self.in_flight_bytes = 0
@@ -82,11 +81,11 @@ class Tailing:
         `final`: half lines count as lines, and nothing waits for company in its batch.
         """
         at = monotonic()
-        told = self._told.is_set()
-        self._told.clear()
-        if final or self._schedule.must_scan(at, names_changed=self._watch.names_changed):
-            self.look()
-        else:
+        told, self._watch.contents_changed = self._watch.contents_changed, False
+        scan = Scan.ALL if final else self._schedule.scan_due(at, names_changed=self._watch.names_changed)
+        if scan is not Scan.NONE:
+            self.look(scan)
+        if scan is not Scan.ALL:
             self._refresh(at, told=told)
         stalled = not self.has_room and at - self.last_growth >= _STALLED_SECONDS
         self.following.meet_waiting(at, all_of_them=stalled)
@@ -105,7 +104,7 @@ class Tailing:
         folders = self.following.folders
         written = {os.path.dirname(name) for tail in hot for name in (tail.path, tail.place)}
         if self._watch.watch(folders - written, folders):
-            self._told.set()  # what was written before the watch was set is seen by looking once more
+            self._watch.contents_changed = True  # before the watch was set, perhaps: look once more
             return
         if self.has_room and (self._has_more or (self.following.waiting and not self.in_flight_bytes)):
             return
@@ -124,21 +123,21 @@ class Tailing:
         """End the present wait."""
         self._wake.set()
 
-    def look(self) -> None:
+    def look(self, scan: Scan = Scan.ALL) -> None:
         """Look at names and sizes now."""
         began = monotonic()
         self._watch.names_changed = False
-        self.following.scan(began)
+        self.following.scan(began, names_only=scan is Scan.NAMES)
         if self._reader.joins_records:
             self.following.link_generations()
         self._report()
         self._say_reach(began)
-        self._schedule.scanned(began, monotonic(), polling=self._watch.polling)
+        self._schedule.scanned(began, monotonic(), scan, polling=self._watch.polling)
 
     def flush(self) -> None:
         """Hand the batch in the making on."""
-        self._schedule.flushed()
         if self._batch.parts:
+            self._schedule.flushed(monotonic())
             batch, self._batch = self._batch, Batch()
             self._handed_on(batch)
 
@@ -346,18 +345,6 @@ class Tailing:
             every_seconds = 30.0 if notice is Notice.DESCRIPTORS else 0.0
             why = {"reason": reason} if reason else {}
             say(text, action=f"file.{notice.value}", every_seconds=every_seconds, file=path, **why)
-
-
-class _Told(asyncio.Event):
-    """Set when the kernel tells of something; sets the other event, which ends the wait, as well."""
-
-    def __init__(self, wake: asyncio.Event) -> None:
-        super().__init__()
-        self._wake = wake
-
-    def set(self) -> None:
-        super().set()
-        self._wake.set()
 
 
 def host_name() -> str:

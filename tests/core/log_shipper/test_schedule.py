@@ -2,18 +2,18 @@
 
 import pytest
 
-from sidecars.log_shipper.core.schedule import POLL_SECONDS, ReadSchedule, is_hot
+from sidecars.log_shipper.core.schedule import POLL_SECONDS, ReadSchedule, Scan, is_hot
 
 
 def scanned(took: float, *, polling: bool = False) -> ReadSchedule:
     """A scan began at 100 and took so long."""
     schedule = ReadSchedule(batch_seconds=0.5)
-    schedule.scanned(100.0, 100.0 + took, polling=polling)
+    schedule.scanned(100.0, 100.0 + took, Scan.ALL, polling=polling)
     return schedule
 
 
 def test_the_first_step_scans() -> None:
-    assert ReadSchedule(0.5).must_scan(0.0, names_changed=False)
+    assert ReadSchedule(0.5).scan_due(0.0, names_changed=False) is Scan.ALL
 
 
 @pytest.mark.parametrize(
@@ -22,16 +22,16 @@ def test_the_first_step_scans() -> None:
 )
 def test_the_longer_a_scan_takes_the_rarer_it_is(took: float, polling: bool, pause: float) -> None:
     schedule = scanned(took, polling=polling)
-    assert not schedule.must_scan(100.0 + pause - 0.01, names_changed=False)
-    assert schedule.must_scan(100.0 + pause + 0.2, names_changed=False)
+    assert schedule.scan_due(100.0 + pause - 0.01, names_changed=False) is Scan.NONE
+    assert schedule.scan_due(100.0 + pause + 0.2, names_changed=False) is Scan.ALL
 
 
 @pytest.mark.parametrize(("took", "pause"), [(0.001, 0.01), (0.02, 0.2), (0.2, 0.5), (3.0, 0.5)])
 def test_new_names_are_looked_at_within_a_second_but_not_all_the_time(took: float, pause: float) -> None:
     schedule = scanned(took)
     end = 100.0 + took
-    assert not schedule.must_scan(end + pause * 0.9, names_changed=True)
-    assert schedule.must_scan(end + pause * 1.1, names_changed=True)
+    assert schedule.scan_due(end + pause * 0.9, names_changed=True) is Scan.NONE
+    assert schedule.scan_due(end + pause * 1.1, names_changed=True) is Scan.NAMES
     assert schedule.next_at(end, hot=False, has_room=True, names_changed=True) == pytest.approx(end + pause)
 
 
@@ -39,6 +39,10 @@ def test_what_a_scan_could_not_do_is_tried_again_soon() -> None:
     schedule = scanned(0.001)
     schedule.scan_soon(100.5)
     assert schedule.next_at(100.5, hot=False, has_room=True, names_changed=False) == 100.5 + POLL_SECONDS
+    assert schedule.scan_due(100.5 + POLL_SECONDS, names_changed=False) is Scan.NAMES
+    schedule.scanned(100.6, 100.61, Scan.NAMES, polling=False)
+    assert schedule.scan_due(101.9, names_changed=False) is Scan.NONE
+    assert schedule.scan_due(102.0, names_changed=False) is Scan.ALL, "a look at the names puts nothing else off"
 
 
 def test_a_hot_file_is_polled_and_without_room_all_files_are_looked_at_now_and_then() -> None:
@@ -68,9 +72,18 @@ def test_closed_files_are_looked_at_only_when_something_happens() -> None:
 def test_a_batch_waits_for_company_but_not_for_ever() -> None:
     schedule = scanned(0.001)
     assert not schedule.must_flush(1e9)
-    schedule.batch_begun(100.0)
+    schedule.flushed(100.0)
+    assert not schedule.must_flush(1e9)
+    schedule.batch_begun(100.2)
     assert not schedule.must_flush(100.4)
     assert schedule.must_flush(100.5)
-    assert schedule.next_at(100.0, hot=False, has_room=True, names_changed=False) == 100.5
-    schedule.flushed()
-    assert not schedule.must_flush(1e9)
+    assert schedule.next_at(100.2, hot=False, has_room=True, names_changed=False) == 100.5
+
+
+@pytest.mark.parametrize(("batch_seconds", "waits_seconds"), [(0.5, 0.05), (60.0, 0.05), (0.01, 0.01), (0.0, 0.0)])
+def test_the_first_batch_after_a_pause_hardly_waits(batch_seconds: float, waits_seconds: float) -> None:
+    schedule = ReadSchedule(batch_seconds)
+    schedule.flushed(100.0)
+    schedule.batch_begun(200.0)
+    assert not schedule.must_flush(199.99 + waits_seconds)
+    assert schedule.must_flush(200.01 + waits_seconds)
