@@ -2,121 +2,23 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any
+import os
+import random
+from collections.abc import Callable
 
 import pytest
 
-from sidecars.log_shipper.agent import Shipper
-from sidecars.log_shipper.core.batch import Payload, records_of
-from sidecars.log_shipper.core.bulk import Answer
+from sidecars.log_shipper.core.batch import Payload
 from sidecars.log_shipper.core.checkpoint import load
-from sidecars.log_shipper.metrics import ShipperMetrics
-from sidecars.log_shipper.sending.outputs import PlainTransport
-from sidecars.runtime import Context, State
-from tests.support.context import condition, context, metric, passes, settings
+from sidecars.runtime import State
+from tests.support.context import condition, metric, passes
 from tests.support.reading import write
+from tests.support.whole_shipper import Memory, WholeShipper, clock
 
 pytestmark = pytest.mark.looptime
 
-DOWN = Answer(503)
-FOREVER = 1e6
 
-
-class Memory(PlainTransport):
-    """Keeps documents by their id. While it is `down` it refuses, while it `hangs` it never answers; `busy` says which
-    messages are refused with a 429 for now, and `spoilt` which for good.
-    """
-
-    def __init__(self) -> None:
-        self.documents: dict[str, str] = {}
-        self.down = False
-        self.hangs = False
-        self.busy: Callable[[str], bool] = lambda _: False
-        self.spoilt: Callable[[str], bool] = lambda _: False
-        self.requests = 0
-        self.before_answer: Callable[[Payload], None] = lambda _: None
-        self.closed = False
-
-    async def send(self, payload: Payload) -> Answer:
-        self.requests += 1
-        self.before_answer(payload)
-        await passes(FOREVER if self.hangs else 0.01)
-        if self.down:
-            return DOWN
-        return Answer(200, json.dumps({"items": [self._take(record) for record in self.records(payload)]}).encode())
-
-    async def close(self) -> None:
-        self.closed = True
-
-    @property
-    def messages(self) -> list[str]:
-        return sorted(self.documents.values())
-
-    @staticmethod
-    def records(payload: Payload) -> list[tuple[str, str]]:
-        pairs = [record.split(b"\n") for record in records_of(payload.body, lines_each=2)]
-        return [(json.loads(action)["create"]["_id"], json.loads(text)["message"]) for action, text, _ in pairs]
-
-    def _take(self, record: tuple[str, str]) -> dict[str, Any]:
-        name, message = record
-        if self.busy(message):
-            return {"create": {"status": 429, "error": {"type": "es_rejected_execution_exception", "reason": "busy"}}}
-        if self.spoilt(message):
-            return {"create": {"status": 400, "error": {"type": "document_parsing_exception", "reason": "no"}}}
-        status = 409 if name in self.documents else 201
-        self.documents[name] = message
-        return {"create": {"status": status}}
-
-
-class Stage:
-    """A folder with one log, the backend, and the shipper's log lines."""
-
-    def __init__(self, folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-        self.folder, self.backend, self._caplog = folder, Memory(), caplog
-        self.log = folder / "logs" / "app.log"
-        self.log.parent.mkdir()
-        self.lines: list[str] = []
-        self.ctx: Context = context()
-
-    def write(self, count: int) -> None:
-        more = [f"line {number:06d}" for number in range(len(self.lines), len(self.lines) + count)]
-        write(self.log, *more)
-        self.lines += more
-
-    @asynccontextmanager
-    async def running(self, grace_seconds: float = 30.0, **given: object) -> AsyncIterator[Context]:
-        """One life of a shipper; whoever leaves the block has asked it to stop, and it ends by itself."""
-        self.ctx = ctx = context(grace_seconds)
-        usual = {"paths": (f"{self.log.parent}/*.log",), "state_dir": str(self.folder / "state"), "pod_uid": "4ba0ee8d"}
-        metrics = ShipperMetrics(ctx.metrics)
-        shipper = Shipper(settings(**{**usual, **given}), ctx, metrics, self.backend)
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(shipper.run())
-            yield ctx
-            self.ctx.stop.request("SIGTERM")
-
-    def said(self, action: str) -> list[dict[str, Any]]:
-        """The fields of the log lines with this action, in all lives."""
-        lines = [line for line in self._caplog.records if getattr(line, "action", "") == action]
-        return [line.fields for line in lines]  # type: ignore[attr-defined]
-
-    def assert_all_arrived(self) -> None:
-        assert self.backend.messages == sorted(self.lines)
-
-
-@pytest.fixture
-def stage(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Stage:
-    return Stage(tmp_path, caplog)
-
-
-def clock() -> float:
-    return asyncio.get_running_loop().time()
-
-
-async def test_lines_are_delivered_as_they_are_written_and_once_over_restarts(stage: Stage) -> None:
+async def test_lines_are_delivered_as_they_are_written_and_once_over_restarts(stage: WholeShipper) -> None:
     for _ in range(3):
         async with stage.running() as ctx:
             stage.write(100)
@@ -125,16 +27,19 @@ async def test_lines_are_delivered_as_they_are_written_and_once_over_restarts(st
             await passes(1)
             stage.assert_all_arrived()
             assert ctx.health.started
+            await passes(2)
+            saved = load(stage.checkpoint.read_bytes()).checkpoint.positions
+            assert [each.mark.offset for each in saved] == [stage.log.stat().st_size], "a kill now would repeat nothing"
     assert stage.backend.closed
     assert metric(stage.ctx, "read_bytes_total") == metric(stage.ctx, "acknowledged_bytes_total") == 200 * 12
 
 
-async def test_who_a_file_is_stands_in_the_checkpoint_before_its_first_line_is_sent(stage: Stage) -> None:
+async def test_who_a_file_is_stands_in_the_checkpoint_before_its_first_line_is_sent(stage: WholeShipper) -> None:
     """Ids begin with it: should the file be copied, truncated and the shipper killed, its lines are found again."""
     begun: list[bool] = []
 
     def look(payload: Payload) -> None:
-        known = load((stage.folder / "state" / "checkpoint.json").read_bytes()).checkpoint.positions
+        known = load(stage.checkpoint.read_bytes()).checkpoint.positions
         first, _ = Memory.records(payload)[0]
         begun.append(any(each.identity.prefix and first.startswith(each.identity.prefix) for each in known))
 
@@ -146,33 +51,32 @@ async def test_who_a_file_is_stands_in_the_checkpoint_before_its_first_line_is_s
     assert begun == [True]
 
 
-async def test_the_last_words_arrive_half_a_line_and_a_new_file_too(stage: Stage) -> None:
+async def test_the_last_words_arrive_half_a_line_and_a_new_file_too(stage: WholeShipper) -> None:
     async with stage.running():
         stage.write(10)
         await passes(1)
         stage.write(5000)
-        write(stage.log, "half a line", end="")
+        stage.append("half a line", end="")
         write(stage.log.parent / "late.log", "late")
-    stage.lines += ["half a line", "late"]
+        stage.lines.append("late")
     stage.assert_all_arrived()
     assert stage.said("stop.drained")[0]["undelivered_bytes"] == 0
     async with stage.running():
-        write(stage.log, ", and its rest")
-        stage.lines.append(", and its rest")
+        stage.append(", and its rest")
         await passes(1)
     stage.assert_all_arrived()
 
 
-async def test_a_last_backlog_larger_than_what_may_be_in_flight_is_drained(stage: Stage) -> None:
+async def test_a_last_backlog_larger_than_what_may_be_in_flight_is_drained(stage: WholeShipper) -> None:
     stage.backend.busy = lambda message: message.endswith("7") and clock() < 3
     async with stage.running(in_flight_bytes=64 << 10, batch_bytes=16 << 10):
         await passes(1)
-        stage.write(20_000)
+        stage.write(10_000)
     stage.assert_all_arrived()
     assert clock() >= 3, "the busy ones were waited for"
 
 
-async def test_an_ordinary_sidecar_tails_on_until_the_files_are_quiet(stage: Stage) -> None:
+async def test_an_ordinary_sidecar_tails_on_until_the_files_are_quiet(stage: WholeShipper) -> None:
     """SIGTERM comes together with the app's, and the app has more to say."""
     async with asyncio.TaskGroup() as tasks, stage.running(lifecycle="ordinary", quiet_seconds=3) as ctx:
         ctx.stop.request("SIGTERM")
@@ -190,7 +94,7 @@ async def test_an_ordinary_sidecar_tails_on_until_the_files_are_quiet(stage: Sta
 
 @pytest.mark.parametrize("grace_seconds", [5, 8])
 async def test_an_ordinary_sidecar_gives_up_waiting_for_quiet_when_the_grace_runs_out(
-    stage: Stage, grace_seconds: float
+    stage: WholeShipper, grace_seconds: float
 ) -> None:
     """What the app writes until then is delivered, the half line that it dies in too."""
     async with asyncio.TaskGroup() as tasks:
@@ -208,14 +112,13 @@ async def test_an_ordinary_sidecar_gives_up_waiting_for_quiet_when_the_grace_run
             await passes(grace_seconds - 3.5)
             writing.cancel()
             await passes(0.01)
-            write(stage.log, "half a line", end="")
-            stage.lines.append("half a line")
+            stage.append("half a line", end="")
         assert grace_seconds - 3 <= clock() - began < grace_seconds
     stage.assert_all_arrived()
 
 
 @pytest.mark.parametrize("how", ["down", "hangs"])
-async def test_a_dead_backend_does_not_keep_the_pod_and_the_next_life_delivers(stage: Stage, how: str) -> None:
+async def test_a_dead_backend_does_not_keep_the_pod_and_the_next_life_delivers(stage: WholeShipper, how: str) -> None:
     async with stage.running(6):
         stage.write(100)
         await passes(1)
@@ -234,7 +137,7 @@ async def test_a_dead_backend_does_not_keep_the_pod_and_the_next_life_delivers(s
     stage.assert_all_arrived()
 
 
-async def test_a_backend_that_comes_back_within_the_grace_gets_everything(stage: Stage) -> None:
+async def test_a_backend_that_comes_back_within_the_grace_gets_everything(stage: WholeShipper) -> None:
     stage.backend.down = True
     tried: list[int] = []
     async with asyncio.TaskGroup() as tasks, stage.running(60) as ctx:
@@ -256,7 +159,7 @@ async def test_a_backend_that_comes_back_within_the_grace_gets_everything(stage:
     assert stage.said("stop.drained")
 
 
-async def test_what_is_acknowledged_beyond_a_gap_is_not_counted_as_undelivered(stage: Stage) -> None:
+async def test_what_is_acknowledged_beyond_a_gap_is_not_counted_as_undelivered(stage: WholeShipper) -> None:
     stage.backend.busy = lambda message: message.endswith("0")
     async with stage.running(6):
         stage.write(1000)
@@ -268,7 +171,7 @@ async def test_what_is_acknowledged_beyond_a_gap_is_not_counted_as_undelivered(s
     stage.assert_all_arrived()
 
 
-async def test_a_refused_record_is_kept_once_and_not_sent_again_by_the_next_life(stage: Stage) -> None:
+async def test_a_refused_record_is_kept_once_and_not_sent_again_by_the_next_life(stage: WholeShipper) -> None:
     stage.backend.spoilt = lambda message: message == "line 000003"
     for _ in range(2):
         async with stage.running():
@@ -279,12 +182,12 @@ async def test_a_refused_record_is_kept_once_and_not_sent_again_by_the_next_life
     stage.assert_all_arrived()
 
 
-async def test_while_nothing_can_be_sent_reading_stops_at_the_limit_and_it_shows(stage: Stage) -> None:
+async def test_while_nothing_can_be_sent_reading_stops_at_the_limit_and_it_shows(stage: WholeShipper) -> None:
     """Back-pressure is "stop reading, keep the file open"; one more block than the limit may be taken."""
-    limit = 128 << 10
+    limit = 64 << 10
     stage.backend.down = True
     async with stage.running(in_flight_bytes=limit, batch_bytes=16 << 10) as ctx:
-        stage.write(30_000)
+        stage.write(12_000)
         await passes(30)
         assert limit <= metric(ctx, "in_flight_bytes") < 2 * limit
         assert condition(ctx, "delivery").state is State.DEGRADED
@@ -297,12 +200,12 @@ async def test_while_nothing_can_be_sent_reading_stops_at_the_limit_and_it_shows
         stage.assert_all_arrived()
 
 
-async def test_a_rotated_and_deleted_file_is_kept_open_through_an_outage(stage: Stage) -> None:
+async def test_a_rotated_and_deleted_file_is_kept_open_through_an_outage(stage: WholeShipper) -> None:
     async with stage.running(in_flight_bytes=64 << 10, batch_bytes=16 << 10) as ctx:
         stage.write(100)
         await passes(1)
         stage.backend.down = True
-        stage.write(20_000)
+        stage.write(10_000)
         await passes(10)
         stage.log.unlink()
         stage.write(10)
@@ -313,9 +216,203 @@ async def test_a_rotated_and_deleted_file_is_kept_open_through_an_outage(stage: 
         stage.assert_all_arrived()
 
 
-async def test_a_stop_before_anything_happened_is_a_clean_one(stage: Stage) -> None:
+async def test_a_stop_before_anything_happened_is_a_clean_one(stage: WholeShipper) -> None:
     stage.write(100)
     async with stage.running():
         pass
     stage.assert_all_arrived()
     assert stage.said("stop.drained")
+
+
+async def test_the_books_keep_their_law_whatever_the_backend_does(stage: WholeShipper, rng: random.Random) -> None:
+    stage.backend.busy = lambda _: rng.random() < 0.1
+    stage.backend.spoilt = lambda message: message.startswith("line 0007")
+    async with stage.running(in_flight_bytes=64 << 10, batch_bytes=16 << 10):
+        for number in range(100):
+            stage.backend.down = number % 20 > 15
+            stage.write(rng.randint(1, 60))
+            await passes(0.1)
+            stage.assert_law()
+    refused = [line for line in stage.lines if line.startswith("line 0007")]
+    assert metric(stage.ctx, "dead_letter_bytes_total") == sum(len(line) + 1 for line in refused)
+    assert stage.said("records.rejected")
+    assert not any("line 0" in json.dumps(fields) for fields in stage.said("records.rejected")), "no payload in a log"
+
+
+async def test_what_is_not_delivered_lags_and_half_a_line_does_not(stage: WholeShipper) -> None:
+    """An app that died within a line must not ring for ever; its lines of before must, as long as they wait."""
+    async with stage.running():
+        stage.write(10)
+        await passes(2)
+        assert stage.lag() == (0, 0)
+        stage.backend.down = True
+        stage.write(10)
+        stage.append("the app dies he", end="")
+        await passes(5)
+        lag_bytes, lag_seconds = stage.lag()
+        assert lag_bytes == 10 * 12 + 15
+        assert lag_seconds > 4
+        (shown,) = stage.files()
+        size = stage.log.stat().st_size
+        assert (shown["read_offset"], shown["acknowledged_offset"], shown["size"]) == (size - 15, 120, size)
+        stage.backend.down = False
+        await passes(20)
+        assert stage.lag() == (15, 0)
+    stage.assert_all_arrived()
+
+
+async def test_a_rotated_file_is_in_status_until_it_is_gone(stage: WholeShipper) -> None:
+    """Renamed out of the globs it is followed on, under the name it was first seen under."""
+    async with stage.running() as ctx:
+        stage.write(10)
+        await passes(1)
+        rotated = stage.log.rename(f"{stage.log}.1")
+        write(rotated, "late")
+        stage.append("new")
+        await passes(5)
+        shown = {(file["path"], file["place"], file["listed"]) for file in stage.files()}
+        assert shown == {(str(stage.log), str(rotated), False), (str(stage.log), str(stage.log), True)}
+        assert metric(ctx, "file_events_total", event="rotated") == 1
+        rotated.unlink()
+        await passes(10)
+        assert [file["place"] for file in stage.files()] == [str(stage.log)]
+        assert metric(ctx, "open_files") == 1
+    stage.lines.append("late")
+    stage.assert_all_arrived()
+
+
+async def test_a_glob_without_a_file_is_said_until_it_has_one(stage: WholeShipper) -> None:
+    later = stage.folder / "later" / "app.log"
+    async with stage.running(paths=(f"{stage.log.parent}/*.log", str(later))) as ctx:
+        stage.write(1)
+        await passes(10)
+        assert len(stage.said("paths.unreached")) == 1
+        assert str(later) in condition(ctx, "files").reason
+        assert metric(ctx, "unmatched_paths") == 1
+        later.parent.mkdir()
+        write(later, "two")
+        await passes(5)
+        assert stage.said("paths.reached")
+        assert (condition(ctx, "files").state, metric(ctx, "unmatched_paths")) == (State.OK, 0)
+    stage.lines.append("two")
+    stage.assert_all_arrived()
+
+
+async def test_a_file_that_cannot_be_read_yet_is_said_once_and_shipped_when_it_can(
+    stage: WholeShipper, nobody: None
+) -> None:
+    locked = stage.log.parent / "locked.log"
+    os.seteuid(os.getuid())
+    write(locked, "locked")
+    locked.chmod(0)
+    stage.log.parent.chmod(0o777)
+    stage.folder.chmod(0o777)
+    os.seteuid(65534 if os.getuid() == 0 else os.getuid())
+    async with stage.running() as ctx:
+        stage.append("open")
+        await passes(10)
+        assert stage.backend.messages == ["open"]
+        (said,) = stage.said("file.unreadable")
+        assert (said["file"], said["reason"]) == (str(locked), "Permission denied")
+        assert str(locked) in condition(ctx, "files").reason
+        os.seteuid(os.getuid())
+        locked.chmod(0o644)
+        await passes(10)
+    stage.lines.append("locked")
+    stage.assert_all_arrived()
+
+
+DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "cut in the content": (lambda data: data[: data.index(b"\n") + 10], "truncated"),
+    "without its last newline": (lambda data: b"\n".join(data.split(b"\n")[:2]), "truncated"),
+    "cut in the header": (lambda data: data[:10], "garbage"),
+    "zeros, as after a power cut": (lambda data: b"\0" * len(data), "garbage"),
+    "other JSON": (lambda _: b'{"schema":2,"checksum":""}\n{"positions":7}\n', "garbage"),
+    "a newer schema": (lambda data: data.replace(b'"schema":2', b'"schema":99', 1), "schema"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+async def test_a_damaged_checkpoint_is_said_healed_and_doubles_nothing(stage: WholeShipper, name: str) -> None:
+    damage, reason = DAMAGES[name]
+    async with stage.running():
+        stage.write(300)
+        await passes(1)
+    good = stage.checkpoint.read_bytes()
+    stage.checkpoint.write_bytes(damage(good))
+    assert stage.checkpoint.read_bytes() != good
+    async with stage.running() as ctx:
+        stage.write(10)
+        await passes(1)
+        assert metric(ctx, "checkpoint_resets_total", reason=reason) == 1
+        assert metric(ctx, "records_total", outcome="duplicate") == 300
+    assert len(stage.said("checkpoint.reset")) == 1
+    async with stage.running() as ctx:
+        await passes(1)
+        assert metric(ctx, "read_bytes_total") == 0
+    stage.assert_all_arrived()
+
+
+async def test_without_a_state_folder_everything_is_delivered_and_known_again(stage: WholeShipper) -> None:
+    stage.checkpoint.parent.write_text("in the way", encoding="utf-8")
+    for _ in range(2):
+        async with stage.running() as ctx:
+            stage.write(100)
+            await passes(2)
+            assert metric(ctx, "checkpoint_writable") == 0
+            assert "state_dir" in condition(ctx, "state").reason
+    stage.assert_all_arrived()
+    assert metric(stage.ctx, "records_total", outcome="duplicate") == 100
+
+
+async def test_zeros_at_the_end_do_not_hold_up_the_exit(stage: WholeShipper) -> None:
+    """They hold no line, but they are in the file."""
+    async with stage.running():
+        stage.append("one")
+        with stage.log.open("ab") as file:
+            file.write(bytes(1 << 20))
+        await passes(1)
+        began = clock()
+    assert clock() - began < 5
+    stage.assert_all_arrived()
+
+
+def cri(text: str, tag: str = "F", stream: str = "stdout") -> str:
+    return f"2026-11-22T13:45:00.123456789Z {stream} {tag} {text}"
+
+
+async def test_a_record_without_an_end_leaves_after_five_seconds_or_at_the_stop(stage: WholeShipper) -> None:
+    async with stage.running(parse="cri"):
+        write(stage.log, cri("begun", "P"), cri("other", "F", "stderr"))
+        await passes(4)
+        assert stage.backend.messages == ["other"]
+        await passes(2)
+        assert stage.backend.messages == ["begun", "other"]
+        write(stage.log, cri("rest"), cri("left as it is", "P"))
+    assert stage.said("stop.drained")
+    stage.lines += ["begun", "other", "rest", "left as it is"]
+    stage.assert_all_arrived()
+
+
+async def test_a_record_is_joined_across_a_rotation_and_a_restart(stage: WholeShipper) -> None:
+    globs = (f"{stage.log}*",)
+    for number in range(4):
+        async with stage.running(parse="cri", paths=globs):
+            write(stage.log, cri(f"{number} begins ", "P"), cri(f"err {number}", "F", "stderr"))
+            await passes(1)
+            stage.log.rename(f"{stage.log}.2026112{number}")
+            write(stage.log, cri("x" * 20_000, "P"), cri(" and ends"))
+            await passes(1)
+        stage.lines += [f"{number} begins {'x' * 20_000} and ends", f"err {number}"]
+        stage.assert_all_arrived()
+
+
+async def test_many_files_with_open_records_and_little_room_all_get_on(stage: WholeShipper) -> None:
+    """Each record is as large as all the room there is."""
+    part = "x" * 16_000
+    async with stage.running(parse="cri", in_flight_bytes=256 << 10, max_line_bytes=1 << 20):
+        for number in range(12):
+            write(stage.log.parent / f"{number}.log", *[cri(part, "P")] * 16, cri(str(number)))
+        await passes(10)
+        stage.lines += [part * 16 + str(number) for number in range(12)]
+        stage.assert_all_arrived()

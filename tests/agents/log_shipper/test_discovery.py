@@ -1,7 +1,6 @@
 """What the globs find: never the shipper's own files, and never without end."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,20 +42,6 @@ def test_a_copy_may_be_older_than_the_last_write_to_its_original(tmp_path: Path)
     found = find_copy(original, lambda _: False)
     assert found is not None
     assert found[0].path == str(copy)
-
-
-@pytest.fixture
-def nobody(tmp_path: Path) -> Iterator[None]:
-    """An ordinary user: root may enter everything. The folders above the test's may be entered by all."""
-    if os.geteuid():
-        yield
-        return
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.is_relative_to("/tmp") and folder != Path("/tmp"):
-            folder.chmod(folder.stat().st_mode | 0o055)
-    os.seteuid(65534)
-    yield
-    os.seteuid(0)
 
 
 def tree(folder: Path) -> Path:

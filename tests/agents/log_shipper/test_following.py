@@ -27,15 +27,20 @@ def test_lines_come_as_they_are_written(reading: Make, log: Path) -> None:
     assert one.said(Notice.FOUND) == ["app.log"]
 
 
+@pytest.mark.parametrize("down", [False, True])
 @pytest.mark.parametrize("globs", [("*.log",), ("*.log*",)])
-def test_a_renamed_file_is_read_on(reading: Make, log: Path, globs: tuple[str, ...]) -> None:
+def test_a_renamed_file_is_read_on(reading: Make, log: Path, globs: tuple[str, ...], down: bool) -> None:
+    """The app that has it open is told late, and goes on writing there."""
     one = reading(*globs)
     write(log, "a")
     one.go()
+    saved = one.stop() if down else None
     write(log, "b")
     log.rename(log.with_name("app.log.1"))
     write(log, "c")
     write(log.with_name("app.log.1"), "late")
+    if down:
+        one.start(saved)
     assert sorted(one.go()) == ["b", "c", "late"]
     assert one.said(Notice.ROTATED) == ["app.log"]
     one.restart()
@@ -101,16 +106,18 @@ def test_space_allocated_in_advance_is_read_once_it_is_filled(reading: Make, log
     assert one.go() == ["b"]
 
 
-def test_generations_between_two_looks_are_not_missed(reading: Make, log: Path) -> None:
+@pytest.mark.parametrize("head", [0, 1, 40], ids=["unlike", "same first line", "same first kilobytes"])
+def test_generations_between_two_looks_are_not_missed(reading: Make, log: Path, head: int) -> None:
     one = reading("*.log")
-    write(log, "0")
+    banner = ["=== service checkout, version 4.2, starting ==="] * head
+    write(log, *banner, "0")
     one.go()
     for number in range(1, 21):
         log.rename(log.with_name(f"app.log.{number}"))
-        write(log, str(number))
+        write(log, *banner, str(number))
     one.go()
     one.go(3)
-    assert one.counts() == once([str(number) for number in range(21)])
+    assert one.counts() == {**once([str(number) for number in range(21)]), **dict.fromkeys(banner, 21 * head)}
     assert len(one.said(Notice.MISSED)) == 19
 
 
@@ -229,3 +236,54 @@ def test_a_link_that_is_swapped_leads_to_a_new_file_and_the_former_is_read_on(re
     log.unlink()
     log.symlink_to(second)
     assert sorted(one.go()) == ["b", "late"]
+
+
+def test_files_that_begin_alike_or_are_equal_are_each_somebodys_log(reading: Make, tmp_path: Path) -> None:
+    one, paths = reading("*.log"), [tmp_path / f"{name}.log" for name in ("one", "two", "three")]
+    for path in paths:
+        write(path, *numbered(0, 50))
+    for seconds in (0, 1.5, 1.5):
+        one.go(seconds)
+    assert one.counts() == dict.fromkeys(numbered(0, 50), 3)
+    for path in paths:
+        write(path, path.name)
+    assert sorted(one.go()) == sorted(path.name for path in paths)
+
+
+@pytest.mark.parametrize("down", [False, True])
+def test_an_inode_that_is_used_again_is_a_new_file(reading: Make, tmp_path: Path, down: bool) -> None:
+    """Deleted and let go, then new files that get the same inodes (of ext4 and xfs), whose lines are the same; or, when
+    nobody saw them go, whose first lines are.
+    """
+    one = reading("*.log")
+    for number in range(3):
+        saved = one.stop() if down and number else None
+        for path in tmp_path.iterdir():
+            path.unlink()
+        if not down:
+            one.look(60)
+            one.look(60)
+            assert one.following.tails == {}
+        for name in range(20):
+            write(tmp_path / f"{name}.log", "banner", f"round {number if down else 0}")
+        if saved is not None:
+            one.start(saved)
+        one.go(3)
+        one.go(3)
+    assert one.counts() == {
+        "banner": 60,
+        **({"round 0": 20, "round 1": 20, "round 2": 20} if down else {"round 0": 60}),
+    }
+
+
+def test_a_file_that_was_replaced_by_one_with_the_same_head_is_read_whole_after_a_restart(
+    reading: Make, log: Path
+) -> None:
+    one, head = reading("*.log"), [f"{number:4d} " + "the same in both files " * 4 for number in range(25)]
+    write(log, *head, *numbered(0, 50))
+    one.go()
+    saved = one.stop()
+    log.unlink()
+    write(log, *head, *numbered(100, 600))
+    one.start(saved)
+    assert one.go() == [*head, *numbered(100, 600)]

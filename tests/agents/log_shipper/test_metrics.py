@@ -4,8 +4,11 @@
 
 import random
 
+from sidecars.log_shipper.core.bulk import OUTCOMES, REJECT_TYPES, RETRY_REASONS
+from sidecars.log_shipper.core.diagnosis import TROUBLE_REASONS
 from sidecars.log_shipper.core.lines import Intake
-from sidecars.log_shipper.metrics import ShipperMetrics
+from sidecars.log_shipper.core.notices import Notice
+from sidecars.log_shipper.metrics import ShipperMetrics, every_metric
 from sidecars.runtime import Context
 from tests.support.context import context, metric
 
@@ -57,3 +60,27 @@ def test_a_hold_ends_with_the_life_that_met_it() -> None:
     ShipperMetrics(ctx.metrics).held.set(1)
     ShipperMetrics(ctx.metrics)
     assert metric(ctx, "delivery_held") == 0
+
+
+def test_what_an_alert_asks_for_is_there_before_its_first_event() -> None:
+    """A counter that appears with its first event misses that event."""
+    ctx = context()
+    every_metric(ctx.metrics)
+    for name, label, values in (
+        ("retried_records_total", "reason", RETRY_REASONS),
+        ("records_total", "outcome", OUTCOMES),
+        ("rejected_records_total", "type", REJECT_TYPES),
+        ("delivery_trouble", "reason", TROUBLE_REASONS),
+        ("file_events_total", "event", [each.value for each in Notice]),
+    ):
+        assert {metric(ctx, name, **{label: value}) for value in values} == {0}
+    for name in ("read_bytes_total", "in_flight_bytes", "open_files", "pinned_deleted_files", "checkpoint_age_seconds"):
+        assert metric(ctx, name) == 0
+    assert metric(ctx, "checkpoint_writable") == 1
+
+
+def test_what_was_repaired_is_counted() -> None:
+    ctx = context()
+    repairs = ("cut_lines", "partial_records", "invalid_utf8_lines", "unparsed_lines", "skipped_nul_bytes")
+    ShipperMetrics(ctx.metrics).taken(Intake(file_bytes=9, **{name: at for at, name in enumerate(repairs, 1)}))
+    assert [metric(ctx, f"{name}_total") for name in repairs] == [1, 2, 3, 4, 5]

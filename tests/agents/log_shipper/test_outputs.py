@@ -20,8 +20,8 @@ from sidecars.log_shipper.core.batch import Payload
 from sidecars.log_shipper.core.bulk import Answer, Refusal
 from sidecars.log_shipper.metrics import ShipperMetrics
 from sidecars.log_shipper.sending.dead_letters import DeadLetters
-from sidecars.log_shipper.sending.outputs import NdjsonFile, Stream
-from tests.support.context import condition, context, settings
+from sidecars.log_shipper.sending.outputs import NdjsonFile, Stream, append
+from tests.support.context import condition, context, metric, settings
 from tests.support.waiting import until_async
 
 SHORT = ["x" * 80] * 2000
@@ -262,3 +262,35 @@ def test_our_own_stdout_may_be_a_pipe() -> None:
     code = "from sidecars.log_shipper.sending.outputs import append; append('/dev/stdout', b'line\\n')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "line\n"
+
+
+async def test_the_dead_letter_file_stays_within_its_bounds_and_what_is_dropped_is_counted(tmp_path: Path) -> None:
+    given, ctx = settings(state_dir=str(tmp_path), dead_letter_bytes=20_000), context()
+    dead_letters = DeadLetters(given, ctx, ShipperMetrics(ctx.metrics))
+    record = b'{"create":{"_id":"a"}}\n{"message":"' + b"x" * 300 + b'"}\n'
+    for _ in range(6):
+        assert await dead_letters.keep([(record, Refusal(400, "t", "r"))] * 20)
+    kept = [tmp_path / name for name in ("dead-letter.ndjson", "dead-letter.ndjson.1")]
+    assert all(path.stat().st_size <= 20_000 for path in kept)
+    lines = [line for path in kept for line in path.read_bytes().splitlines(keepends=True)]
+    assert {json.loads(line)["error"]["type"] for line in lines} == {"t"}
+    dropped_bytes = metric(ctx, "dead_letter_dropped_bytes")
+    assert dropped_bytes == (6 * 20 - len(lines)) * len(lines[0]) > 0
+    assert "older ones were dropped" in condition(ctx, "dead-letters").reason
+
+
+def test_a_file_is_appended_to_in_whole_lines_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "out"
+    append(str(path), b"one\n")
+    with path.open("ab") as file:
+        file.write(b"half")
+    append(str(path), b"two\n")
+    assert path.read_bytes() == b"one\nhalf\ntwo\n"
+    usual, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 5, most))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            append(str(path), b"three\nfour\n")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (usual, most))
+    assert path.read_bytes() == b"one\nhalf\ntwo\n"
