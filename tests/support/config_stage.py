@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tests.support.kubelet import Volume
 from tests.support.reload_app import App
@@ -30,7 +31,16 @@ class ConfigStage:
         self.folder = folder
         self.target = App(listening=listening)
         self.config = Volume(folder / "config")
-        self.config.write({"app.yaml": b"0"})
+        self.write("0")
+
+    def write(self, text: str) -> None:
+        """Make this the content of the one key of the volume, app.yaml."""
+        self.config.write({"app.yaml": text.encode()})
+
+    @property
+    def reload(self) -> dict[str, Any]:
+        """The step that notifies the target."""
+        return self.target.webhook(RELOAD)
 
     @property
     def told(self) -> list[str]:
@@ -42,7 +52,7 @@ class ConfigStage:
         watched = json.dumps([str(path) for path in watch or (self.config.folder,)])
         given = {"watch": watched, "resync_seconds": 3600, **settings}
         reloader = ReloaderProcess(self.folder, given, prefix=prefix)
-        return reloader.steps(self.target.webhook(RELOAD))
+        return reloader.steps(self.reload)
 
     def begin(self, reloader: ReloaderProcess) -> str:
         """Start it, until it has taken the content that is there as the one to begin with; the hash."""

@@ -1,12 +1,14 @@
 """What is said about settings of the config reloader that cannot be used: where it is, what is wrong, what to do."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sidecars.config_reloader.agent import SIDECAR
+from sidecars.config_reloader.check import step_text
 from sidecars.config_reloader.settings import ConfigReloaderSettings
 from sidecars.kit.notify.core.options import OnFailure
 from sidecars.runtime import SettingsError
@@ -39,8 +41,6 @@ HOOK = {"webhook": {"url": "http://a/"}}
         pytest.param({}, "steps[0] (from CONFIG_RELOADER_STEPS): it has no key", id="nothing"),
         pytest.param({**HOOK, "exec": {"command": ["x"]}}, "it has 2 keys (webhook, exec)", id="two keys"),
         pytest.param({"webhook": {}}, "steps[0].webhook.url", id="no url"),
-        pytest.param({"webhook": {"url": "ftp://a"}}, "steps[0].webhook.url", id="another scheme"),
-        pytest.param({"webhook": {"url": "http://a", "expect_status": ["2x"]}}, "webhook.expect_status", id="status"),
         pytest.param({"webhook": {"url": "http://a", "retries": -1}}, "steps[0].webhook.retries", id="retries"),
         pytest.param({"webhook": {"url": "http://a", "timeout": 1}}, "did you mean timeout_seconds?", id="a near key"),
         pytest.param({"exec": {}}, "steps[0].exec.command: it is empty", id="no command"),
@@ -48,9 +48,7 @@ HOOK = {"webhook": {"url": "http://a/"}}
         pytest.param({"validate": {}}, "steps[0].validate.url", id="no way to validate"),
         pytest.param({"signal": {"signal": "SIGFOO", "process": "x"}}, "cannot use 'SIGFOO' as a signal", id="signal"),
         pytest.param({"signal": {}}, "steps[0].signal: no process is named", id="no process"),
-        pytest.param({"signal": {"argv": "("}}, "steps[0].signal.argv: it is no regular expression", id="argv"),
         pytest.param({"confirm": {"url": "http://a"}}, "it names no value", id="nothing to confirm"),
-        pytest.param({"confirm": {"url": "http://a", "text": "(", "json": ""}}, "confirm.text: it is no", id="text"),
         pytest.param({"confirm": {"url": "http://a", "text": "a", "json": "b"}}, "2 values (json, text)", id="two"),
         pytest.param(
             {"confirm": {"url": "http://a", "json": "a", "rollback": True}}, "confirm.rollback", id="rollback"
@@ -71,7 +69,6 @@ HOOK = {"webhook": {"url": "http://a/"}}
             id="a list of one text",
         ),
         pytest.param({"exec": {"command": "sh -c 'kill -HUP 1'"}}, '["sh", "...", ...]', id="an exec as one text"),
-        pytest.param({"exec": {"command": [" "]}}, "steps[0].exec.command: the program has no name", id="a blank"),
     ],
 )
 def test_a_step_that_cannot_work_is_named_with_its_place(step: dict[str, Any], said: str) -> None:
@@ -108,13 +105,13 @@ def test_a_simple_setting_that_cannot_work_is_named(settings: dict[str, str], sa
 
 
 def test_the_simple_settings_mean_steps() -> None:
-    steps = loaded(process="nginx", webhook_url="http://a,http://b", webhook_retries="3").all_steps
+    given = {"webhook_url": "http://a,http://b", "webhook_method": "PUT", "webhook_status_code": "204"}
+    steps = loaded(process="nginx", webhook_retries="3", **given).all_steps
     assert steps[0].signal is not None
     assert (steps[0].signal.signal, steps[0].signal.process) == ("SIGHUP", "nginx")
     hooks = [step.webhook for step in steps[1:] if step.webhook]
-    assert [(hook.url, hook.retries, hook.on_failure) for hook in hooks] == [
-        ("http://a", 2, OnFailure.CONTINUE),
-        ("http://b", 2, OnFailure.CONTINUE),
+    assert [(hook.url, hook.method, hook.expect_status, hook.retries, hook.on_failure) for hook in hooks] == [
+        (url, "PUT", ("204",), 2, OnFailure.CONTINUE) for url in ("http://a", "http://b")
     ]
 
 
@@ -156,19 +153,11 @@ def test_the_flags_of_prometheus_config_reloader_are_understood() -> None:
     assert len(parse_arguments(SIDECAR, ["--config-envsubst-file=/out/x", "--reload-method=signal"]).problems) == 2
 
 
-@pytest.mark.parametrize(
-    "steps",
-    [
-        pytest.param([{"confirm": {"url": "http://a", "json": "hash", "equals": "{hash}"}}], id="equals"),
-        pytest.param([HOOK, {"confirm": {"url": "http://a", "json": "reloads"}}], id="told before"),
-    ],
-)
-def test_a_confirm_needs_a_value_to_compare_with(steps: list[dict[str, Any]]) -> None:
-    assert len(loaded(*steps).all_steps) == len(steps)
-
-
-def test_a_confirm_before_the_step_that_tells_is_refused() -> None:
-    assert "steps[0].confirm" in complaints({"confirm": {"url": "http://a", "json": "reloads"}}, HOOK)
+def test_a_confirm_needs_a_value_to_compare_with() -> None:
+    value = {"confirm": {"url": "http://a", "json": "reloads"}}
+    for steps in ([{"confirm": {**value["confirm"], "equals": "{hash}"}}], [HOOK, value]):
+        assert len(loaded(*steps).all_steps) == len(steps)
+    assert "steps[0].confirm" in complaints(value, HOOK)
 
 
 def test_a_program_with_a_blank_in_its_name_is_taken(tmp_path: Path) -> None:
@@ -178,5 +167,31 @@ def test_a_program_with_a_blank_in_its_name_is_taken(tmp_path: Path) -> None:
     assert loaded({"exec": {"command": [str(program)]}}).all_steps
 
 
-def test_what_a_command_as_one_text_holds_is_not_shown() -> None:
-    assert "s3cret" not in complaints({"exec": {"command": "curl -H Authorization:s3cret http://a"}})
+def test_a_state_file_that_is_a_pipe_is_refused_and_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert f"{tmp_path}/pipe is a named pipe" in complaints(HOOK, state_file=str(tmp_path / "pipe"))
+
+
+MARK = "planted"
+SECRETS: dict[str, dict[str, Any]] = {
+    "an argument": {"exec": {"command": f"curl -H Authorization:{MARK} http://a"}},
+    "a scheme": {"webhook": {"url": f"{MARK}://{MARK}:{MARK}@host"}},
+    "a port": {"webhook": {"url": f"http://user:{MARK}@host:port/{MARK}?{MARK}"}},
+    "two ways": {"webhook": {"url": f"http://user:{MARK}@host", "username": MARK, "password_file": "/x"}},
+    "a header": {"webhook": {"url": "http://host", "headers": {"Authorization": f"Bearer {MARK}\n"}}},
+    "an unknown option": {"webhook": {"url": "http://host", "token": MARK}},
+    "a wrong type": {"webhook": {"url": "http://host", "bearer_token_file": [MARK]}},
+}
+
+
+@pytest.mark.parametrize("step", SECRETS.values(), ids=SECRETS.keys())
+def test_settings_that_cannot_be_used_are_refused_without_their_secrets(step: dict[str, Any]) -> None:
+    text = complaints(step)
+    assert f"steps[0].{next(iter(step))}" in text
+    assert MARK not in text
+
+
+def test_a_password_with_a_slash_is_not_shown() -> None:
+    """It is a valid address then, of another place: its beginning is the port, its end the path."""
+    (step,) = loaded({"webhook": {"url": f"http://user:12/{MARK}@host/"}}).all_steps
+    assert step_text(step) == "webhook POST http://..."

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import resource
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from sidecars.config_reloader.core.snapshot import UNREADABLE, EntryKind, EntryS
 from sidecars.config_reloader.watching import volume
 from sidecars.config_reloader.watching.volume import Bounds
 from tests.support.kubelet import Volume
+from tests.support.limits import descriptors_left, open_descriptors
 
 
 def snapshot(*watch: Path | str) -> Snapshot:
@@ -360,21 +360,14 @@ def test_a_deep_tree_ends(tmp_path: Path) -> None:
 
 
 def test_short_of_descriptors_is_no_change(etc: Path) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    before = len(os.listdir("/proc/self/fd"))
-    lowest = os.dup(0)
-    os.close(lowest)
-    whole, seen = snapshot(etc), snapshot(etc)
+    before, whole, seen = open_descriptors(), snapshot(etc), snapshot(etc)
     for room in range(9 + before):  # those that are open need not be the lowest
-        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + room, hard))
-        try:
+        with descriptors_left(room):
             seen = snapshot(etc)
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         assert seen.hash == whole.hash if seen.whole else seen.entries[0].state is EntryState.UNSTABLE
         assert not seen.whole or room
     assert seen.whole, "with enough of them it is whole"
-    assert len(os.listdir("/proc/self/fd")) == before, "descriptors leak"
+    assert open_descriptors() == before, "descriptors leak"
 
 
 def test_a_name_that_is_not_utf_8_is_read(etc: Path) -> None:

@@ -1,6 +1,7 @@
 """How a value is taken from an answer, and what counts as an advance."""
 
 import math
+import re
 from contextlib import suppress
 from typing import Any
 
@@ -64,34 +65,24 @@ NO_METRIC: list[tuple[str, str]] = [
     ("worst", "a line of the metric worst cannot be read"),
 ]
 
-JSON = rb"""{"status": {"config": {"version": 17}, "ok": true, "no": null, "ratio": 0.5}, "items": [{"x": "first"},
- {"x": ["a", {"b": 1, "a": 2}]}], "key.with.dots": {"in": "side"}, "hash": "123", "0": "zero", "empty": "",
- "large": 12345678901234567}"""
+JSON = rb"""{"version": 17, "ok": true, "no": null, "ratio": 0.5, "items": [{"x": ["a", {"b": 1, "a": 2}]}],
+ "hash": "123", "empty": "", "large": 12345678901234567}"""
 PATHS: list[tuple[str, Value]] = [
-    ("status.config.version", 17),
-    (".status.config.version", 17),
-    ("status.ratio", 0.5),
-    ("status.ok", "true"),
-    ("items[0].x", "first"),
-    ("items[1].x[0]", "a"),
-    ("items[1].x", '["a",{"a":2,"b":1}]'),
-    ('"key.with.dots".in', "side"),
-    ('["key.with.dots"].in', "side"),
-    ('["key.with.dots"]["in"]', "side"),
-    ('status["config"].version', 17),
+    # tests/core/kit/test_http_match.py has where a path may lead
+    ("version", 17),
+    ("ratio", 0.5),
+    ("ok", "true"),
+    ("items[0].x", '["a",{"a":2,"b":1}]'),
     ("hash", "123"),
-    ("0", "zero"),
     ("empty", ""),
     ("large", 12345678901234567),
 ]
-NO_PATH: list[tuple[str, str]] = [
-    ("status.missing", "there is no status.missing in the JSON"),
-    ("items[2]", "there is no items"),
-    ("items.x", "there is no items.x"),
-    ("status[0]", "there is no status"),
-    ("hash[0].x", "there is no hash"),
-    ("status.ok.x", "there is no status.ok.x"),
-    ("status.no", "status.no is null"),
+NO_VALUE: list[tuple[bytes, str, str]] = [
+    (JSON, "missing", "there is no missing in the JSON"),
+    (JSON, "items[2]", "there is no items[2] in the JSON"),
+    (JSON, "no", "no is null"),
+    (b"", "a", "the answer is not JSON"),
+    (b'{"a": \xff}', "a", "the answer is not JSON"),
 ]
 
 TEXTS: list[tuple[str, str]] = [
@@ -140,10 +131,6 @@ FAULTY: list[tuple[dict[str, Any], str]] = [
     ({"metric": 'up{job="a"} 1'}, "metric"),
     ({"metric": 'up{job="a"}{job="b"}'}, "metric"),
     ({"metric": "sum(up)"}, "metric"),
-    ({"json": "a..b"}, "json"),
-    ({"json": "a."}, "json"),
-    ({"json": "a[b]"}, "json"),
-    ({"json": "a[-1]"}, "json"),
     ({"json": 'a["b'}, "json"),
     ({"metric": "up", "interval_seconds": 10.0, "timeout_seconds": 10.0}, "interval_seconds"),
 ]
@@ -166,24 +153,15 @@ def test_a_path_leads_to_a_json_value(path: str, value: Value) -> None:
     assert (found, type(found)) == (value, type(value))
 
 
-@pytest.mark.parametrize(("path", "words"), NO_PATH)
-def test_a_path_that_leads_nowhere_is_said(path: str, words: str) -> None:
-    with pytest.raises(ValueError, match=words):
-        extract(Confirm(json=path), JSON)
-
-
-@pytest.mark.parametrize("body", [b"", b"<html>", b"{", b'{"a": \xff}', b"[" * 100_000], ids=lambda body: body[:9])
-def test_what_is_no_json_is_said_without_showing_it(body: bytes) -> None:
-    with pytest.raises(ValueError, match=r"^the answer is not JSON$"):
-        extract(Confirm(json="a"), body)
+@pytest.mark.parametrize(("body", "path", "words"), NO_VALUE)
+def test_what_is_no_json_value_is_said_without_showing_the_answer(body: bytes, path: str, words: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(words)}$"):
+        extract(Confirm(json=path), body)
 
 
 @pytest.mark.parametrize(("pattern", "value"), TEXTS)
 def test_a_pattern_takes_its_first_group_or_the_whole_match(pattern: str, value: str) -> None:
     assert extract(Confirm(text=pattern), b"loaded abc\nversion=12 \xff") == value
-
-
-def test_a_pattern_without_a_match_is_said() -> None:
     with pytest.raises(ValueError, match="nothing matches version"):
         extract(Confirm(text="version"), b"")
 

@@ -5,7 +5,7 @@ the world outside are simulated: no loop, no clock.
 import heapq
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -34,10 +34,11 @@ from sidecars.config_reloader.core.messages import (
 )
 from sidecars.config_reloader.core.plan import HANGS_SECONDS, NOTIFYING, Done, RolloutResult, StepKind
 from sidecars.config_reloader.core.rollout import TRANSITIONS, Rollouts
-from sidecars.config_reloader.core.snapshot import EntryKind, EntryState, Snapshot, WatchEntry, combined
+from sidecars.config_reloader.core.snapshot import Snapshot
 from sidecars.config_reloader.core.steps import Step, Validate
 from sidecars.kit.notify.core.options import StepOptions
 from sidecars.kit.notify.core.outcome import OK, Outcome, Result
+from tests.support.snapshots import made_up
 
 DOWN = Outcome(Result.UNREACHABLE, "nobody listens")
 NO = Outcome(Result.REJECTED, "no")
@@ -51,10 +52,7 @@ CAREFUL = {"confirm": {"url": "http://c", "metric": "m", "rollback": True}}
 
 def snapshot(name: str) -> Snapshot:
     """A snapshot of one folder with this content; "" for none."""
-    state = EntryState.OK if name else EntryState.MISSING
-    entry = WatchEntry("/config", EntryKind.FOLDER, state, 1, "/config", name)
-    hash_ = combined({"/config": name} if name else {})
-    return Snapshot(hash_, bool(name), (entry,), (), {}, (), {}, frozenset(), frozenset())
+    return made_up({"/config": name})
 
 
 def hash_of(name: str) -> str:
@@ -218,18 +216,6 @@ def test_the_state_file_is_written_before_somebody_is_told_and_again_before_it_c
     assert order == [WriteState, StepAttempt, WriteState, RolloutReport] * 2
 
 
-def test_newer_content_ends_the_back_off_of_the_older_at_once() -> None:
-    it = world(HOOK)
-    it.answer = lambda _step, content: DOWN if content == "bad" else OK
-    it.sees("bad")
-    it.passes(30)
-    it.sees("good")
-    it.passes(0)
-    assert it.results("bad") == [RolloutResult.SUPERSEDED]
-    assert it.results("good") == [RolloutResult.APPLIED]
-    assert it.did[-1] == (30.0, f"{A} good")
-
-
 def hanging(it: World, url: str = A, seconds: float = 10.0) -> None:
     """This target does not answer within its time-out."""
     it.takes = lambda step: seconds if by_url(url)(step) else 0.0
@@ -248,38 +234,58 @@ def test_a_target_that_hangs_holds_up_no_change_of_another() -> None:
     assert [round(at - 4.9 * number, 6) for number, (at, _) in enumerate(heard)] == [1.0] + [0.0] * 19
 
 
-def test_a_request_that_hangs_gives_way_to_newer_content() -> None:
+def test_a_request_that_gave_way_is_reported() -> None:
     it = world(HOOK)
     it.takes = lambda _step: 10.0 if len(it.did) == 1 else 0.0
-    it.sees("bad")
-    it.passes(0.5)
-    it.sees("fix")
-    it.passes(60)
-    assert it.did == [(0.0, f"{A} bad"), (HANGS_SECONDS, f"{A} fix")]
-    assert (it.results("bad"), it.applied) == ([RolloutResult.SUPERSEDED], "fix")
-    (report, _) = [fact for fact in it.facts if isinstance(fact, StepReport) and fact.step.index >= 0]
-    assert report.given_up
-    assert report.outcome.detail == f"{A} did not answer for 2 s, and newer content came"
-
-
-def test_a_request_that_hung_for_long_gives_way_at_once() -> None:
-    it = world(HOOK)
-    it.takes = lambda _step: 10.0 if len(it.did) == 1 else 0.0
-    it.sees("bad")
-    it.passes(7)
-    it.sees("fix")
-    it.passes(0)
-    assert it.did[-1] == (7.0, f"{A} fix")
-
-
-def test_what_comes_while_a_target_hangs_is_one_more_request_with_the_newest() -> None:
-    it = world(HOOK)
-    hanging(it)
-    for name in "12345":
+    for name in ("bad", "fix"):
         it.sees(name)
-        it.passes(0.3)
-    it.passes(5)
-    assert it.did == [(0.0, f"{A} 1"), (HANGS_SECONDS, f"{A} 5")]
+        it.passes(5)
+    assert it.results("bad") == [RolloutResult.SUPERSEDED]
+    (report, _) = [fact for fact in it.facts if isinstance(fact, StepReport) and fact.step.index >= 0]
+    assert (report.given_up, report.outcome.detail) == (True, f"{A} did not answer for 5 s, and newer content came")
+
+
+EXEC = {"exec": {"command": ["reload"]}}
+HANGS = {A: [10.0]}
+TIMELINES: dict[str, tuple[Sequence[dict[str, Any]], dict[str, list[float]], dict[str, float], str, str]] = {
+    # the steps; how long their first attempts take (then none); policy; what comes, when; who is told of what, when
+    "content that comes at last is told": ([HOOK], {}, {}, "1@0", f"0 {A} 1"),
+    "a request that hangs gives way after 2 s": ([HOOK], HANGS, {}, "1@0 2@0.5", f"0 {A} 1, {HANGS_SECONDS:g} {A} 2"),
+    "one that hung for longer gives way at once": ([HOOK], HANGS, {}, "1@0 2@7", f"0 {A} 1, 7 {A} 2"),
+    "what comes meanwhile is one more request with the newest": (
+        [HOOK], HANGS, {}, "1@0 2@0.3 3@0.6 4@0.9", f"0 {A} 1, {HANGS_SECONDS:g} {A} 4",
+    ),
+    # Cutting a request that the app may have taken, to send another, would reload it twice.
+    "a slow request is not cut": ([HOOK], {A: [1.8]}, {}, "1@0 2@0.5 3@1", f"0 {A} 1, 1.8 {A} 3"),
+    # Half a command could leave half a reload; who stands before it hears at once.
+    "a command is run to its end": (
+        [HOOK, EXEC], {"exec": [6.0]}, {}, "1@0 2@3", f"0 {A} 1, 0 exec 1, 3 {A} 2, 6 exec 2",
+    ),
+    "a confirmation that does not come is not waited for": (
+        [HOOK, CONFIRM], {"http://c": [600.0]}, {"max_wait_seconds": 5.0}, "1@0 2@100",
+        f"0 {A} 1, 0 http://c 1, 100 {A} 2, 100 http://c 2",
+    ),
+    "the splay delays and is not begun anew": ([HOOK], {}, {"splay_seconds": 20.0}, "1@0 2@15", f"20 {A} 2"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("steps", "takes", "policy", "comes", "told"), TIMELINES.values(), ids=TIMELINES.keys())
+def test_the_newest_content_is_told_when(
+    steps: Sequence[dict[str, Any]], takes: dict[str, list[float]], policy: dict[str, float], comes: str, told: str
+) -> None:
+    it, left = world(*steps, **policy), {name: [*seconds] for name, seconds in takes.items()}
+
+    def takes_seconds(options: StepOptions) -> float:
+        script = left.get(getattr(options, "url", "") or type(options).__name__.lower(), [])
+        return script.pop(0) if script else 0.0
+
+    it.takes = takes_seconds
+    for name, at in (content.split("@") for content in comes.split()):
+        it.passes(float(at) - it.now)
+        it.sees(name)
+    it.passes(60)
+    assert ", ".join(f"{at:g} {text}" for at, text in it.did) == told
+    assert it.applied == name
 
 
 def test_newer_content_that_is_rejected_takes_nothing_from_who_is_being_told() -> None:
@@ -294,27 +300,6 @@ def test_newer_content_that_is_rejected_takes_nothing_from_who_is_being_told() -
     assert (it.results("bad"), it.results("good")) == ([RolloutResult.REJECTED], [RolloutResult.APPLIED])
     assert it.written[-1] == Remembered(hash_of("good"))
     assert (it.applied, it.refused) == ("good", "bad"), "and the newest content is still refused"
-
-
-def test_a_command_is_run_to_its_end_though_newer_content_waits() -> None:
-    """Half a command could leave half a reload; who stands before it hears at once."""
-    it = world(HOOK, {"exec": {"command": ["reload"]}})
-    it.takes = lambda step: 0.0 if by_url(A)(step) else 6.0
-    it.sees("1")
-    it.passes(3)
-    it.sees("2")
-    it.passes(10)
-    assert it.did == [(0.0, f"{A} 1"), (0.0, "exec 1"), (3.0, f"{A} 2"), (6.0, "exec 2")]
-
-
-def test_newer_content_does_not_wait_for_a_confirmation_that_does_not_come() -> None:
-    it = world(HOOK, CONFIRM, max_wait_seconds=5.0)
-    it.takes = lambda step: 600.0 if by_url("http://c")(step) else 0.0
-    it.sees("1")
-    it.passes(100)
-    it.sees("2")
-    it.passes(0)
-    assert it.did[-2:] == [(100.0, f"{A} 2"), (100.0, "http://c 2")]
 
 
 def test_a_change_that_is_taken_back_before_anybody_was_told_is_not_told() -> None:
@@ -364,15 +349,6 @@ def test_other_content_is_rejected_afresh_and_asked_about_as_soon() -> None:
     it.sees("b")
     it.passes(31)
     assert it.told == ["validate a"] * 3 + ["validate b"] * 2
-
-
-def test_the_splay_delays_what_is_told_and_newer_content_does_not_begin_it_anew() -> None:
-    it = world(HOOK, splay_seconds=20.0)
-    it.sees("1")
-    it.passes(15)
-    it.sees("2")
-    it.passes(10)
-    assert it.did == [(20.0, f"{A} 2")]
 
 
 def test_by_hand_there_is_no_splay_and_known_content_is_told_again() -> None:
@@ -448,11 +424,15 @@ def test_what_is_told_at_the_start(
     assert it.rollouts.started
 
 
-def test_content_that_comes_at_last_is_told() -> None:
-    it = world(HOOK)
-    assert it.rollouts.started, "there was nothing to prepare"
-    it.sees("a")
-    assert it.told == [f"{A} a"]
+@pytest.mark.parametrize("first", [{"/config": ""}, {"/config": "a", "/other": ""}], ids=["nothing", "a part"])
+def test_what_is_missing_at_a_restart_is_waited_for_and_not_told_when_the_app_has_it(first: dict[str, str]) -> None:
+    whole = made_up(dict.fromkeys(first, "a"))
+    it = World(HOOK, before=Remembered(whole.hash), max_wait_seconds=10.0)
+    it.on(Seen(made_up(first)))
+    it.passes(9)
+    it.on(Seen(whole))
+    assert it.told == []
+    assert it.rollouts.applied == whole.hash
 
 
 def test_while_nothing_has_been_tried_the_start_is_not_over() -> None:
@@ -509,17 +489,6 @@ def test_a_success_counts_no_more_once_another_target_has_newer_content() -> Non
     assert it.did == [(0.0, f"{A} 1"), (1.0, f"{B} 1"), (1.2, f"{B} 2"), (1.5, f"{A} 2")]
     assert (it.results("1"), it.applied) == ([RolloutResult.SUPERSEDED], "2")
     assert hash_of("1") not in {record.applied for record in it.written}
-
-
-def test_who_is_being_told_is_told_to_the_end_and_once() -> None:
-    """Cutting a request that the app may have taken, to send another, would reload it twice."""
-    it = world(HOOK)
-    it.takes = lambda _step: 1.8
-    for name in "abcd":
-        it.sees(name)
-        it.passes(0.5)
-    it.passes(10)
-    assert it.did == [(0.0, f"{A} a"), (1.8, f"{A} d")]
 
 
 def rolling_back(*steps: dict[str, Any]) -> World:

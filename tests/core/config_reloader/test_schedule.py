@@ -3,22 +3,12 @@
 import pytest
 
 from sidecars.config_reloader.core.schedule import Debounce, splay_seconds
-from sidecars.config_reloader.core.snapshot import EntryKind, EntryState, Snapshot, WatchEntry, combined
+from sidecars.config_reloader.core.snapshot import Snapshot, combined
+from tests.support.snapshots import made_up
 
 
 def snapshot(**entries: str) -> Snapshot:
-    """A snapshot with these entries; "" stands for one that is missing, "?" for one that could not be read in time."""
-    states = {"": EntryState.MISSING, "?": EntryState.UNSTABLE}
-    roots = tuple(
-        WatchEntry(path, EntryKind.FOLDER, states.get(held, EntryState.OK), 1, path, held)
-        for path, held in entries.items()
-    )
-    whole = all(entry.state is EntryState.OK for entry in roots)
-    return Snapshot("", whole, roots, (), {}, (), {}, frozenset(), frozenset())
-
-
-def content(**entries: str) -> str:
-    return combined(entries)
+    return made_up(entries)
 
 
 def due_at(quiet: float, max_wait: float, *seen: tuple[float, str]) -> float | None:
@@ -51,10 +41,7 @@ def test_content_is_due_after_the_quiet_period_or_the_longest_wait(
     seen: tuple[tuple[float, str], ...], due: float | None
 ) -> None:
     assert due_at(1.0, 3.0, *seen) == due
-
-
-def test_without_a_quiet_period_a_change_is_due_at_once() -> None:
-    assert due_at(0.0, 3.0, (5.0, "b")) == 5.0
+    assert due_at(0.0, 3.0, (5.0, "b")) == 5.0, "without a quiet period at once"
 
 
 def test_what_was_handed_on_is_due_again_when_it_comes_back() -> None:
@@ -62,7 +49,7 @@ def test_what_was_handed_on_is_due_again_when_it_comes_back() -> None:
     for at, held in enumerate("abab"):
         assert debounce.see(snapshot(x=held), float(at))
         assert debounce.due_at == at
-        assert debounce.hand_on() == debounce.handed_on == content(x=held)
+        assert debounce.hand_on() == debounce.handed_on == combined({"x": held})
         assert debounce.due_at > at
 
 
@@ -78,24 +65,22 @@ def test_at_the_start_a_part_that_is_not_there_yet_is_waited_for_but_not_for_eve
     assert debounce.has_content
     assert debounce.look_at == 10.0
     assert debounce.see(snapshot(x="a", y=""), 10.0)
-    assert debounce.present == content(x="a")
+    assert debounce.present == combined({"x": "a"})
     early = Debounce(1.0, 10.0, patient_until=10.0)
     assert early.see(snapshot(x="a", y="b"), 1.0)
-    assert early.present == content(x="a", y="b")
+    assert early.present == combined({"x": "a", "y": "b"})
 
 
-def fullest_second(pods: list[str], span: float) -> int:
-    bins = [int(splay_seconds(pod, span)) for pod in pods]
-    return max(bins.count(second) for second in bins)
-
-
-def test_the_pods_of_a_stateful_set_spread_evenly() -> None:
-    assert fullest_second([f"web-{number}" for number in range(50)], 30.0) <= 3
-
-
-def test_pods_with_random_names_spread() -> None:
-    pods = [f"web-7d9f4c-{chr(97 + n % 26)}{n:03x}z" for n in range(50)]
-    assert fullest_second(pods, 30.0) <= 6
+@pytest.mark.parametrize(
+    ("pods", "most"),
+    [
+        ([f"web-{number}" for number in range(50)], 3),  # of a StatefulSet, evenly
+        ([f"web-7d9f4c-{chr(97 + n % 26)}{n:03x}z" for n in range(50)], 6),
+    ],
+)
+def test_pods_spread_over_the_span(pods: list[str], most: int) -> None:
+    seconds = [int(splay_seconds(pod, 30.0)) for pod in pods]
+    assert max(map(seconds.count, seconds)) <= most
 
 
 @pytest.mark.parametrize("pod", ["web-0", "web-999999999", "web-7d9f4c-abcde", "x", "", "\udcff"])

@@ -1,4 +1,4 @@
-"""A `stage` for each test."""
+"""A `stage` for each test: a volume, and an app that is notified of its changes."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +10,6 @@ from tests.support.config_stage import ConfigStage
 
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[ConfigStage]:
-    """A volume, and an app to be told of its changes."""
     one = ConfigStage(tmp_path)
     yield one
     one.close()
