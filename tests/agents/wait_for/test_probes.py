@@ -13,6 +13,7 @@ from sidecars.runtime import Transient
 from sidecars.wait_for.probing.dial import Endpoint, Lookup, dial
 from sidecars.wait_for.probing.side_thread import SideThread
 from tests.agents.wait_for.attempt import outcome
+from tests.support.limits import open_descriptors
 from tests.support.listeners import Listener, Script, closing, greeting, listening, response, saying, silent
 from tests.support.names import LOCALHOST
 from tests.support.waiting import PATIENCE_SECONDS, until_async
@@ -49,11 +50,11 @@ class Given(Lookup):
 
 async def test_an_address_that_swallows_packets_does_not_hide_the_next_one() -> None:
     with Listener() as hole, Listener() as nobody, listening(closing) as there:
-        before = len(os.listdir("/proc/self/fd"))
+        before = open_descriptors()
         connection = await dial(Given(hole.swallow(), nobody, there))
         assert connection.getpeername()[1] == there.port
         connection.close()
-        assert len(os.listdir("/proc/self/fd")) - before <= 4  # three fillers of the hole, and what the threads hold
+        assert open_descriptors() - before <= 4  # three fillers of the hole, and what the threads hold
 
 
 class Looked(Lookup):

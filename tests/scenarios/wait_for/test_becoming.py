@@ -1,7 +1,6 @@
 """The command after `--`: it takes the place of the process, and inherits what a command should."""
 
 import contextlib
-import json
 import os
 import random
 import signal
@@ -15,6 +14,7 @@ from tests.conftest import GiveUp
 from tests.scenarios.wait_for.conftest import Start
 from tests.support.listeners import Listener, closing, listening
 from tests.support.processes import Done, can_run, catches, environment, run, sidecar
+from tests.support.scale import scaled
 from tests.support.waiting import until
 
 NO_LAST_WORDS = {"WAIT_FOR_TERMINATION_LOG": ""}
@@ -36,18 +36,13 @@ def test_stdin_stdout_and_the_arguments_are_the_commands_own() -> None:
     assert (done.returncode, done.stdout) == (0, "fed\n[a b][--][--help][log-shipper]")
 
 
-def test_the_process_stays_the_same(wait_for: Start, tmp_path: Path) -> None:
-    run = wait_for("file:///", "--", "sh", "-c", f"echo $$ > {tmp_path}/pid")
-    assert run.wait() == 0
+@pytest.mark.parametrize(
+    ("script", "status"), [("exit 7", 7), ("kill -9 $$", -9), ("kill -PIPE $$", -13), ("kill $$", -15)]
+)
+def test_the_process_and_the_status_are_the_commands(wait_for: Start, tmp_path: Path, script: str, status: int) -> None:
+    run = wait_for("file:///", "--", "sh", "-c", f"echo $$ > {tmp_path}/pid; {script}")
+    assert run.wait() == status
     assert int((tmp_path / "pid").read_text(encoding="ascii")) == run.pid
-
-
-STATUSES = {"exit 7": 7, "kill -9 $$": -9, "kill -PIPE $$": -13, "kill -HUP $$": -1, "kill $$": -15}
-
-
-@pytest.mark.parametrize(("script", "status"), STATUSES.items(), ids=STATUSES.keys())
-def test_the_status_is_the_commands(script: str, status: int) -> None:
-    assert become("sh", "-c", script).returncode == status
 
 
 def test_no_signal_is_ignored_or_blocked_and_no_file_left_open() -> None:
@@ -60,8 +55,9 @@ def test_no_signal_is_ignored_or_blocked_and_no_file_left_open() -> None:
     assert become("ls", "/proc/self/fd").stdout.split() == ["0", "1", "2", "3"]  # the last is the folder itself
 
 
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("installed", [False, True], ids=["python -m", "installed"])
+@pytest.mark.parametrize(
+    ("number", "installed"), [(signal.SIGHUP, False), (signal.SIGINT, True), (signal.SIGTERM, True)]
+)
 def test_what_was_ignored_when_it_was_started_stays_ignored_for_the_command(
     tmp_path: Path, number: signal.Signals, installed: bool
 ) -> None:
@@ -82,19 +78,12 @@ def test_the_environment_is_the_one_that_was_given() -> None:
     assert "LC_CTYPE=C.utf8\n" in become("env", LC_CTYPE="C.utf8").stdout
 
 
-@pytest.mark.parametrize("command", ["nosuch", ""])
-def test_a_command_that_is_not_there_is_told_though_nobody_reads_the_log(command: str) -> None:
+def test_a_command_without_a_name_is_not_there_though_nobody_reads_the_log() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "w") as nobody:
-        done = sidecar("wait-for", "file:///", "--", command, stderr=nobody, stdout=nobody, variables=NO_LAST_WORDS)
+        done = sidecar("wait-for", "file:///", "--", "", stderr=nobody, stdout=nobody, variables=NO_LAST_WORDS)
     assert done.returncode == 127
-
-
-def test_a_nul_in_the_command_is_a_mistake_in_the_settings(wait_for: Start) -> None:
-    run = wait_for("file:///", command=json.dumps(["a\0b"]))
-    assert run.wait() == 2
-    assert "cannot use command" in run.stderr
 
 
 def test_it_is_not_run_before_all_is_ready_nor_without(wait_for: Start, tmp_path: Path) -> None:
@@ -123,10 +112,7 @@ def test_a_command_that_cannot_be_run_is_told_as_a_shell_does(wait_for: Start, t
     for command, status in (
         (plain, 126),
         (odd, 126),
-        (tmp_path, 126),
         (gone, 127),
-        ("nosuch", 127),
-        (plain / "x", 127),
     ):
         run = wait_for("file:///", "--", str(command))
         assert run.wait() == status
@@ -156,7 +142,7 @@ def test_a_sigterm_at_any_moment_ends_it_before_or_after_it_has_become_the_comma
 ) -> None:
     """143 is ours, -15 is the kernel's; a lost signal would leave it asleep."""
     with listening(closing) as there:
-        for _ in range(20):
+        for _ in range(scaled(8, 50)):
             run = wait_for(there.place, "--", "sleep", "600")
             until(run.catches, "the first handler")
             with contextlib.suppress(subprocess.TimeoutExpired):
