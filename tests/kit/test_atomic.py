@@ -13,6 +13,7 @@ import pytest
 
 from sidecars.kit.atomic import clear_leftovers, write_file
 from sidecars.kit.files import other_kind, unusable
+from tests.support.limits import files_of_at_most
 
 
 class Kinds:
@@ -35,10 +36,9 @@ class Kinds:
         self._socket.close()
 
 
-@pytest.mark.parametrize("durable", [True, False])
-def test_a_file_is_written_and_replaced(tmp_path: Path, durable: bool) -> None:
+def test_a_file_is_written_and_replaced(tmp_path: Path) -> None:
     path = tmp_path / "state"
-    for data in (b"old", b"", b"new" * 100_000):
+    for data, durable in ((b"old", True), (b"", False), (b"new" * 100_000, True), (b"newer", False)):
         write_file(path, data, durable=durable)
         assert path.read_bytes() == data
     assert os.listdir(tmp_path) == ["state"]
@@ -55,16 +55,13 @@ def test_the_mode_is_exact_whatever_the_umask(tmp_path: Path, mode: int) -> None
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path: Path) -> None:
-    """Renaming a file over a folder fails, after the temporary file was written."""
-    (tmp_path / "state").mkdir()
-    with pytest.raises(OSError, match="state"):
-        write_file(tmp_path / "state", b"new")
-    assert os.listdir(tmp_path) == ["state"]
-
-
-def test_a_missing_folder_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         write_file(tmp_path / "nowhere" / "state", b"x")
+    write_file(tmp_path / "state", b"old")
+    with files_of_at_most(1), pytest.raises(OSError, match="too large"):
+        write_file(tmp_path / "state", b"new")
+    assert (tmp_path / "state").read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["state"]
 
 
 KILLED_BEFORE_THE_RENAME = """
@@ -80,31 +77,22 @@ write_file(sys.argv[1], b"new")
 """
 
 
-def test_a_process_killed_between_write_and_rename_leaves_the_old_file(tmp_path: Path) -> None:
-    path = tmp_path / "state"
-    write_file(path, b"old")
-    done = subprocess.run([sys.executable, "-c", KILLED_BEFORE_THE_RENAME, str(path)], check=False)
-    assert done.returncode == -signal.SIGKILL
-    assert path.read_bytes() == b"old"
-    (left,) = [entry for entry in tmp_path.iterdir() if entry != path]
-    assert left.read_bytes() == b"new"
-
-
-def test_the_next_start_clears_what_killed_writers_left_behind(tmp_path: Path) -> None:
+def test_a_killed_writer_leaves_the_old_file_and_the_next_start_clears_what_else_it_left(tmp_path: Path) -> None:
     """Whatever its pid is: in a shared process name space it is another one each time."""
     path = tmp_path / "state"
+    write_file(path, b"old")
     for _ in range(2):
-        subprocess.run([sys.executable, "-c", KILLED_BEFORE_THE_RENAME, str(path)], check=False)
+        done = subprocess.run([sys.executable, "-c", KILLED_BEFORE_THE_RENAME, str(path)], check=False)
+        assert done.returncode == -signal.SIGKILL
+    assert path.read_bytes() == b"old"
+    assert {entry.read_bytes() for entry in tmp_path.iterdir() if entry != path} == {b"new"}
     (tmp_path / ".state.4711.tmp").write_bytes(b"of a former version")
-    others = {"state.tmp", ".state.bak.tmp", ".other.12.tmp", ".xstate.12.tmp"}
+    others = {"state", "state.tmp", ".state.bak.tmp", ".other.12.tmp", ".xstate.12.tmp"}
     for name in others:
-        (tmp_path / name).write_bytes(b"not ours")
+        (tmp_path / name).touch()
     assert len(os.listdir(tmp_path)) == len(others) + 3
     clear_leftovers(path)
     assert set(os.listdir(tmp_path)) == others
-
-
-def test_there_is_nothing_to_clear_in_a_folder_that_is_not_there(tmp_path: Path) -> None:
     clear_leftovers(tmp_path / "nowhere" / "state")
 
 
@@ -126,12 +114,9 @@ def test_what_is_no_regular_file_is_left_alone(tmp_path: Path, kind: str, linked
         assert not list(unusable("state_file", str(place), "name a file", {kind}))
 
 
-@pytest.mark.parametrize("path", ["/dev/stdout", "/dev/stderr", "/dev/fd/1", "/proc/self/fd/2"])
-def test_our_own_streams_may_be_allowed(path: str) -> None:
-    assert not list(unusable("output_path", path, "", {"a stream"}))
-
-
-def test_a_file_or_nothing_is_fine(tmp_path: Path) -> None:
+def test_a_file_or_nothing_is_fine_and_our_own_streams_may_be_allowed(tmp_path: Path) -> None:
     (tmp_path / "there").write_bytes(b"")
     for path in ("", str(tmp_path / "there"), str(tmp_path / "not there"), "/dev/null/x", "a\0b"):
         assert not list(unusable("state_file", path, ""))
+    for path in ("/dev/stdout", "/dev/stderr", "/dev/fd/1", "/proc/self/fd/2"):
+        assert not list(unusable("output_path", path, "", {"a stream"}))

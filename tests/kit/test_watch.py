@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import resource
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -11,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from sidecars.kit.watch.backend import WatchBackend
-from sidecars.kit.watch.folders import Polling, folder_watch
+from sidecars.kit.watch.folders import folder_watch
 from tests.support.context import passes
+from tests.support.limits import descriptors_left, open_descriptors
 from tests.support.waiting import until_async
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,30 +67,26 @@ def create(folder: Path) -> None:
     (folder / "new").write_text("x")
 
 
-def rename(folder: Path) -> None:
-    (folder / "old").rename(folder / "renamed")
+ACTS: dict[str, Callable[[Path], object]] = {
+    "create": create,
+    "rename": lambda folder: (folder / "old").rename(folder / "renamed"),
+    "remove": lambda folder: (folder / "old").unlink(),
+    "move in": lambda folder: (folder.parent / "outside").rename(folder / "inside"),
+}
 
 
-def remove(folder: Path) -> None:
-    (folder / "old").unlink()
-
-
-def move_in(folder: Path) -> None:
-    (folder.parent / "outside").rename(folder / "inside")
-
-
-@pytest.mark.parametrize("act", [create, rename, remove, move_in])
-@pytest.mark.parametrize("contents", [False, True])
-async def test_a_changed_name_is_told(
-    tmp_path: Path, watched: Watched, act: Callable[[Path], None], contents: bool
-) -> None:
-    folder = tmp_path / "logs"
-    folder.mkdir()
-    (folder / "old").touch()
-    (tmp_path / "outside").touch()
-    await begin(watched, folder, contents=contents)
-    act(folder)
-    assert await watched.told()
+@pytest.mark.parametrize("act", ACTS)
+async def test_a_changed_name_is_told(tmp_path: Path, watched: Watched, act: str) -> None:
+    for contents in (False, True):
+        folder = tmp_path / f"{contents}" / "logs"
+        folder.mkdir(parents=True)
+        (folder / "old").touch()
+        (folder.parent / "outside").touch()
+        await begin(watched, folder, contents=contents)
+        ACTS[act](folder)
+        assert await watched.told()
+        await watched.silent()
+        watched.happened.clear()
 
 
 async def test_writes_are_told_only_when_they_are_asked_for(tmp_path: Path, watched: Watched) -> None:
@@ -136,8 +132,7 @@ async def test_folders_that_are_not_wanted_any_more_are_silent(tmp_path: Path, w
     assert await watched.told()
     watched.set(one, other)
     watched.watch.names_changed = False
-    remove_new = one / "new"
-    remove_new.unlink()
+    (one / "new").unlink()
     assert await watched.told()
 
 
@@ -177,15 +172,9 @@ async def test_what_cannot_be_watched_is_no_error(tmp_path: Path, watched: Watch
 
 @pytest.mark.looptime
 async def test_without_inotify_it_polls_and_tries_again_later(tmp_path: Path, watched: Watched) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    lowest = os.dup(0)
-    os.close(lowest)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
-    try:
+    with descriptors_left(0):
         assert not watched.set(tmp_path)
         assert watched.watch.polling
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert not watched.set(tmp_path)
     assert watched.watch.polling
     await passes(31)
@@ -194,22 +183,17 @@ async def test_without_inotify_it_polls_and_tries_again_later(tmp_path: Path, wa
 
 
 @pytest.mark.parametrize("backend", WatchBackend)
-async def test_closing_is_possible_twice_and_before_anything_was_watched(backend: WatchBackend) -> None:
-    watch = folder_watch(backend, asyncio.Event())
-    watch.close()
-    watch.close()
-    assert watch.polling
-
-
-@pytest.mark.parametrize("backend", EVENTS)
-async def test_descriptors_are_given_back(tmp_path: Path, backend: WatchBackend) -> None:
-    before = len(os.listdir("/proc/self/fd"))
-    for _ in range(5):
+async def test_closing_is_possible_twice_and_gives_the_descriptors_back(tmp_path: Path, backend: WatchBackend) -> None:
+    before = open_descriptors()
+    for _ in range(3):
         one = Watched(backend)
-        one.set(tmp_path)
+        one.watch.close()
+        if backend is not WatchBackend.POLLING:
+            one.set(tmp_path)
+        one.watch.close()
         one.watch.close()
     # a thread of watchfiles' own gives them back a moment later, also those of the test before
-    await until_async(lambda: len(os.listdir("/proc/self/fd")) <= before, "the descriptors to be given back")
+    await until_async(lambda: open_descriptors() <= before, "the descriptors to be given back")
 
 
 async def test_each_folder_is_told_for_what_it_was_asked(tmp_path: Path, watched: Watched) -> None:
@@ -338,19 +322,13 @@ def in_child(prefix: list[str], script: str, folder: Path, *arguments: str) -> N
 
 @pytest.mark.parametrize("backend", EVENTS)
 async def test_a_descriptor_short_leaks_none(tmp_path: Path, backend: WatchBackend) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     for room in (0, 1):
-        lowest = os.dup(0)
-        os.close(lowest)
-        before = len(os.listdir("/proc/self/fd"))
+        before = open_descriptors()
         one = Watched(backend)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + room, hard))
-        try:
+        with descriptors_left(room):
             assert not one.set(tmp_path)
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         assert one.watch.polling
-        await until_async(lambda: len(os.listdir("/proc/self/fd")) <= before, "the descriptors to be given back")  # noqa: B023 (run at once)
+        await until_async(lambda b=before: open_descriptors() <= b, "the descriptors to be given back")  # type: ignore[misc]
 
 
 async def test_after_an_overflow_everything_is_watched_again(tmp_path: Path, by_inotify: Watched) -> None:
@@ -383,7 +361,6 @@ def rename_twice(folder: Path, events: int) -> None:
 
 async def test_where_nothing_is_watched_the_caller_polls_and_nothing_is_wrong(tmp_path: Path) -> None:
     watch = folder_watch(WatchBackend.POLLING, asyncio.Event())
-    assert isinstance(watch, Polling)
     assert not watch.watch([str(tmp_path)])
     assert (watch.polling, watch.reason) == (True, "")
 

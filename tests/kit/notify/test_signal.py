@@ -5,16 +5,17 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sidecars.kit.notify.core.options import Signal
-from sidecars.kit.notify.core.outcome import Outcome, Result
+from sidecars.kit.notify.core.outcome import Result
 from sidecars.kit.notify.core.selection import Match
-from sidecars.kit.notify.processes import read, read_pidfile, scan
+from sidecars.kit.notify.processes import read, scan
 from sidecars.kit.notify.signal import deliver, findings, ready, search, send
 from tests.support.app_process import AppProcess, MadeUpProc, ask
 
@@ -45,55 +46,35 @@ def pod(first: str) -> Iterator[tuple[str, ...]]:
         yield ("nsenter", "-t", child, "-p", "-m", "-r", "--")  # and its root, which is another one in a chroot
 
 
-def test_the_app_gets_its_signal_once_and_is_named() -> None:
-    with AppProcess(name()) as app:
-        assert send(Signal(process=name())) == Outcome(Result.OK, f"SIGHUP to {app.pid} ({name()})")
-        assert app.received() == [f"{app.pid} 1"]
+HANDLING: dict[str, tuple[str, int, dict[str, Any], str, bool, bool]] = {
+    # how the app takes SIGHUP, its workers, options; what is said; whether it got it; whether it lives
+    "it catches it": ("caught", 0, {}, "SIGHUP to PID", True, True),
+    "a master of workers with its name": ("caught", 2, {}, "SIGHUP to PID", True, True),
+    "it blocks it to wait for it": ("blocked", 0, {}, "SIGHUP to PID", True, True),
+    "it has no handler yet": ("none", 0, {}, "has no handler for SIGHUP yet, it would be killed: waiting", False, True),
+    "none is required": ("none", 0, {"require_handler": False}, "SIGHUP to PID", False, False),
+    "it ignores it": ("ignored", 0, {}, "ignores SIGHUP", False, True),
+    "a signal that means the end": ("caught", 0, {"signal": "TERM"}, "SIGTERM to PID", False, False),
+}
 
 
-def test_only_the_master_is_signalled_not_its_workers() -> None:
-    with AppProcess(name(), workers=2) as app:
-        workers = [p for p in scan("/proc").processes if p.ppid == app.pid]
-        assert [p.comm for p in workers] == [name()] * 2
-        assert send(Signal(comm=name())).ok
-        assert app.received() == [f"{app.pid} 1"]
-
-
-def test_a_process_without_a_handler_stays_alive_and_is_told_once_it_has_one() -> None:
-    step = Signal(process=name())
-    with AppProcess(name(), "none") as app:
-        assert not ready(step)
+@pytest.mark.parametrize(("how", "workers", "options", "words", "got", "lives"), HANDLING.values(), ids=HANDLING.keys())
+def test_an_app_is_signalled_once_if_it_is_ready_for_it(
+    how: str, workers: int, options: dict[str, Any], words: str, got: bool, lives: bool
+) -> None:
+    step = Signal(process=name(), **options)
+    with AppProcess(name(), how, workers=workers) as app:
+        assert len([p for p in scan("/proc").processes if p.ppid == app.pid and p.comm == name()]) == workers
+        is_ready = ready(step)
         outcome = send(step)
-        assert outcome.result is Result.UNREACHABLE
-        assert "has no handler for SIGHUP yet, it would be killed: waiting" in outcome.detail
-        assert app.alive
-        app.install_handler()
-        assert ready(step)
-        assert send(step).ok
-        assert app.received() == [f"{app.pid} 1"]
-
-
-def test_a_process_that_ignores_the_signal_is_not_told() -> None:
-    with AppProcess(name(), "ignored"):
-        assert "ignores SIGHUP" in send(Signal(process=name())).detail
-
-
-def test_a_process_that_blocks_the_signal_to_wait_for_it_is_told() -> None:
-    with AppProcess(name(), "blocked") as app:
-        assert send(Signal(process=name())).ok
-        assert app.received() == [f"{app.pid} 1"]
-
-
-def test_a_signal_that_means_the_end_needs_no_handler() -> None:
-    with AppProcess(name()) as app:
-        assert send(Signal(process=name(), signal="TERM")).detail == f"SIGTERM to {app.pid} ({name()})"
-        assert not app.alive
-
-
-def test_who_says_so_may_signal_without_a_handler() -> None:
-    with AppProcess(name(), "none") as app:
-        assert send(Signal(process=name(), require_handler=False)).ok
-        assert not app.alive
+        assert words.replace("PID", f"{app.pid} ({name()})") in outcome.detail
+        assert is_ready is outcome.ok is (words.endswith("PID"))
+        assert outcome.ok or outcome.result is Result.UNREACHABLE
+        assert app.received() == [f"{app.pid} 1"] * got if lives else not app.alive
+        if how == "none" and lives:
+            app.install_handler()
+            assert send(step).ok
+            assert app.received() == [f"{app.pid} 1"]
 
 
 def test_of_two_apps_neither_is_signalled_until_the_choice_is_narrowed() -> None:
@@ -105,52 +86,37 @@ def test_of_two_apps_neither_is_signalled_until_the_choice_is_narrowed() -> None
         assert one.received() == two.received() == []
 
 
-def test_nobody_of_that_name_is_unreachable() -> None:
-    outcome = send(Signal(process="no-such-app-anywhere"))
-    assert outcome.result is Result.UNREACHABLE
-    assert "cannot find a process that fits process 'no-such-app-anywhere'" in outcome.detail
+PIDFILES: dict[str, tuple[str, Result, str]] = {
+    "a number": ("{}\n", Result.OK, "SIGHUP to"),
+    "a number and more": ("  {} \n1700000000\n", Result.OK, "SIGHUP to"),
+    "nothing": ("", Result.UNREACHABLE, "holds no process id"),
+    "a group": ("-{}", Result.UNREACHABLE, "holds no process id"),
+    "something else": ("hunter2", Result.UNREACHABLE, "holds no process id"),
+    "older than its process": ("{}", Result.UNREACHABLE, "started after the file was written"),
+    "missing": ("", Result.UNREACHABLE, "there is no"),
+    "a pipe": ("", Result.DENIED, "not a regular file"),
+    "a folder": ("", Result.DENIED, "not a regular file"),
+    "a loop of links": ("", Result.DENIED, "symbolic links"),
+}
 
 
-@pytest.mark.parametrize(
-    ("text", "found"), [("{}\n", True), ("  {} \n1700000000\n", True), ("", False), ("-{}", False)]
-)
-def test_a_pidfile_names_the_process(tmp_path: Path, text: str, found: bool) -> None:
-    with AppProcess(name()) as app:
-        file = tmp_path / "app.pid"
-        file.write_text(text.format(app.pid))
-        outcome = send(Signal(pidfile=str(file)))
-        assert outcome.result is (Result.OK if found else Result.UNREACHABLE)
-        assert app.received() == [f"{app.pid} 1"] * found
-
-
-def test_a_pidfile_older_than_its_process_is_stale(tmp_path: Path) -> None:
+@pytest.mark.parametrize("which", PIDFILES)
+def test_a_pidfile_names_the_process_and_nothing_else_of_it_is_shown(tmp_path: Path, which: str) -> None:
+    text, result, words = PIDFILES[which]
     file = tmp_path / "app.pid"
+    make: dict[str, Callable[[], object]] = {
+        "missing": lambda: None,
+        "a pipe": lambda: os.mkfifo(file),
+        "a folder": file.mkdir,
+        "a loop of links": lambda: file.symlink_to(file.name),
+    }
     with AppProcess(name()) as app:
-        file.write_text(str(app.pid))
-        os.utime(file, (0, os.stat(file).st_mtime - 60))
+        make.get(which, lambda: file.write_text(text.format(app.pid)))()
+        if which == "older than its process":
+            os.utime(file, (0, file.stat().st_mtime - 60))
         outcome = send(Signal(pidfile=str(file)))
-        assert outcome.result is Result.UNREACHABLE
-        assert "started after the file was written" in outcome.detail
-        assert app.received() == []
-
-
-def test_a_pidfile_that_cannot_be_used_is_said_and_does_not_hang(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "fifo")
-    (tmp_path / "loop").symlink_to("loop")
-    for which, result, word in (
-        ("fifo", Result.DENIED, "not a regular file"),
-        ("loop", Result.DENIED, "symbolic links"),
-        ("missing", Result.UNREACHABLE, "there is no"),
-        (".", Result.DENIED, "not a regular file"),
-    ):
-        outcome = send(Signal(pidfile=str(tmp_path / which)))
-        assert (outcome.result, word in outcome.detail) == (result, True), outcome
-
-
-def test_nothing_is_shown_of_a_pidfile_that_is_something_else(tmp_path: Path) -> None:
-    (tmp_path / "secret").write_text("hunter2")
-    assert "hunter2" not in send(Signal(pidfile=str(tmp_path / "secret"))).detail
-    assert read_pidfile(str(tmp_path / "secret")) is None
+        assert (outcome.result, words in outcome.detail, "hunter2" in outcome.detail) == (result, True, False)
+        assert app.received() == [f"{app.pid} 1"] * outcome.ok
 
 
 def test_a_process_that_ended_between_the_look_and_the_signal_is_unreachable() -> None:
@@ -160,23 +126,30 @@ def test_a_process_that_ended_between_the_look_and_the_signal_is_unreachable() -
     assert deliver(step, seen).result is Result.UNREACHABLE
 
 
-def test_a_number_that_went_to_another_process_gets_nothing(tmp_path: Path) -> None:
-    proc, step = MadeUpProc(tmp_path), Signal(process="app")
-    with AppProcess(name()) as other:
-        proc.add(other.pid, "app", ["app"], start_time=100)
-        seen = search(step, proc.path)
-        assert seen.selection.found is Match.YES
-        proc.add(other.pid, "app", ["app"], start_time=200)
-        assert deliver(step, seen, proc.path).result is Result.UNREACHABLE
-        assert other.received() == []
+def without_pidfd(monkeypatch: pytest.MonkeyPatch, error: OSError) -> None:
+    def refuse(*_: object) -> int:
+        raise error
+
+    monkeypatch.setattr(os, "pidfd_open", refuse)
 
 
-def test_a_handler_that_is_gone_at_the_second_look_is_not_trusted(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "error", [None, OSError(38, "ENOSYS"), PermissionError(1, "seccomp"), OSError(24, "EMFILE")], ids=str
+)
+@pytest.mark.parametrize("now", [{"start_time": 200}, {"caught": 0}], ids=["another process", "without its handler"])
+def test_who_is_another_at_the_second_look_gets_nothing_also_without_pidfd(
+    monkeypatch: pytest.MonkeyPatch, error: OSError | None, tmp_path: Path, now: dict[str, int]
+) -> None:
+    if error:
+        without_pidfd(monkeypatch, error)
     proc, step = MadeUpProc(tmp_path), Signal(process="app")
     with AppProcess(name()) as app:
+        assert send(Signal(process=name())).ok
+        assert app.received() == [f"{app.pid} 1"]
         proc.add(app.pid, "app", ["app"])
         seen = search(step, proc.path)
-        proc.add(app.pid, "app", ["app"], caught=0)
+        assert seen.selection.found is Match.YES
+        proc.add(app.pid, "app", ["app"], **now)
         assert deliver(step, seen, proc.path).result is Result.UNREACHABLE
         assert app.received() == []
 
@@ -190,29 +163,6 @@ def test_a_number_that_the_kernel_gave_to_another_process_gets_nothing() -> None
     assert stale["result"] == "unreachable"
     assert fresh["result"] == "ok"
     assert len(received) == 1
-
-
-def without_pidfd(monkeypatch: pytest.MonkeyPatch, error: OSError) -> None:
-    def refuse(*_: object) -> int:
-        raise error
-
-    monkeypatch.setattr(os, "pidfd_open", refuse)
-
-
-@pytest.mark.parametrize("error", [OSError(38, "ENOSYS"), PermissionError(1, "seccomp"), OSError(24, "EMFILE")])
-def test_without_pidfd_the_process_is_looked_at_again_and_signalled(
-    monkeypatch: pytest.MonkeyPatch, error: OSError, tmp_path: Path
-) -> None:
-    without_pidfd(monkeypatch, error)
-    proc, step = MadeUpProc(tmp_path), Signal(process="app")
-    with AppProcess(name()) as app:
-        assert send(Signal(process=name())).ok
-        assert app.received() == [f"{app.pid} 1"]
-        proc.add(app.pid, "app", ["app"])
-        seen = search(step, proc.path)
-        proc.add(app.pid, "app", ["app"], start_time=200)
-        assert deliver(step, seen, proc.path).result is Result.UNREACHABLE
-        assert app.received() == []
 
 
 WHO: dict[str, tuple[int, int, Sequence[str], bool]] = {  # app's uid, ours, how we are started, may we
@@ -290,34 +240,24 @@ def test_if_one_of_any_may_not_be_signalled_none_is() -> None:
         assert one.received() == []
 
 
-@OWN_NAMESPACE
-def test_before_the_app_is_started_a_check_only_warns() -> None:
-    with pod("pause") as inside:
-        ((level, text),) = ask("findings", Signal(process="app"), prefix=inside)
-    assert (level, "nothing runs yet but the sidecars" in text) == ("warning", True)
-
-
 @ROOT_ONLY
 @OWN_NAMESPACE
-def test_before_the_app_is_started_a_check_knows_from_its_uid_that_we_may_not() -> None:
+def test_before_the_app_is_started_a_check_only_warns_unless_we_may_not_signal_its_user() -> None:
     with pod("pause") as inside:
+        ((level, text),) = ask("findings", Signal(process="app"), prefix=inside)
+        assert (level, "nothing runs yet but the sidecars" in text) == ("warning", True)
         found = ask("findings", Signal(process="app", uid=OTHER), prefix=inside, uid=ANOTHER)
     assert [level for level, _ in found] == ["error", "warning"]
     assert f"securityContext.runAsUser: {OTHER}" in found[0][1]
 
 
 @OWN_NAMESPACE
-def test_a_check_says_that_the_process_namespace_is_not_shared() -> None:
+def test_where_only_our_own_processes_are_seen_the_remedy_is_named() -> None:
+    words = "there are only our own processes: set shareProcessNamespace: true"
     ((level, text),) = ask("findings", Signal(process="app"), prefix=NAMESPACE)
-    assert level == "error"
-    assert "shareProcessNamespace: true" in text
-
-
-@OWN_NAMESPACE
-def test_a_process_that_is_not_found_says_that_the_process_namespace_is_not_shared() -> None:
+    assert (level, words in text) == ("error", True)
     told = ask("send", Signal(process="app"), prefix=NAMESPACE)
-    assert told["result"] == "unreachable"
-    assert "there are only our own processes: set shareProcessNamespace: true" in told["detail"]
+    assert (told["result"], words in told["detail"]) == ("unreachable", True)
 
 
 def test_among_other_processes_than_those_of_a_pod_the_namespace_is_named_too(tmp_path: Path) -> None:
