@@ -117,7 +117,7 @@ class _Rollout:
     failed: bool = False
     """Whether an attempt failed."""
     unwritten: bool = False
-    """Whether the output could not be written, by the last attempt."""
+    """Whether the last attempt to write the output failed, for another reason than the content itself."""
     end: Done | None = None
     """Set by an attempt that decided."""
     closing: Done | None = None
@@ -333,7 +333,7 @@ class Rollouts:
     def _take_over(self, rollout: _Rollout, step: PlanStep, outcome: Outcome, event: AttemptEnded) -> None:
         """Take over what an attempt brought."""
         if step.kind in {StepKind.RENDER, StepKind.PUBLISH}:
-            rollout.unwritten = outcome.result in {Result.FAILED, Result.DENIED}
+            rollout.unwritten = not outcome.ok and outcome.result is not Result.REJECTED
         if step.kind is StepKind.CONFIRM and not outcome.ok:
             rollout.observed.pop(step.index, None)  # the app is notified again, and observed again before that
         if step.kind is StepKind.OBSERVE:

@@ -72,6 +72,8 @@ class World:
         self.answer: Callable[[StepOptions, str], Outcome] = lambda _options, _content: OK
         self.takes: Callable[[StepOptions], float] = lambda _options: 0.0
         self.ready = True
+        self.rendered: list[Outcome] = []
+        """What the first attempts to render end with, before OK."""
         self.did: list[tuple[float, str]] = []
         self.facts: list[Action] = []
         self.written: list[Remembered] = []
@@ -141,7 +143,9 @@ class World:
             ended = AttemptEnded(attempt.number, self.answer(step.options, name))
         match step.kind:
             case StepKind.RENDER:
-                ended = AttemptEnded(attempt.number, OK, f"gen {attempt.hash}")
+                ended = AttemptEnded(
+                    attempt.number, self.rendered.pop(0) if self.rendered else OK, f"gen {attempt.hash}"
+                )
             case StepKind.PUBLISH if attempt.folder:
                 self.published = attempt.folder
             case StepKind.PUT_BACK:
@@ -377,7 +381,9 @@ def test_who_asks_is_told_when_it_takes_too_long_when_newer_content_came_and_whe
     it.passes(10)
     assert it.answers[late].done is None
     assert it.answers[late].blocked == "validate: nobody listens"
+    attempts = len(it.did)
     superseded = it.asks("down")
+    assert len(it.told) == attempts + 1, "at once, and not after the pause"
     it.sees("newer")
     refused = it.asks("bad")
     it.passes(1)
@@ -442,6 +448,19 @@ def test_while_nothing_has_been_tried_the_start_is_not_over() -> None:
     it.passes(4.9)
     assert not it.rollouts.started
     it.passes(0.2)
+    assert it.rollouts.started
+
+
+@pytest.mark.parametrize("result", [Result.FAILED, Result.DENIED, Result.UNREACHABLE, Result.REJECTED])
+@pytest.mark.parametrize("output", ["", "gen a"], ids=["no files", "files of a former run"])
+def test_the_start_is_over_when_the_app_has_files_or_the_content_is_rejected(result: Result, output: str) -> None:
+    """Content that changes while it is rendered is UNREACHABLE: the app would begin without its files."""
+    it = World(HOOK, renders=True, before=Remembered(output=output))
+    it.rendered = [Outcome(result)] * 3
+    it.sees("a")
+    it.passes(0)
+    assert it.rollouts.started is (bool(output) or result is Result.REJECTED)
+    it.passes(60)
     assert it.rollouts.started
 
 
