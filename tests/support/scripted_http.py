@@ -7,6 +7,7 @@ import json
 import ssl
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -144,13 +145,21 @@ class Tls:
         self.ca_file = folder / "ca.pem"
         self.authority.cert_pem.write_to_path(self.ca_file)
         self.client_file, self.key_file = folder / "client.pem", folder / "client.key"
+        self.pair_file = folder / "pair.pem"
         client = self.authority.issue_cert("client")
         client.private_key_pem.write_to_path(self.key_file)
         client.cert_chain_pems[0].write_to_path(self.client_file)
+        client.private_key_and_cert_chain_pem.write_to_path(self.pair_file)
 
-    def server(self, name: str = "127.0.0.1", clients: bool = False) -> ssl.SSLContext:
+    def server(
+        self,
+        name: str = "127.0.0.1",
+        clients: bool = False,
+        valid: tuple[datetime, datetime] | tuple[None, None] = (None, None),
+    ) -> ssl.SSLContext:
+        """Return what a server of this name needs; with `clients` it wants a certificate of theirs."""
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        self.authority.issue_cert(name).configure_cert(context)
+        self.authority.issue_cert(name, not_before=valid[0], not_after=valid[1]).configure_cert(context)
         if clients:
             self.authority.configure_trust(context)
             context.verify_mode = ssl.CERT_REQUIRED

@@ -38,6 +38,7 @@ from tests.support.listeners import (
     silent,
 )
 from tests.support.names import LOCALHOST
+from tests.support.scripted_http import Tls
 from tests.support.waiting import PATIENCE_SECONDS
 
 ENDLESS = b"HTTP/1.1 200 OK\r\n\r\n"
@@ -173,53 +174,25 @@ async def test_what_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert not any("Bearer" in line for line in lines[2])
 
 
-async def test_a_bad_token_is_not_sent(tmp_path: Path) -> None:
-    path = tmp_path / "token"
-    path.write_bytes(b"a\nb")  # tests/kit/test_files.py has all that a token cannot be
+async def test_our_own_files_may_come_late_but_not_be_something_else(tmp_path: Path) -> None:
+    """And nothing is sent then; tests/kit/test_files.py has all that a token cannot be."""
+    path, setting = tmp_path / "token", f"cannot use bearer_token_file {tmp_path}/token"
     with listening(answering(200)) as server:
-        found = await outcome(f"http://{server.place}", bearer_token_file=str(path))
-        assert found.startswith(f"cannot use bearer_token_file {path}: it holds more than one line")
+        where = f"http://{server.place}"
+        found = await outcome(where, bearer_token_file=str(path))
+        assert found.startswith(f"{setting}: No such file or directory")
+        path.write_bytes(b"a\nb")
+        found = await outcome(where, bearer_token_file=str(path))
+        assert found.startswith(f"{setting}: it holds more than one line")
+        path.unlink()
+        os.mkfifo(path)
+        assert await outcome(where, bearer_token_file=str(path)) == f"never: {setting}: it is not a regular file"
         assert server.accepted == 0
 
 
-async def test_our_own_files_may_come_late_but_not_be_something_else(tmp_path: Path) -> None:
-    path = tmp_path / "token"
-    with listening(answering(200)) as server:
-        where = f"http://{server.place}"
-        missing = await outcome(where, bearer_token_file=str(path))
-        assert missing.startswith(f"cannot use bearer_token_file {path}: No such file or directory")
-        os.mkfifo(path)
-        found = await outcome(where, bearer_token_file=str(path))
-        assert found == f"never: cannot use bearer_token_file {path}: it is not a regular file"
-
-
-class Pki:
-    """A certificate authority, its file, and servers with its certificates."""
-
-    def __init__(self, folder: Path) -> None:
-        self.authority = trustme.CA()
-        self.ca_file = folder / "ca.pem"
-        self.authority.cert_pem.write_to_path(self.ca_file)
-        self.client_file = folder / "client.pem"
-        self.authority.issue_cert("client").private_key_and_cert_chain_pem.write_to_path(self.client_file)
-
-    def server(
-        self, *names: str, ask_client: bool = False, valid: tuple[datetime, datetime] | None = None
-    ) -> ssl.SSLContext:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        begins, ends = valid or (None, None)
-        self.authority.issue_cert(
-            *(names or ("127.0.0.1", "localhost")), not_before=begins, not_after=ends
-        ).configure_cert(context)
-        if ask_client:
-            self.authority.configure_trust(context)
-            context.verify_mode = ssl.CERT_REQUIRED
-        return context
-
-
 @pytest.fixture
-def pki(tmp_path: Path) -> Pki:
-    return Pki(tmp_path)
+def pki(tmp_path: Path) -> Tls:
+    return Tls(tmp_path)
 
 
 @contextlib.contextmanager
@@ -228,7 +201,7 @@ def https(context: ssl.SSLContext) -> Iterator[str]:
         yield f"https://{server.place}/"
 
 
-async def test_a_certificate_that_is_refused_is_refused_for_good(pki: Pki) -> None:
+async def test_a_certificate_that_is_refused_is_refused_for_good(pki: Tls) -> None:
     with https(pki.server()) as url:
         assert await outcome(url, ca_file=str(pki.ca_file)) == "ready"
         assert (await outcome(url)).startswith("never: its certificate is refused: unable to get local issuer")
@@ -237,7 +210,7 @@ async def test_a_certificate_that_is_refused_is_refused_for_good(pki: Pki) -> No
         assert found.startswith("never: its certificate is refused: IP address mismatch")
 
 
-async def test_a_certificate_that_is_not_valid_yet_is_waited_for(pki: Pki) -> None:
+async def test_a_certificate_that_is_not_valid_yet_is_waited_for(pki: Tls) -> None:
     """The clocks of two machines differ; of an expired one it is never."""
     now, hour = datetime.now(UTC), timedelta(hours=1)
     early, late = pki.server(valid=(now + hour, now + 2 * hour)), pki.server(valid=(now - 2 * hour, now - hour))
@@ -255,7 +228,7 @@ async def test_a_certificate_that_is_not_valid_yet_is_waited_for(pki: Pki) -> No
 
 
 @LOCALHOST
-async def test_the_dot_of_an_absolute_name_does_not_reach_verification(pki: Pki) -> None:
+async def test_the_dot_of_an_absolute_name_does_not_reach_verification(pki: Tls) -> None:
     settings = WaitForSettings(targets=("db:1",), ca_file=str(pki.ca_file))
     deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
     with listening(answering(200), pki.server("localhost")) as server:
@@ -268,7 +241,7 @@ async def test_the_dot_of_an_absolute_name_does_not_reach_verification(pki: Pki)
         await postgres.ask(database, settings, Lookup("localhost", server.port), deadline)
 
 
-async def test_no_tls_where_it_is_expected_may_change(pki: Pki) -> None:
+async def test_no_tls_where_it_is_expected_may_change(pki: Tls) -> None:
     with listening(answering(200)) as server:
         found = await outcome(f"https://{server.place}/", ca_file=str(pki.ca_file))
         assert found in {"no TLS: wrong version number", "no TLS: record layer failure"}, (
@@ -279,9 +252,9 @@ async def test_no_tls_where_it_is_expected_may_change(pki: Pki) -> None:
         assert found in {RESET, CLOSED, "the connection was closed"} or found.startswith("no TLS"), found
 
 
-async def test_a_client_certificate_is_shown(pki: Pki) -> None:
-    with https(pki.server(ask_client=True)) as url:
-        given: dict[str, Any] = {"ca_file": str(pki.ca_file), "client_certificate_file": str(pki.client_file)}
+async def test_a_client_certificate_is_shown(pki: Tls) -> None:
+    with https(pki.server(clients=True)) as url:
+        given: dict[str, Any] = {"ca_file": str(pki.ca_file), "client_certificate_file": str(pki.pair_file)}
         assert await outcome(url, **given) == "ready"
         refused = await outcome(url, ca_file=str(pki.ca_file))
         assert refused in {RESET, CLOSED} or refused.startswith("no TLS: "), refused
@@ -303,18 +276,12 @@ def test_an_alarm_is_over_with_its_call() -> None:
     assert signal.getsignal(signal.SIGALRM) == before
 
 
-ERRORS: list[tuple[OSError, str]] = [
-    (ssl.SSLError(1, "[SSL: NO_SUITABLE] no"), "no TLS: the handshake failed"),
-    (ConnectionRefusedError(111, "Connect call failed ('::1', 1)"), "connection refused"),
-]
+def test_an_error_in_words() -> None:
+    assert reason(ssl.SSLError(1, "[SSL: NO_SUITABLE] no")) == "no TLS: the handshake failed"
+    assert reason(ConnectionRefusedError(111, "Connect call failed ('::1', 1)")) == "connection refused"
 
 
-@pytest.mark.parametrize(("error", "text"), ERRORS)
-def test_an_error_in_words(error: OSError, text: str) -> None:
-    assert reason(error) == text
-
-
-async def test_certificates_that_are_none_are_named(pki: Pki, tmp_path: Path) -> None:
+async def test_certificates_that_are_none_are_named(pki: Tls, tmp_path: Path) -> None:
     bad = tmp_path / "bad.pem"
     bad.write_text("no PEM", encoding="utf-8")
     with https(pki.server()) as url:
@@ -333,7 +300,7 @@ def postgres_with_tls(context: ssl.SSLContext) -> Script:
     return script
 
 
-async def test_postgres_is_encrypted_and_verified_only_on_demand(pki: Pki, tmp_path: Path) -> None:
+async def test_postgres_is_encrypted_and_verified_only_on_demand(pki: Tls, tmp_path: Path) -> None:
     other = tmp_path / "other.pem"
     trustme.CA().cert_pem.write_to_path(other)
     with listening(postgres_with_tls(pki.server())) as server:

@@ -164,14 +164,3 @@ def test_all_problems_of_a_settings_file_are_named_at_once_with_their_places(tmp
     assert done.returncode == 2
     for words in ("quiet_secondz", "render.output", "steps[4].confirm.timeout_seconds"):
         assert words in done.stderr
-
-
-def test_help_schema_and_reference_name_every_setting() -> None:
-    texts = {verb: run(verb, "config-reloader").stdout for verb in ("schema", "reference")}
-    texts["help"] = run("config-reloader", "--help").stdout
-    assert json.loads(texts["schema"])
-    settings = ("watch", "quiet_seconds", "state_file", "webhook_url", "unready_when_rejected", "once", "steps")
-    options = ("validate", "expect_status", "bearer_token_file", "require_handler", "rollback")
-    assert not [name for name in settings if f"--{name.replace('_', '-')}" not in texts["help"] and name != "steps"]
-    for verb in ("schema", "reference"):
-        assert not [name for name in (*settings, *options) if name not in texts[verb] and name != "once"]

@@ -73,18 +73,16 @@ def test_a_new_configuration_is_served_after_one_signal_to_the_master(scene: Sce
         assert nginx.hangups == hangups
 
 
-@pytest.mark.parametrize("simple", [True, False], ids=["simple", "steps"])
-def test_without_render_nginx_reads_the_volume_itself(scene: Scene, simple: bool) -> None:
+def test_without_render_nginx_reads_the_volume_itself_and_is_told_by_the_simple_settings(scene: Scene) -> None:
     nginx = scene.nginx
     nginx.start(scene.volume.folder)
-    reloader = scene.reloader(signal="SIGHUP", process="nginx") if simple else scene.reloader().steps(MASTER)
+    reloader = scene.reloader(signal="SIGHUP", process="nginx")
     reloader.start().until_begun()
     for word in ("second", "third"):
         scene.volume.write(nginx.configuration(word))
         nginx.until_it_serves(word)
         reloader.until_settled()
     assert nginx.hangups == [nginx.master] * 2
-    assert reloader.metric('reloads_total{result="applied"}') == 2
 
 
 def test_a_broken_configuration_never_reaches_nginx_not_even_after_a_crash(scene: Scene) -> None:
@@ -105,20 +103,6 @@ def test_a_broken_configuration_never_reaches_nginx_not_even_after_a_crash(scene
     reloader.until(lambda: reloader.metric("content_rejected") == 0, "the end of the refusal")
     assert nginx.hangups == [nginx.master]
     assert scene.rendered() == nginx.configuration("third")
-
-
-def test_without_render_a_broken_configuration_is_not_told_to_nginx(scene: Scene) -> None:
-    """Only that: nginx reads it at its next start, which is what `render` is for."""
-    nginx = scene.nginx
-    nginx.start(scene.volume.folder)
-    reloader = scene.reloader().steps(scene.validator, MASTER)
-    reloader.start().until_begun()
-    scene.volume.write(nginx.broken("second"))
-    reloader.until(lambda: reloader.metric("content_rejected") == 1, "the refusal")
-    assert nginx.serves() == "first"
-    scene.volume.write(nginx.configuration("third"))
-    nginx.until_it_serves("third")
-    assert nginx.hangups == [nginx.master]
 
 
 def test_a_configuration_that_came_while_nginx_was_down_is_read_at_its_start(scene: Scene) -> None:

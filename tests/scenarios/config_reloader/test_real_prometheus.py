@@ -52,11 +52,17 @@ def scene(tmp_path: Path, without_server: GiveUp) -> Iterator[Scene]:
 
 
 def test_a_new_configuration_is_in_force_when_it_counts_as_applied(scene: Scene) -> None:
-    prometheus = scene.prometheus
-    prometheus.start(scene.volume.folder)
-    reloader = scene.reloader()
-    reloader.start().until_begun()
-    for count, word in enumerate(("second", "third"), start=1):
+    """Also one that came before Prometheus did."""
+    prometheus, reloader = scene.prometheus, scene.reloader()
+    first = reloader.start().until_begun()
+    scene.volume.write(configuration("second"))
+    tries = 'attempts_total{outcome="unreachable",step="webhook"}'
+    reloader.until(lambda: reloader.metric(tries) > 1, "tries in vain")
+    assert reloader.applied == first
+    prometheus.start(scene.volume.folder, wait=False)
+    reloader.until_settled()
+    assert (reloader.applied != first, prometheus.word, prometheus.reloads(200)) == (True, "second", 1)
+    for count, word in enumerate(("third", "fourth"), start=2):
         before, at = reloader.applied, prometheus.metrics()[SUCCESS_AT]
         scene.volume.write(configuration(word))
         reloader.until(lambda old=before: reloader.applied != old, "the change to be applied")  # type: ignore[misc]
@@ -109,17 +115,3 @@ def test_what_prometheus_does_not_take_is_taken_back(scene: Scene, by: str) -> N
     reloader.until_settled()
     assert reloader.applied not in {"", first}
     assert reloader.metric("rollbacks_total") == 1
-
-
-def test_a_change_before_prometheus_is_there_is_told_when_it_is(scene: Scene) -> None:
-    prometheus, reloader = scene.prometheus, scene.reloader()
-    first = reloader.start().until_begun()
-    scene.volume.write(configuration("second"))
-    tries = 'attempts_total{outcome="unreachable",step="webhook"}'
-    reloader.until(lambda: reloader.metric(tries) > 1, "tries in vain")
-    assert reloader.applied == first
-    prometheus.start(scene.volume.folder, wait=False)
-    reloader.until_settled()
-    assert reloader.applied != first
-    assert prometheus.word == "second"
-    assert prometheus.reloads(200) == 1
