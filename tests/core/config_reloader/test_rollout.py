@@ -433,11 +433,12 @@ def test_what_is_told_at_the_start(
 @pytest.mark.parametrize("first", [{"/config": ""}, {"/config": "a", "/other": ""}], ids=["nothing", "a part"])
 def test_what_is_missing_at_a_restart_is_waited_for_and_not_told_when_the_app_has_it(first: dict[str, str]) -> None:
     whole = made_up(dict.fromkeys(first, "a"))
-    it = World(HOOK, before=Remembered(whole.hash), max_wait_seconds=10.0)
+    it = World(HOOK, before=Remembered(whole.hash), max_wait_seconds=10.0, renders=True)
     it.on(Seen(made_up(first)))
     it.passes(9)
     it.on(Seen(whole))
     assert it.told == []
+    assert it.published, "it is rendered all the same"
     assert it.rollouts.applied == whole.hash
 
 

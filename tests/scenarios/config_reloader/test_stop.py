@@ -45,7 +45,9 @@ def stops(stage: ConfigStage, reloader: ReloaderProcess) -> float:
     assert reloader.terminate() == 0
     seconds = time.monotonic() - began
     assert seconds < ALLOWED_SECONDS
-    assert not {"stop.overrun", "sidecar.abandoned", "sidecar.crashed"} & {line["action"] for line in reloader.logs}
+    assert not {"stop.overrun", "sidecar.crashed"} & {line["action"] for line in reloader.logs}
+    # A thread that reads or writes files may be left behind: a slow disk, or a busy machine, is not waited for.
+    assert not [line for line in reloader.logged("sidecar.abandoned") if "task" in line["busy"]]
     assert "Traceback" not in reloader.stderr
     until(lambda: not left(stage.folder), "the end of all that it started")
     return seconds
