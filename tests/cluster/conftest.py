@@ -9,19 +9,16 @@ log-shipper, config-reloader, wait-for and sidecar. Then: `KUBECONFIG=... make c
 long runs are whole. `make test` never touches a cluster: it takes KUBECONFIG away, and these tests are skipped.
 """
 
-import itertools
 import os
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.cluster.kubectl_lab import KubectlLab, without_native
-from tests.support.podlab.reporting import pytest_runtest_makereport  # noqa: F401 -- a hook: pytest finds it by its name
-from tests.support.podlab.stage import Stage, set_up_backend
+from tests.support.podlab.fixtures import backend, pytest_runtest_makereport, stage
 
-NUMBERS = itertools.count(1)
+__all__ = ["backend", "lab", "native", "pytest_runtest_makereport", "stage"]
 GiveUp = Callable[[str, str], None]
-Table = Callable[[str, str], None]
 
 
 @pytest.fixture(scope="session")
@@ -30,19 +27,6 @@ def lab(without_server: GiveUp) -> Iterator[KubectlLab]:
         without_server("cluster", "KUBECONFIG is not set; tests/cluster/conftest.py says what is needed")
     with KubectlLab() as lab:
         yield lab
-
-
-@pytest.fixture(scope="session")
-def backend(lab: KubectlLab) -> str:
-    """Address of the stand-in for Elasticsearch."""
-    return set_up_backend(lab)
-
-
-@pytest.fixture
-def stage(lab: KubectlLab, backend: str, table: Table) -> Iterator[Stage]:
-    stage = Stage(lab, backend, f"s{next(NUMBERS)}", table)
-    yield stage
-    stage.close()
 
 
 @pytest.fixture(scope="session")

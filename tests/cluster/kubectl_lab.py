@@ -10,18 +10,15 @@ import secrets
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
-from types import TracebackType
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Self
 
-from tests.cluster.reading import minor_of, pod_seen
-from tests.support.podlab.events import EventLog
-from tests.support.podlab.lab import ContainerSeen, Manifest, PodSeen, Unable
+from tests.support.podlab.lab import ContainerSeen, Ended, Manifest, PodSeen, Unable
 from tests.support.waiting import until
 
 NATIVE_MINOR = 29
 _CALL_SECONDS = 120.0
-_TOLD_LINES = 25
 _OWNER = "sidecars-tests"
 
 
@@ -62,7 +59,6 @@ class KubectlLab:
     def __init__(self) -> None:
         self.namespace = f"sidecars-tests-{secrets.token_hex(3)}"
         self._pods: dict[str, PodSeen] = {}
-        self._events = EventLog()
         self._watch: subprocess.Popen[str] | None = None
         self._closing = threading.Event()
         self._watcher = threading.Thread(target=self._keep_watching, daemon=True)
@@ -74,9 +70,7 @@ class KubectlLab:
         self._watcher.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._closing.set()
         if self._watch is not None:
             self._watch.terminate()
@@ -123,19 +117,6 @@ class KubectlLab:
         conditions = {one["type"] for one in status.get("conditions", []) if one["status"] == "True"}
         assert "Complete" in conditions, status
 
-    def story(self, pods: Sequence[str]) -> str:
-        told = [json.dumps(event) for event in self._events.of(pods)]
-        for pod in pods:
-            for container in self._pods[pod].containers if pod in self._pods else ():
-                told += [f"--- {pod}/{container.name}: {container}", *self._last_lines(pod, container.name)]
-        return "\n".join(told)
-
-    def _last_lines(self, pod: str, container: str) -> list[str]:
-        try:
-            return self.log(pod, container).splitlines()[-_TOLD_LINES:]
-        except Unable as error:
-            return [str(error)]
-
     def _keep_watching(self) -> None:
         """The API server ends every watch after a while; the next one begins with all pods that are there."""
         path = f"/api/v1/namespaces/{self.namespace}/pods?watch=1"
@@ -149,20 +130,52 @@ class KubectlLab:
             self._closing.wait(1)
 
     def _take(self, event: dict[str, Any]) -> None:
-        if event["type"] not in {"ADDED", "MODIFIED", "DELETED"}:
-            return
-        seen = pod_seen(event["object"], gone=event["type"] == "DELETED")
-        before = self._pods.get(seen.name)
-        self._pods[seen.name] = seen
-        for number, container in enumerate(seen.containers):
-            state = _state(container)
-            if before is None or _state(before.containers[number]) != state:
-                self._events.add(seen.name, container.name, state)
-        if before is None or (before.phase, before.gone) != (seen.phase, seen.gone):
-            self._events.add(seen.name, "", "pod is gone" if seen.gone else seen.phase)
+        if event["type"] in {"ADDED", "MODIFIED", "DELETED"}:
+            seen = pod_seen(event["object"], gone=event["type"] == "DELETED")
+            self._pods[seen.name] = seen
 
 
-def _state(container: ContainerSeen) -> str:
-    if container.ended is not None:
-        return f"ended {container.ended.exit_code} {container.ended.reason}"
-    return ("ready" if container.ready else "running") if container.running else container.waiting_for or "waiting"
+def pod_seen(pod: Mapping[str, Any], *, gone: bool) -> PodSeen:
+    """A Pod object."""
+    spec, status = pod["spec"], pod.get("status", {})
+    said = {one["name"]: one for part in ("initC", "c") for one in status.get(f"{part}ontainerStatuses", [])}
+    names = [one["name"] for part in ("initContainers", "containers") for one in spec.get(part, [])]
+    containers = tuple(container_seen(name, said.get(name, {})) for name in names)
+    return PodSeen(pod["metadata"]["name"], status.get("phase", "Pending"), status.get("podIP", ""), containers, gone)
+
+
+def container_seen(name: str, status: Mapping[str, Any]) -> ContainerSeen:
+    """One of the container statuses; empty when there is none yet."""
+    state = status.get("state", {})
+    running, ended = state.get("running"), _ended(state.get("terminated"))
+    return ContainerSeen(
+        name=name,
+        started=bool(status.get("started")),
+        ready=bool(status.get("ready")),
+        restarts=int(status.get("restartCount", 0)),
+        waiting_for=state.get("waiting", {}).get("reason", ""),
+        started_at=_seconds(running.get("startedAt")) if running else ended.started_at if ended else None,
+        ended=ended,
+        ended_before=_ended(status.get("lastState", {}).get("terminated")),
+    )
+
+
+def _ended(terminated: Mapping[str, Any] | None) -> Ended | None:
+    if terminated is None:
+        return None
+    return Ended(
+        exit_code=int(terminated["exitCode"]),
+        reason=terminated.get("reason", ""),
+        message=terminated.get("message", ""),
+        started_at=_seconds(terminated.get("startedAt")),
+        ended_at=_seconds(terminated.get("finishedAt")),
+    )
+
+
+def _seconds(stamp: str | None) -> float:
+    return datetime.fromisoformat(stamp).timestamp() if stamp else 0.0
+
+
+def minor_of(version: str) -> int:
+    """The 34 of `v1.34.2+k3s1`."""
+    return int(version.removeprefix("v").split(".")[1].rstrip("+"))

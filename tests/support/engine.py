@@ -1,21 +1,18 @@
 """The container engine of this machine: the docker command, and its API where a command would be too slow or says too
 little (the moment of a signal, CPU and memory by the engine's own account).
 
-`docker` and `run_docker` are one command, `Container` is one container, `Engine` is all that one lab of pods makes.
-Everything made by a test run carries its label. If the run itself is killed, `docker rm -f $(docker ps -aq --filter
-label=image-test)` removes what it left, and the same with podlab.
+`docker` and `run_docker` are one command, `Container` is one container. Everything made by a test run carries a label.
+If the run itself is killed, `docker rm -f $(docker ps -aq --filter label=image-test)` removes what it left, and the
+same with podlab.
 """
 
-import contextlib
 import http.client
 import json
 import os
 import socket
 import subprocess
-import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -65,9 +62,9 @@ def missing(names: Iterable[str]) -> str:
     return f"{', '.join(absent)} not there; make images builds them" if absent else ""
 
 
-def api(method: str, path: str) -> Any:
-    """One call of the engine's API: its JSON."""
-    connection = _UnixConnection()
+def api(method: str, path: str, seconds: float | None = _PATIENCE_SECONDS) -> Any:
+    """One call of the engine's API: its JSON. Raises EngineError."""
+    connection = _UnixConnection("docker", timeout=seconds)
     try:
         connection.request(method, path, headers={"Host": "docker"})
         reply = connection.getresponse()
@@ -84,9 +81,6 @@ def _socket_path() -> str:
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self) -> None:
-        super().__init__("docker", timeout=_PATIENCE_SECONDS)
-
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
@@ -127,9 +121,9 @@ class Container:
         done = run_docker("logs", self.id)
         return done.stdout + done.stderr
 
-    def execute(self, *command: str) -> Done:
+    def execute(self, *command: str, seconds: float = _PATIENCE_SECONDS) -> Done:
         """Run a command in it."""
-        return run_docker("exec", self.id, *command)
+        return run_docker("exec", self.id, *command, seconds=seconds)
 
     def signal(self, name: str) -> float:
         """Send a signal to its first process; the time just before."""
@@ -137,9 +131,9 @@ class Container:
         api("POST", f"/containers/{self.id}/kill?signal={name}")
         return at
 
-    def wait(self) -> int:
+    def wait(self, seconds: float | None = _PATIENCE_SECONDS) -> int:
         """Its exit status, once it has ended."""
-        status: int = api("POST", f"/containers/{self.id}/wait")["StatusCode"]
+        status: int = api("POST", f"/containers/{self.id}/wait", seconds)["StatusCode"]
         return status
 
     def until(self, condition: Callable[[], object], what: str) -> None:
@@ -202,101 +196,3 @@ def seconds_of(stamp: str) -> float:
     """Seconds since 1970 of a time with nanoseconds, as the engine writes it."""
     whole, _, fraction = stamp.rstrip("Z").partition(".")
     return datetime.fromisoformat(f"{whole}+00:00").timestamp() + float(f"0.{fraction or 0}")
-
-
-@dataclass(frozen=True)
-class Death:
-    """How a run ended, as the engine saw it."""
-
-    exit_code: int
-    out_of_memory: bool
-    started_at: float
-    ended_at: float
-
-
-class Engine:
-    """One lab's part of the engine."""
-
-    def __init__(self, word: str) -> None:
-        self.word = word
-        self.network = f"{PODS_LABEL}-{word}"
-        self._follower: subprocess.Popen[str] | None = None
-
-    def open(self) -> None:
-        """Make the network that the pods share."""
-        docker("network", "create", "--label", f"{PODS_LABEL}={self.word}", self.network)
-
-    def close(self) -> None:
-        """Remove everything of this lab."""
-        if self._follower is not None:
-            self._follower.terminate()
-            self._follower.wait(_PATIENCE_SECONDS)
-        mine = f"label={PODS_LABEL}={self.word}"
-        if left := docker("ps", "--all", "--quiet", "--filter", mine).split():
-            docker("rm", "--force", "--volumes", *left)
-        if volumes := docker("volume", "ls", "--quiet", "--filter", mine).split():
-            docker("volume", "rm", *volumes)
-        docker("network", "rm", self.network)
-
-    def follow(self, on_death: Callable[[str], None]) -> None:
-        """From now on, tell the name of every container of ours that dies."""
-        wanted = ["--filter", f"label={PODS_LABEL}={self.word}", "--filter", "event=die"]
-        wanted += ["--since", str(time.time())]  # what happens before the command has connected is told too
-        self._follower = subprocess.Popen(
-            ["docker", "events", *wanted, "--format", "{{.Actor.Attributes.name}}"], stdout=subprocess.PIPE, text=True
-        )
-        threading.Thread(target=self._read_events, args=[self._follower, on_death], daemon=True).start()
-
-    def _read_events(self, follower: "subprocess.Popen[str]", on_death: Callable[[str], None]) -> None:
-        assert follower.stdout is not None
-        with follower.stdout:
-            for line in follower.stdout:
-                on_death(line.strip())
-
-    def start(self, name: str, arguments: Sequence[str]) -> None:
-        """Run a container of this name; `arguments` as of `docker run`."""
-        docker("run", "--detach", "--name", name, "--label", f"{PODS_LABEL}={self.word}", *arguments)
-
-    def signal(self, name: str, signal: str) -> None:
-        """Send a signal; a container that has ended meanwhile is what it is for."""
-        with contextlib.suppress(EngineError):
-            docker("kill", "--signal", signal, name)
-
-    def address(self, name: str) -> str:
-        """The container's address in the lab's network."""
-        template = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
-        return docker("inspect", "--format", template, name)
-
-    def started_at(self, name: str) -> float:
-        return seconds_of(docker("inspect", "--format", "{{.State.StartedAt}}", name))
-
-    def death(self, name: str) -> Death | None:
-        """How it ended; None while it runs."""
-        state = json.loads(docker("inspect", "--format", "{{json .State}}", name))
-        if state["Status"] not in {"exited", "dead"}:
-            return None
-        begun, ended = seconds_of(state["StartedAt"]), seconds_of(state["FinishedAt"])
-        return Death(int(state["ExitCode"]), bool(state["OOMKilled"]), begun, ended)
-
-    def log(self, name: str) -> str:
-        """Its stdout and stderr."""
-        return run("docker", "logs", name, env=None, stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout
-
-    def run_inside(self, name: str, command: Sequence[str], seconds: float = _PATIENCE_SECONDS) -> str:
-        """Run a program in a running container: its stdout. Raises EngineError, also when it takes too long."""
-        try:
-            return docker("exec", name, *command, seconds=seconds)
-        except subprocess.TimeoutExpired:
-            raise EngineError(f"docker exec {name}: no end within {seconds} s") from None
-
-    def remove(self, names: Sequence[str]) -> None:
-        docker("rm", "--force", "--volumes", *names)
-
-    def make_memory_volume(self, name: str, size_bytes: int) -> None:
-        """A tmpfs that several containers can mount; it lasts as long as one of them runs."""
-        options = f"mode=0777,size={size_bytes}" if size_bytes else "mode=0777"
-        made = ["--opt", "type=tmpfs", "--opt", "device=tmpfs", "--opt", f"o={options}"]
-        docker("volume", "create", "--label", f"{PODS_LABEL}={self.word}", *made, name)
-
-    def remove_volume(self, name: str) -> None:
-        docker("volume", "rm", name)

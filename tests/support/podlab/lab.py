@@ -87,7 +87,7 @@ class Lab(Protocol):
     """How long anything may take."""
 
     def apply(self, manifest: Manifest) -> None:
-        """Create a Pod, ConfigMap or Secret. An existing ConfigMap or Secret gets the new data; so do the volumes."""
+        """Create a Pod or ConfigMap. An existing ConfigMap gets the new data; so do the volumes."""
 
     def seen(self, pod: str) -> PodSeen:
         """How it stands with this pod."""
@@ -100,9 +100,6 @@ class Lab(Protocol):
 
     def delete(self, pod: str, grace_seconds: int | None = None) -> None:
         """Begin to delete it, with its own grace or another; returns at once."""
-
-    def story(self, pods: Sequence[str]) -> str:
-        """All that is known of these pods, for people: events, states, last log lines."""
 
 
 class Unable(Exception):

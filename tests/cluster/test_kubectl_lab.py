@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.cluster.reading import minor_of, pod_seen
+from tests.cluster.kubectl_lab import minor_of, pod_seen
 from tests.support.podlab.lab import Ended
 
 
@@ -12,19 +12,14 @@ def test_versions_are_read(version: str, minor: int) -> None:
 
 
 def test_a_pod_is_read_with_what_it_does_not_say_yet() -> None:
-    ended = {
-        "exitCode": 137,
-        "reason": "OOMKilled",
-        "startedAt": "1970-01-01T00:00:01Z",
-        "finishedAt": "1970-01-01T00:00:09Z",
-    }
+    times = {"startedAt": "1970-01-01T00:00:01Z", "finishedAt": "1970-01-01T00:00:09Z"}
     first = {
         "name": "first",
         "started": True,
         "ready": True,
         "restartCount": 1,
         "state": {"running": {"startedAt": "1970-01-01T00:00:10Z"}},
-        "lastState": {"terminated": ended},
+        "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled", **times}},
     }
     pod = {
         "metadata": {"name": "p"},
