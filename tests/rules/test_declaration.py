@@ -199,6 +199,6 @@ def test_a_new_sidecar_passes_the_tests_that_look_at_every_sidecar(copy: Copy) -
     of_manifests = [f"tests/manifests/test_{name}.py" for name in ("rendering", "containers", "settings")]
     quick = ("pytest", "-q", "-p", "no:cacheprovider", "-k", "toy or make_docs or make_k8s")
     copy.python(*quick, *of_rules, *of_manifests)
-    rows = ("tests/rules/test_memory.py", "tests/pods/images/test_costs.py", "tests/pods/images/test_signals.py")
+    rows = ("tests/rules/test_memory.py", "tests/pods/images/test_running.py", "tests/pods/images/test_signals.py")
     collected = copy.python("pytest", "-q", "-p", "no:cacheprovider", "--collect-only", "-k", "toy", *rows)
     assert collected.count("[toy]") >= 4

@@ -1,7 +1,6 @@
 """What the tests of the compose pod share: an engine with our images, or the reason why there is none."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -22,9 +21,9 @@ def engine(without_server: GiveUp) -> None:
 
 
 @pytest.fixture
-def tours(engine: None, tmp_path: Path) -> Iterator[Tours]:
+def tours(engine: None) -> Iterator[Tours]:
     """Starts tours; nothing of them may be there afterwards."""
-    running = Tours(tmp_path)
+    running = Tours()
     yield running
     left = [line for project in running.projects for line in leftovers(project)]
     for project in running.projects:

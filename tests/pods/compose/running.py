@@ -4,15 +4,19 @@ import os
 import secrets
 import subprocess
 import sys
-import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from tests.support.engine import docker
-from tests.support.processes import ROOT
+from tests.support.processes import ROOT, Done, run
 
 DEADLINE_SECONDS = 600.0
+
+
+def devstack(*words: str, **variables: str) -> Done:
+    """Run `python -m sidecars.devstack WORDS` to its end, with these variables beside the machine's own."""
+    command = (sys.executable, "-m", "sidecars.devstack", *words)
+    return run(*command, env={**os.environ, **variables}, timeout=DEADLINE_SECONDS)
 
 
 def leftovers(project: str) -> list[str]:
@@ -27,9 +31,8 @@ def leftovers(project: str) -> list[str]:
 class Tours:
     """Starts tours, each in a project of its own, all on free ports and with the stand-in."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self) -> None:
         self.projects: list[str] = []
-        self._folder = folder
 
     @contextmanager
     def start(self, **environment: str) -> Iterator[subprocess.Popen[str]]:
@@ -53,15 +56,4 @@ class Tours:
 
     def search_address(self) -> str:
         """Where the stand-in of the last tour listens."""
-        return self._compose("port", "elasticsearch", "9200")
-
-    def _compose(self, *words: str) -> str:
-        return docker("compose", "--project-name", self.projects[-1], *words)
-
-
-def put(url: str, body: bytes, headers: Mapping[str, str]) -> int:
-    """Sends a PUT; returns the status."""
-    request = urllib.request.Request(url, data=body, method="PUT", headers=dict(headers))
-    with urllib.request.urlopen(request, timeout=60) as reply:
-        status: int = reply.status
-    return status
+        return docker("compose", "--project-name", self.projects[-1], "port", "elasticsearch", "9200")

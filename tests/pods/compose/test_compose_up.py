@@ -1,19 +1,15 @@
 """`make compose-demo` from a person's side: what it says to try works as pasted, and what is edited takes effect."""
 
 import json
-import os
 import re
 import secrets
 import shutil
-import socket
-import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 
 import pytest
 
-from tests.pods.compose.running import DEADLINE_SECONDS, leftovers
+from tests.pods.compose.running import DEADLINE_SECONDS, devstack, leftovers
 from tests.support.processes import ROOT
 from tests.support.waiting import until
 
@@ -22,16 +18,7 @@ PACE_SECONDS = 0.1
 
 
 def compose(action: str, project: str) -> str:
-    command = [sys.executable, "-m", "sidecars.devstack", "compose", action, "--local", "--project", project]
-    ended = subprocess.run(
-        command,
-        cwd=ROOT,
-        env={**os.environ, **FREE_PORTS},
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_SECONDS,
-        check=False,
-    )
+    ended = devstack("compose", action, "--local", "--project", project, **FREE_PORTS)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout
 
@@ -52,24 +39,6 @@ def project(engine: None) -> Iterator[str]:
 def get(url: str) -> tuple[dict[str, str], str]:
     with urllib.request.urlopen(url, timeout=DEADLINE_SECONDS) as reply:
         return dict(reply.headers), reply.read().decode()
-
-
-def test_a_demo_that_cannot_be_started_leaves_nothing_behind(engine: None) -> None:
-    """A port is in use: that is known only when network and volumes are made and Elasticsearch runs."""
-    name = f"sidecars-test-{secrets.token_hex(4)}"
-    folder = ROOT / ".cache" / "compose" / name
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        command = [sys.executable, "-m", "sidecars.devstack", "compose", "up", "--local", "--project", name]
-        environment = {**os.environ, **FREE_PORTS, "SHOP_PORT": str(taken.getsockname()[1])}
-        ended = subprocess.run(
-            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=False
-        )
-    try:
-        assert ended.returncode == 2, ended.stdout + ended.stderr
-        assert "everything that was begun is removed" in ended.stderr
-        assert leftovers(name) == [str(folder)]
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_what_it_says_to_try_works_as_it_is_pasted(project: str) -> None:

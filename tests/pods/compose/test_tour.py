@@ -1,21 +1,17 @@
 """The tour of compose.yaml, end to end: a pod on this machine's container engine is driven through its whole life."""
 
-import os
 import re
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from sidecars.devstack.tour.steps import STEPS
-from tests.pods.compose.running import DEADLINE_SECONDS, Tours, put
-from tests.support.processes import ROOT
-
-TOUR = [sys.executable, "-m", "sidecars.devstack", "tour"]
+from tests.pods.compose.running import DEADLINE_SECONDS, Tours, devstack
+from tests.support.rest import call
 
 
 def rest_of(running: subprocess.Popen[str]) -> str:
@@ -54,8 +50,7 @@ def test_the_tour_with_the_limits_of_the_tutorials(tours: Tours, table: Callable
 def test_a_tour_whose_backend_loses_documents_says_so_and_exits_1(tours: Tours) -> None:
     with tours.start() as running:
         said = read_until(running, "everything stops under load")
-        faults = b'{"swallow_odds": 1}'
-        assert put(f"http://{tours.search_address()}/_faults", faults, {"Content-Type": "application/json"}) == 200
+        assert call(f"http://{tours.search_address()}", "PUT", "/_faults", {"swallow_odds": 1}).status == 200
         rest = rest_of(running)
         status = running.wait(DEADLINE_SECONDS)
     assert status == 1, said + rest
@@ -67,7 +62,7 @@ def test_a_tour_whose_backend_loses_documents_says_so_and_exits_1(tours: Tours) 
 
 @pytest.mark.parametrize(
     ("number", "moment"),
-    [(signal.SIGINT, "the pod starts"), (signal.SIGTERM, "the app is killed"), (signal.SIGHUP, "everything stops")],
+    [(signal.SIGINT, "the pod starts"), (signal.SIGTERM, "the app is killed")],
 )
 def test_an_interrupted_tour_leaves_nothing_behind(tours: Tours, number: signal.Signals, moment: str) -> None:
     with tours.start() as running:
@@ -78,30 +73,16 @@ def test_an_interrupted_tour_leaves_nothing_behind(tours: Tours, number: signal.
     assert "everything is removed" in said
 
 
-def cannot(environment: dict[str, str]) -> str:
-    ended = subprocess.run(
-        [*TOUR, "--local"],
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_SECONDS,
-        check=False,
-    )
-    assert ended.returncode == 2, ended.stdout
-    return ended.stderr
+def test_an_engine_that_cannot_be_used_is_named_with_the_remedy(tmp_path: Path) -> None:
+    ended = devstack("tour", "--local", PATH=str(tmp_path))
+    assert (ended.returncode, ended.stderr[:36]) == (2, "cannot find docker: install Docker E")
+    if shutil.which("docker"):
+        ended = devstack("tour", "--local", DOCKER_HOST=f"unix://{tmp_path}/none.sock")
+        assert (ended.returncode, ended.stderr[:37]) == (2, "cannot talk to the container engine: ")
 
 
 def test_missing_images_are_named(engine: None) -> None:
-    said = cannot({"SIDECAR_IMAGE_PREFIX": "nobody/has/"})
-    assert said.startswith("cannot find nobody/has/pause:")
-    assert "`make images`" in said
-
-
-def test_without_docker_the_tour_says_what_to_install(tmp_path: Path) -> None:
-    assert cannot({"PATH": str(tmp_path)}).startswith("cannot find docker: install ")
-
-
-@pytest.mark.skipif(shutil.which("docker") is None, reason="needs the docker command")
-def test_an_engine_that_does_not_answer_is_named(tmp_path: Path) -> None:
-    assert cannot({"DOCKER_HOST": f"unix://{tmp_path}/none.sock"}).startswith("cannot talk to the container engine: ")
+    ended = devstack("tour", "--local", SIDECAR_IMAGE_PREFIX="nobody/has/")
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("cannot find nobody/has/pause:")
+    assert "`make images`" in ended.stderr

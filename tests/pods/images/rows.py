@@ -111,4 +111,3 @@ ROWS = (
     *(Row(name, (declared,), WORKS.get(name, starts)) for name, declared in DECLARED.items()),
     Row("sidecar", tuple(DECLARED[name] for name in TOGETHER), both, words=TOGETHER),
 )
-SERVING = tuple(row for row in ROWS if row.port)

@@ -1,4 +1,4 @@
-"""What is in an image, and what is not, read from its files and its configuration without running anything."""
+"""What is in an image, and what is not, read from its files, its configuration and its bill of materials."""
 
 import io
 import json
@@ -9,13 +9,13 @@ import tarfile
 import tomllib
 from collections.abc import Mapping
 from functools import cache
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import pytest
 
 from tests.pods.images.rows import DECLARED, ROWS, Row
 from tests.support.engine import IMAGES_LABEL, docker, image, run_docker
-from tests.support.processes import ROOT
+from tests.support.processes import ROOT, run
 
 pytestmark = pytest.mark.usefixtures("lab")
 PROGRAMS = {"env", "python3", "python3.13", "sidecar", "sidecar-probe"}
@@ -33,7 +33,7 @@ def config(name: str) -> dict[str, object]:
 
 @cache
 def files(name: str) -> Mapping[str, tuple[tarfile.TarInfo, bytes]]:
-    """Everything in an image by its path, with the first bytes of each file."""
+    """Everything in an image by its path, with the first bytes of each file (a bill of materials: all of it)."""
     made = docker("create", "--label", IMAGES_LABEL, image(name))
     try:
         archive = subprocess.run(["docker", "export", made], capture_output=True, check=True).stdout
@@ -43,7 +43,10 @@ def files(name: str) -> Mapping[str, tuple[tarfile.TarInfo, bytes]]:
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         for member in tar:
             content = tar.extractfile(member) if member.isfile() else None
-            found["/" + member.name.strip("/")] = member, content.read(64) if content else b""
+            found["/" + member.name.strip("/")] = (
+                member,
+                content.read(-1 if member.name.endswith(".cdx.json") else 64) if content else b"",
+            )
     return found
 
 
@@ -163,17 +166,63 @@ def test_scanners_find_what_it_is_made_of_and_it_holds_the_extras_of_its_own_sid
 
 
 @each
-def test_its_entry_point_takes_help_and_check_with_the_name_or_without(row: Row) -> None:
+def test_its_entry_point_takes_a_verb_behind_the_name_that_it_brings(row: Row) -> None:
     """`docker run IMAGE check NAME` arrives as `NAME check NAME`."""
-    named = [] if row.name != "sidecar" else ["log-shipper"]
     name = row.name if row.name != "sidecar" else "log-shipper"
-    for words in (["check", name], ["check", *named]):
-        done = run_docker(
-            "run", "--rm", "--label", IMAGES_LABEL, "--network", "none", image(row.name), *words, "--log-level", "loud"
-        )
-        assert (done.returncode, done.stdout) == (2, "")
-        assert 'cannot use log_level="loud"' in done.stderr
-    for words in (["help", name], ["help", "check"], ["check", "--help"]):
-        done = run_docker("run", "--rm", "--label", IMAGES_LABEL, "--network", "none", image(row.name), *words)
-        assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout.startswith("usage: sidecar ")
+    once = ("run", "--rm", "--label", IMAGES_LABEL, "--network", "none", image(row.name))
+    done = run_docker(*once, "check", name, "--log-level", "loud")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert 'cannot use log_level="loud"' in done.stderr
+    done = run_docker(*once, "help", name)
+    assert (done.returncode, done.stderr, done.stdout[:15]) == (0, "", "usage: sidecar ")
+
+
+# With the tools of requirements/manifests.txt: the library comes along with checkov.
+VALIDATE = """
+import sys
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+error = JsonStrictValidator(SchemaVersion.V1_6).validate_str(sys.stdin.read())
+sys.exit(str(error) if error else 0)
+"""
+every_image = pytest.mark.parametrize("name", [*(row.name for row in ROWS), "devstack", "pause"])
+
+
+def bill(name: str) -> str:
+    """The bill of materials in an image."""
+    return files(name)[f"/usr/share/sbom/{name}.cdx.json"][1].decode()
+
+
+def listed(name: str, kind: str) -> dict[str, str]:
+    """Version by name of the components of one kind (pypi, deb)."""
+    parts = json.loads(bill(name))["components"]
+    of_kind = {part["name"]: part["version"] for part in parts if part["purl"].startswith(f"pkg:{kind}/")}
+    return {key.lower().replace("_", "-"): version for key, version in of_kind.items()}
+
+
+@every_image
+def test_its_bill_of_materials_is_valid_and_lists_exactly_what_is_there(name: str) -> None:
+    folder = Path(".cache") / "venv-manifests"
+    run(
+        ROOT / "scripts" / "bootstrap",
+        folder,
+        Path("requirements") / "manifests.txt",
+        env=None,
+        check=True,
+        timeout=600,
+    )
+    done = run(ROOT / folder / "bin" / "python", "-W", "ignore", "-c", VALIDATE, input=bill(name))
+    assert done.returncode == 0, done.stderr
+    assert listed(name, "pypi") == packages(name)
+    records = {path.rpartition("/")[2] for path in files(name) if re.search(r"/dpkg/status\.d/.+", path)}
+    assert set(listed(name, "deb")) == records
+    assert {"libc6", "ca-certificates"} <= records or not records  # none where the base is not Debian's
+
+
+@pytest.mark.parametrize("name", DECLARED)
+def test_the_versions_are_the_locked_ones(name: str) -> None:
+    lock = (ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8")
+    pins = {key.replace("_", "-"): text for key, text in re.findall(r"^([a-z0-9._-]+)==([^\s;]+)", lock, re.MULTILINE)}
+    found = listed(name, "pypi")
+    assert found.pop("sidecars")
+    assert found.items() <= pins.items()
