@@ -10,12 +10,12 @@ waiting = WaitForProcess(tmp_path, "tcp://db:5432", timeout_seconds=5).start()
 
 import http.client
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 from tests.support.books import Samples, assert_law, samples
-from tests.support.processes import SIDECARS, Done, Process, run, variables_of
+from tests.support.processes import SIDECARS, Done, Process, Word, run, variables_of
 from tests.support.waiting import PATIENCE_SECONDS
 
 PREFIX = "sidecar_log_shipper_"
@@ -29,6 +29,8 @@ class SidecarProcess(Process):
     """
 
     name = ""
+    program: Sequence[Word] = ()
+    """What runs it, without its flags; nothing: this interpreter."""
 
     def __init__(
         self,
@@ -50,7 +52,7 @@ class SidecarProcess(Process):
 
     def start(self, *, wait: bool = True) -> Self:
         """Run it; with `wait` until it has started."""
-        self.command = (*SIDECARS, self.name, *self.flags)
+        self.command = (*(self.program or (*SIDECARS, self.name)), *self.flags)
         self._port = 0
         super().start()
         if wait:

@@ -48,6 +48,12 @@ IGNORED = {
     "TEMPORARILY_DISABLE_PROTOBUF_VERSION_CHECK": "protobuf",
     "PYTHONASYNCIODEBUG": "asyncio, aiohttp",
     "READTHEDOCS": "asyncinotify",
+    # how the app watches its files
+    "WATCHFILES_CHANGES": "watchfiles",
+    "WATCHFILES_DEBUG": "watchfiles",
+    "WATCHFILES_FORCE_POLLING": "watchfiles",
+    "WATCHFILES_IGNORE_PERMISSION_DENIED": "watchfiles",
+    "WATCHFILES_POLL_DELAY_MS": "watchfiles",
 }
 """Variables that are not for us, each with the library that would heed it. docs/settings.md lists them."""
 

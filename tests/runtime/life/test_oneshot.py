@@ -1,34 +1,29 @@
 """Sidecars without admin endpoint, as real processes: run once, cheap, and alone."""
 
 import signal
-from collections.abc import Callable
 
 import pytest
 
 from sidecars.runtime.life.status import MESSAGE_BYTES, cut
+from tests.runtime.conftest import Start
 from tests.support.toy_runs import ToyRun
 from tests.support.waiting import until
 
-Start = Callable[..., ToyRun]
 
-
-def test_it_gets_its_words_and_its_command_and_gives_its_own_status(start: Start) -> None:
+def test_it_gets_its_words_gives_its_own_status_and_imports_nothing_that_it_does_not_need(start: Start) -> None:
     run = start("once", "a,b", "--quiet", "c", "--status=7", "--", "echo", "idle")
     assert run.wait() == 7
     assert run.stdout.splitlines()[0] == '[["a,b","c"],["echo","idle"],true]'
     assert run.stderr == ""
-
-
-def test_it_imports_nothing_that_it_does_not_need(start: Start) -> None:
-    run = start("once")
-    assert run.wait() == 0
     assert run.stdout.splitlines()[1] in {"imported: []", "imported: ['ast']"}  # by inspect, until Python 3.13
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 @pytest.mark.parametrize(
-    ("words", "name"),
-    [(("once", "--wait-seconds", "1h"), "once"), (("idle", "--setup", "--loud"), "--setup")],
+    ("words", "name", "number", "status"),
+    [
+        (("once", "--wait-seconds", "1h"), "once", signal.SIGTERM, 143),
+        (("idle", "--setup", "--loud"), "--setup", signal.SIGINT, 130),
+    ],
 )
 def test_a_signal_cuts_it_short(start: Start, words: tuple[str, ...], name: str, number: int, status: int) -> None:
     run = start(*words)
@@ -40,7 +35,6 @@ def test_a_signal_cuts_it_short(start: Start, words: tuple[str, ...], name: str,
 @pytest.mark.parametrize(
     ("fault", "status", "last"),
     [
-        ("permanent", 1, "cannot reach it: no such name"),
         ("transient", 1, "cannot reach it: refused"),
         ("settings", 2, "cannot use targets: nobody answers there; name another one"),
     ],
@@ -63,13 +57,6 @@ def test_what_it_does_not_have_says_so(start: Start) -> None:
     assert run.stdout.splitlines() == [
         f"cannot use ctx.{part}: the sidecar greedy declares admin=False" for part in ("metrics", "tracer", "admin")
     ]
-
-
-@pytest.mark.parametrize("words", [("once", "idle"), ("idle", "once"), ("once", "greedy")])
-def test_it_shares_its_process_with_nobody(start: Start, words: tuple[str, ...]) -> None:
-    run = start(*words)
-    assert run.wait() == 2
-    assert "once runs once and ends, so it cannot share a process" in run.stderr
 
 
 def test_the_verbs_know_it(start: Start) -> None:

@@ -6,7 +6,6 @@ import json
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 
 import pytest
 
@@ -16,12 +15,10 @@ from sidecars.runtime.life.loop import THREADS_SECONDS
 from sidecars.runtime.observe import admin
 from sidecars.runtime.observe.admin import Admin, AdminServer, is_loopback
 from sidecars.runtime.observe.metrics import new_registry
+from tests.runtime.conftest import Start
 from tests.support.names import LOCALHOST
 from tests.support.processes import ROOT
-from tests.support.toy_runs import ToyRun
 from tests.support.waiting import until
-
-Start = Callable[..., ToyRun]
 
 
 class Peer:
@@ -65,13 +62,7 @@ def test_the_pages_answer_as_probes_and_people_expect(start: Start) -> None:
     assert 'sidecar_idle_pulls_total{how="other"} 0.0' in run.ask("/metrics")[1]
     assert run.ask("/metrics", headers={"Accept": "application/openmetrics-text"})[1].endswith("# EOF\n")
     assert run.ask("/nowhere")[0] == 404
-    assert run.ask("/livez", "POST")[0] == 405
-
-
-def test_a_trigger_is_pulled_by_post_only(start: Start) -> None:
-    run = start("idle").started()
-    assert run.ask("/pull")[0] == 405
-    assert run.ask("/quit")[0] == 405
+    assert [run.ask("/livez", "POST")[0], run.ask("/pull")[0], run.ask("/quit")[0]] == [405, 405, 405]
     assert run.ask("/pull", "POST") == (200, '{"pulled":"idle"}\n')
     assert 'how="post"} 1.0' in run.ask("/metrics")[1]
 
@@ -124,12 +115,6 @@ def test_a_crashed_one_is_started_again_without_taking_the_other(start: Start) -
     assert any(c["name"] == "crash/main" for c in json.loads(body)["conditions"])
     assert run.stop() == 0
     assert "toy.drained" in run.actions("idle")
-
-
-def test_flags_are_refused_with_several_sidecars(start: Start) -> None:
-    run = start("idle", "talk", "--queue", "3")
-    assert run.wait() == 2
-    assert "flags are not possible with several sidecars (idle, talk)" in run.stderr
 
 
 @pytest.mark.parametrize(
