@@ -15,15 +15,16 @@ from sidecars.runtime.settings.fields import fields_of
 from sidecars.runtime.settings.load import Basics, load
 from tests.rules import agents
 from tests.rules.conftest import Fleet
+from tests.support.processes import ROOT
 
-PAGES = sorted([*agents.ROOT.glob("*.md"), *(agents.ROOT / "docs").rglob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 README_LINES = 150
 RUNTIME_METRICS = {"task_restarts", "grace_overruns"}
 """Of the runtime: made when there is something to count."""
 
 
 def name_of(page: Path) -> str:
-    return page.relative_to(agents.ROOT).as_posix()
+    return page.relative_to(ROOT).as_posix()
 
 
 def text_of(page: Path) -> str:
@@ -71,7 +72,7 @@ def test_every_generated_block_is_known_and_used() -> None:
 
 @pytest.mark.parametrize("name", agents.SERVING)
 def test_the_reference_has_the_metrics_that_a_scrape_has(name: str, fleet: Fleet) -> None:
-    scraped = re.findall(r"^# TYPE (sidecar_\S+) ", fleet[name].get("/metrics")[1], re.MULTILINE)
+    scraped = re.findall(r"^# TYPE (sidecar_\S+) ", fleet(name).ask("/metrics")[1], re.MULTILINE)
     assert documented_metrics(name) == set(scraped)
 
 
@@ -108,6 +109,6 @@ def test_there_are_settings_files_to_look_at() -> None:
 
 
 def test_the_readme_is_short_and_begins_with_the_two_commands() -> None:
-    readme = text_of(agents.ROOT / "README.md")
+    readme = text_of(ROOT / "README.md")
     assert len(readme.splitlines()) <= README_LINES
     assert re.findall(r"^make (\S+)", readme, re.MULTILINE)[:2] == ["demo", "test"]
