@@ -19,7 +19,7 @@ test: $(VENV)/.stamp $(patsubst requirements/%.txt,.cache/venv-%/.stamp,$(filter
 	@scripts/engine && QUICK=1 images/build || { \
 	  test "$$SIDECARS_REQUIRE_SERVERS" != 1 && echo "going on without images: the tests in tests/pods that need them are skipped"; }
 	@# Not on somebody's cluster: that is what cluster-test is for. A test process that dies is named, not started again for ever.
-	@env -u KUBECONFIG $(RUN) -m pytest tests --numprocesses $(JOBS) --dist loadfile --max-worker-restart 0 $(PYTEST_ARGS)
+	@env -u KUBECONFIG $(RUN) -m pytest tests --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0 $(PYTEST_ARGS)
 
 check: $(VENV)/.stamp ## ruff, mypy --strict, import contracts
 	@$(RUN) -m ruff check .

@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -105,29 +106,39 @@ def test_the_app_stays_the_first_container_in_ordinary_mode() -> None:
     assert names(shop, "initContainers") == ["wait-for"]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_workload_keeps_what_it_has(kind: str) -> None:
-    mine = workload(overlay(NATIVES, [], foreign(kind, ASKING)), "mine")
-    assert names(mine, "initContainers") == ["log-shipper", "config-reloader", "wait-for", "own"]
-    assert names(mine, "containers") == ["app", "other"]
-    kept = [one for one in template(mine)["spec"]["volumes"] if one["name"] in {"logs", "config"}]
-    assert sorted(kept, key=POD["volumes"].index) == POD["volumes"]
-    volumes = {"logs", "config", "config-reloader-state", "log-shipper-credentials", "log-shipper-state"}
-    assert sorted(names(mine, "volumes")) == sorted(volumes)
+def of_each_kind(kinds: Iterable[str], labels: dict[str, str], pod: Object = POD) -> str:
+    """A workload of each of these kinds, named like it."""
+    return "".join(foreign(kind, labels, pod, kind.lower()) for kind in kinds)
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS.keys() - JOBS))
-def test_a_workload_keeps_what_it_has_in_ordinary_mode(kind: str) -> None:
-    mine = workload(overlay(ORDINARY, [], foreign(kind, ASKING)), "mine")
-    assert names(mine, "initContainers") == ["wait-for", "own"]
-    assert names(mine, "containers") == ["app", "other", "config-reloader", "log-shipper"]
-    assert [one for one in template(mine)["spec"]["volumes"] if one in POD["volumes"]]
+@pytest.mark.parametrize(
+    ("components", "kinds", "inits", "containers"),
+    [
+        (NATIVES, KINDS, ["log-shipper", "config-reloader", "wait-for", "own"], ["app", "other"]),
+        (ORDINARY, KINDS.keys() - JOBS, ["wait-for", "own"], ["app", "other", "config-reloader", "log-shipper"]),
+    ],
+    ids=["native", "ordinary"],
+)
+def test_a_workload_of_any_kind_keeps_what_it_has(
+    components: list[Path], kinds: Iterable[str], inits: list[str], containers: list[str]
+) -> None:
+    objects = overlay(components, [], of_each_kind(kinds, ASKING))
+    for mine in (workload(objects, kind.lower()) for kind in kinds):
+        assert (names(mine, "initContainers"), names(mine, "containers")) == (inits, containers)
+        kept = [one for one in template(mine)["spec"]["volumes"] if one["name"] in {"logs", "config"}]
+        assert sorted(kept, key=POD["volumes"].index) == POD["volumes"]
+        added = {"config-reloader-state", "log-shipper-credentials", "log-shipper-state"}
+        assert sorted(names(mine, "volumes")) == sorted({"logs", "config", *added})
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_workload_without_volumes_and_init_containers_renders_whole(kind: str) -> None:
-    for components in (NATIVES, ORDINARY) if kind not in JOBS else (NATIVES,):
-        spec = template(workload(overlay(components, [], foreign(kind, ASKING, PLAIN)), "mine"))["spec"]
+@pytest.mark.parametrize(
+    ("components", "kinds"), [(NATIVES, KINDS), (ORDINARY, KINDS.keys() - JOBS)], ids=["native", "ordinary"]
+)
+def test_a_workload_without_volumes_and_init_containers_renders_whole(
+    components: list[Path], kinds: Iterable[str]
+) -> None:
+    objects = overlay(components, [], of_each_kind(kinds, ASKING, PLAIN))
+    for spec in (template(workload(objects, kind.lower()))["spec"] for kind in kinds):
         there = {volume["name"] for volume in spec["volumes"]}
         assert {"logs", "config"} <= there
         for container in [*spec["initContainers"], *spec["containers"]]:
@@ -144,7 +155,7 @@ def test_a_workload_in_braces_renders() -> None:
 
 @pytest.mark.parametrize("component", COMPONENTS, ids=name_of)
 def test_a_workload_that_does_not_ask_is_left_alone(component: Path) -> None:
-    text = "".join(foreign(kind, {"app": "mine"}, name=kind.lower()) for kind in KINDS)
+    text = of_each_kind(KINDS, {"app": "mine"})
     assert sorted(overlay([component], [], text), key=str) == sorted(
         [*yaml.safe_load_all(text.removesuffix("---\n")), *overlay([component], [])], key=str
     )
@@ -203,21 +214,18 @@ def test_each_workload_has_its_own_settings_and_volumes_beside_what_all_share(tm
     assert "logs" not in names(workload(objects, "b"), "volumes")
 
 
-@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("grace", GRACES, ids=name_of)
-def test_the_grace_of_the_pod_and_that_of_log_shipper_are_set_together(grace: Path, kind: str) -> None:
-    if kind in JOBS and grace.parent.name == "ordinary":
-        return  # refused: see above
+def test_the_grace_of_the_pod_and_that_of_log_shipper_are_set_together(grace: Path) -> None:
+    kinds = KINDS.keys() - (JOBS if grace.parent.name == "ordinary" else ())  # which are refused: see above
     labels = {"sidecars/log-shipper": "shop-log-shipper"}
-    own = foreign(kind, labels | {"sidecars/grace": "own"}, {**PLAIN, "terminationGracePeriodSeconds": 300}, "own")
-    objects = overlay([grace.parent, grace], [], foreign(kind, labels, PLAIN) + own)
-    spec = template(workload(objects, "mine"))["spec"]
-    (shipper,) = [
-        one for key in ("initContainers", "containers") for one in spec.get(key, []) if one["name"] == "log-shipper"
-    ]
-    seconds = next(int(one["value"]) for one in shipper["env"] if one["name"] == "LOG_SHIPPER_GRACE_SECONDS")
-    assert spec["terminationGracePeriodSeconds"] == 45
-    assert seconds == {"native": 30, "ordinary": 40}[grace.parent.name]
+    own = foreign("Pod", labels | {"sidecars/grace": "own"}, {**PLAIN, "terminationGracePeriodSeconds": 300}, "own")
+    objects = overlay([grace.parent, grace], [], of_each_kind(kinds, labels, PLAIN) + own)
+    for spec in (template(workload(objects, kind.lower()))["spec"] for kind in kinds):
+        every = [*spec.get("initContainers", []), *spec["containers"]]
+        (variables,) = [one["env"] for one in every if one["name"] == "log-shipper"]
+        seconds = next(int(one["value"]) for one in variables if one["name"] == "LOG_SHIPPER_GRACE_SECONDS")
+        assert spec["terminationGracePeriodSeconds"] == 45
+        assert seconds == {"native": 30, "ordinary": 40}[grace.parent.name]
     assert template(workload(objects, "own"))["spec"]["terminationGracePeriodSeconds"] == 300
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import secrets
 import socket
 import subprocess
 import sys
@@ -161,13 +162,15 @@ async def test_a_trigger_at_work_holds_up_the_exit_for_leave_seconds_and_no_long
     ],
 )
 async def test_everywhere_is_ipv6_and_ipv4_and_everything_else_is_what_it_says(host: str, addresses: set[str]) -> None:
-    server = AdminServer([Admin("toy", Health(monotonic))], new_registry(["toy"]), Stop())
+    name = secrets.token_hex(8)  # somebody else may have the same port of the other family
+    server = AdminServer([Admin(name, Health(monotonic))], new_registry([name]), Stop())
     port = await server.start(host, 0)
     reached = set()
     for address in ("127.0.0.1", "::1"):
-        with contextlib.suppress(ConnectionRefusedError):
-            _, writer = await asyncio.open_connection(address, port)
-            reached.add(address)
+        with contextlib.suppress(ConnectionError):
+            reader, writer = await asyncio.open_connection(address, port)
+            writer.write(b"GET /startupz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            reached |= {address} if name.encode() in await reader.read() else set()
             writer.close()
             await writer.wait_closed()
     await server.close()

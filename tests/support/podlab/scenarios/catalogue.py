@@ -16,7 +16,7 @@ NATIVE: tuple[Scenario, ...] = (
     reloading.a_changed_configmap_is_told_by_signal_across_containers,
     resources.a_sidecar_that_ran_out_of_memory_comes_back_and_nothing_is_lost,
     stopping.pods_deleted_under_load_lose_no_line,
-    stopping.a_job_ends_within_a_second_of_its_main_container,
+    stopping.a_job_ends_soon_after_its_main_container,
     stopping.an_app_that_eats_up_the_grace_leaves_the_sidecar_its_two_seconds,
     stopping.a_shipper_without_a_backend_stops_within_its_two_seconds,
     stopping.what_sidecars_say_at_the_end_is_not_the_pods_result,
