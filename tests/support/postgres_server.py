@@ -20,9 +20,11 @@ def binaries() -> Path | None:
 
 
 class PostgresServer:
-    """Not running yet. `settings` are those of postgresql.conf. It refuses to run as root: then it runs as nobody."""
+    """Not running yet. `settings` are those of postgresql.conf. It refuses to run as root: then it runs as nobody.
+    `standby_of`: it is a streaming standby of that one, which runs. The password of `postgres` is `secret`.
+    """
 
-    def __init__(self, folder_of_binaries: Path, **settings: str) -> None:
+    def __init__(self, folder_of_binaries: Path, standby_of: "PostgresServer | None" = None, **settings: str) -> None:
         self._binaries = folder_of_binaries
         self.folder = Path(tempfile.mkdtemp(prefix="wait-for-postgres-"))
         self.data = self.folder / "data"
@@ -31,6 +33,11 @@ class PostgresServer:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = int(free.getsockname()[1])
+        if standby_of is not None:
+            self.own(self.folder)
+            source = f"host=127.0.0.1 port={standby_of.port} user=postgres password=secret"
+            self._run("pg_basebackup", "-d", source, "-D", str(self.data), "-R", "-X", "stream", "-c", "fast", "--no-sync")
+            return
         password = self.folder / "password"
         password.write_text("secret\n", encoding="ascii")
         self.own(self.folder)
@@ -49,6 +56,21 @@ class PostgresServer:
         """Give a file to the user that the server runs as."""
         if os.getuid() == 0:
             os.chown(path, NOBODY, NOBODY)
+
+    def tls(self, certificate: bytes, key: bytes) -> Self:
+        """Take TLS with this certificate (PEM), and from now on nobody without it."""
+        for name, content in (("server.crt", certificate), ("server.key", key)):
+            (self.data / name).write_bytes(content)
+            (self.data / name).chmod(0o600)
+            self.own(self.data / name)
+        self._settings["ssl"] = "on"
+        lines = ("hostssl all all all scram-sha-256", "hostssl replication all all scram-sha-256")
+        (self.data / "pg_hba.conf").write_text("\n".join(lines) + "\n", encoding="ascii")
+        return self
+
+    def promote(self) -> None:
+        """Make a standby the primary."""
+        self._run("pg_ctl", "promote", "-D", str(self.data))
 
     def start(self) -> Self:
         """Start the server; when it takes connections is for others to find out."""

@@ -173,6 +173,37 @@ class ReloaderProcess(SidecarProcess):
         self.until(lambda: self.status()["pending"] is None, "everything to be told", within_seconds)
 
 
+class AmbassadorProcess(SidecarProcess):
+    """One ambassador. Its settings may be those of the settings file: what is no text or number is written as YAML."""
+
+    name = "ambassador"
+
+    def usual(self, folder: Path) -> dict[str, object]:
+        return {"listen": "127.0.0.1:0"}
+
+    def variables(self) -> dict[str, str]:
+        """Return its settings as variables, structures among them."""
+        parts = {name: json.dumps(value) for name, value in self.settings.items() if isinstance(value, dict | list)}
+        return {**self.environment, **variables_of(self.name, {**self.settings, **parts})}
+
+    def port(self, listener: int = 0) -> int:
+        """The port of a listener, in the order of the settings."""
+        return int(self.logged("listener.up")[listener]["address"].rpartition(":")[2])
+
+    def nodes(self) -> dict[str, dict[str, Any]]:
+        """What /status says of the nodes, by name."""
+        return {node["name"]: node for node in self.status()["upstreams"]}
+
+    def until_usable(self) -> Self:
+        """Until each listener has an upstream."""
+        self.until(lambda: all(one["usable"] for one in self.status()["listeners"]), "an upstream for each listener")
+        return self
+
+    def closed(self) -> list[dict[str, Any]]:
+        """The lines of the connections that have ended."""
+        return self.logged("connection.closed")
+
+
 class WaitForProcess(SidecarProcess):
     """`words` are the command line. The termination log is the file `termination-log` of the folder, which is there
     (the kubelet makes it), and empty.

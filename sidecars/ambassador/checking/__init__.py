@@ -1,0 +1,1 @@
+"""Asks a node whether it works, and for its role."""

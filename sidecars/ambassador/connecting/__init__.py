@@ -1,0 +1,1 @@
+"""To a node, and in TLS: the leg that data and checks take alike."""

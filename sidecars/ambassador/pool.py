@@ -1,0 +1,299 @@
+"""The upstreams of listeners: their nodes by name look-ups, the checks of each, and who is told of what has changed.
+
+Listeners with the same upstreams, TLS and checks share one pool, so that a node is checked once.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Protocol as Shape
+
+from sidecars.kit.net.core.eyeballs import Place
+from sidecars.kit.net.resolve import NotResolved, Resolver
+from sidecars.runtime import Context, supervise
+from sidecars.runtime.clock import monotonic
+
+from .checking.checks import NodeCheck
+from .connecting.dial import Dialler, NodeTarget
+from .core.address import HostAddress, ServiceName, SocketPath, host_address, upstream_address
+from .core.causes import LASTING, Cause
+from .core.selection import Candidate, TargetRole, choose, must_leave
+from .core.upstream import CheckResult, NodeChange, NodeHealth, Patience, UpstreamState
+from .metrics import AmbassadorMetrics
+from .settings import ListenerPlan, Upstream
+
+_SOON_SECONDS = 0.1
+"""After a failed connect the node is checked at once, but not more often than so."""
+_JITTER = 0.1
+_UNRESOLVED_SECONDS = 1.0
+
+
+class NodeSession(Shape):
+    """A session, as a node knows it."""
+
+    role: TargetRole
+
+    def end(self, cause: Cause, text: str) -> None:
+        """End it now, politely where that is possible."""
+
+    def drain(self, cause: Cause, text: str, within_seconds: float) -> None:
+        """End it when it is idle, after a part of this time."""
+
+
+class Checker(Shape):
+    """Who checks a node."""
+
+    async def check(self, target: NodeTarget, special: NodeTarget | None) -> CheckResult:
+        """Check once."""
+
+    def close(self) -> None:
+        """Let go."""
+
+
+@dataclass(eq=False)
+class Node:
+    """One server. `shown`: how it is called in /status and log; its upstream is the label of its metrics."""
+
+    upstream: Upstream
+    shown: str
+    target: NodeTarget
+    special: NodeTarget | None
+    dialler: Dialler
+    state: UpstreamState
+    priority: int = 0
+    weight: int = 1
+    sessions: set[NodeSession] = field(default_factory=set)
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Pool:
+    """Nodes, their state, and the tasks that keep it true."""
+
+    def __init__(
+        self,
+        plan: ListenerPlan,
+        ctx: Context,
+        metrics: AmbassadorMetrics,
+        dialler: Dialler,
+        checker: Callable[[], Checker] | None = None,
+    ) -> None:
+        self.plan = plan
+        self.nodes: list[Node] = []
+        self.dialler = dialler
+        self._ctx = ctx
+        self._metrics = metrics
+        self._checker = checker or (lambda: NodeCheck(plan, dialler))
+        self._changed = asyncio.Event()
+        self.told: Callable[[], None] = _nobody
+        """Called at each change."""
+        self._resolver = Resolver()
+        self._unresolved: dict[str, str] = {}
+        self._special: dict[str, NodeTarget] = {}
+
+    # --- for sessions ---
+
+    @property
+    def changed(self) -> asyncio.Event:
+        """Return what is set at the next change; each change has another one."""
+        return self._changed
+
+    def candidates(self, role: TargetRole) -> list[Candidate]:
+        """Return all nodes as the choice sees them."""
+        return [
+            Candidate(
+                number, node.state, node.priority, node.weight, sum(session.role is role for session in node.sessions)
+            )
+            for number, node in enumerate(self.nodes)
+        ]
+
+    def choice(self, role: TargetRole) -> list[Node]:
+        """Return the usable nodes, the best first."""
+        return [self.nodes[one.index] for one in choose(self.candidates(role), role, monotonic(), random.random)]
+
+    def must_leave(self, node: Node, role: TargetRole) -> bool:
+        """Whether a session with this role must not be on a node (any more)."""
+        if node not in self.nodes:  # its address has left the DNS, which says nothing of its role
+            return False
+        everyone = self.candidates(role)
+        return must_leave(everyone[self.nodes.index(node)], everyone, role, monotonic())
+
+    def connected(self, node: Node) -> None:
+        """Take note of a connect that worked."""
+        node.state.connected()
+
+    def connect_failed(self, node: Node, cause: Cause) -> None:
+        """Take note of one that did not, and check the node at once."""
+        self._metrics.connect_failures.labels(node.upstream.address, cause).inc()
+        if cause is Cause.EXHAUSTED:  # not its fault
+            return
+        if NodeChange.EJECTED in node.state.connect_failed(cause, monotonic()):
+            text = f"{node.shown} is left out for a while: connects to it fail ({cause})"
+            self._ctx.log.warning(text, action="upstream.ejected", upstream=node.shown, cause=cause)
+        node.wake.set()
+
+    def lasting(self) -> tuple[Cause, str] | None:
+        """Return why no node can be used, where waiting does not help: all have a fault that stays."""
+        faults = [(node.state.cause, node) for node in self.nodes if node.state.health is NodeHealth.DOWN]
+        if not faults or len(faults) < len(self.nodes) or any(cause not in LASTING for cause, _ in faults):
+            return None
+        cause, node = faults[0]
+        return (cause, f"{node.shown}: {node.state.detail}") if cause is not None else None
+
+    def why_none(self, role: TargetRole) -> str:
+        """Return in a few words why no node is usable."""
+        words = [f"{name} is unknown ({why})" for name, why in self._unresolved.items()]
+        for node in self.nodes[:10]:
+            state = node.state
+            what = state.health if state.health is not NodeHealth.UP else f"a {state.role}"
+            words.append(f"{node.shown} is {what}{f' ({state.detail})' if state.detail else ''}")
+        wanted = "upstream" if role is TargetRole.ANY else role.value
+        return f"no {wanted} is usable: {'; '.join(words) or 'there is none'}"
+
+    def find(self, name: str) -> list[Node]:
+        """Return the nodes of an upstream, or the one that is shown so."""
+        return [node for node in self.nodes if name in {node.shown, node.upstream.address}]
+
+    # --- tasks ---
+
+    async def run(self) -> None:
+        """Look names up and check nodes, until cancelled."""
+        checks: dict[Node, asyncio.Task[None]] = {}
+        async with asyncio.TaskGroup() as group:
+            while True:
+                found = await self._look_up()
+                self._take(found)
+                for node in [node for node in checks if node not in self.nodes]:
+                    checks.pop(node).cancel()
+                for node in self.nodes:
+                    if node not in checks:
+                        checks[node] = group.create_task(self._keep_checking(node), name=f"check {node.shown}")
+                seconds = self.plan.resolve_seconds
+                await self._ctx.stop.pause(min(seconds, _UNRESOLVED_SECONDS) if self._unresolved else seconds)
+
+    async def _look_up(self) -> list[Node]:
+        """Return the nodes that the names lead to now; those that are known already are the same objects."""
+        found: list[Node] = []
+        self._unresolved = {}
+        for upstream in self.plan.upstreams:
+            try:
+                found += await self._nodes_of(upstream)
+            except NotResolved as error:
+                self._unresolved[upstream.address] = str(error)
+                text = f"cannot look up {upstream.address}: {error}"
+                self._ctx.log.warning(text, action="resolve.failed", upstream=upstream.address, every_seconds=30.0)
+        return found
+
+    async def _nodes_of(self, upstream: Upstream) -> list[Node]:
+        address = upstream_address(upstream.address)
+        if isinstance(address, SocketPath):
+            return [self._node(upstream, str(address), NodeTarget("localhost", address))]
+        if upstream.check_address:
+            special = host_address(upstream.check_address)
+            places = (await self._resolver.resolve(str(special))).places
+            self._special[upstream.address] = NodeTarget(special.host, places)
+        answer = await self._resolver.resolve(str(address))
+        if answer.stale:
+            self._ctx.log.warning(
+                f"{answer.stale}; the last answer is kept",
+                action="resolve.stale",
+                upstream=upstream.address,
+                every_seconds=30.0,
+            )
+        return [self._node(upstream, shown, target) for shown, target in split(address, answer.places)]
+
+    def _node(self, upstream: Upstream, shown: str, target: NodeTarget) -> Node:
+        for node in self.nodes:
+            if node.upstream == upstream and node.target == target:
+                return node
+        check = self.plan.check
+        state = UpstreamState(Patience(check.rise, check.fall, check.slow_start_seconds))
+        special = self._special.get(upstream.address)
+        return Node(upstream, shown, target, special, self.dialler, state, upstream.priority, upstream.weight)
+
+    def _take(self, found: list[Node]) -> None:
+        gone = [node for node in self.nodes if node not in found]
+        new = [node for node in found if node not in self.nodes]
+        for node in gone:
+            self._ctx.log.info(f"{node.shown} has left the DNS", action="upstream.gone", upstream=node.shown)
+            if self.plan.dns_drain_seconds:
+                for session in list(node.sessions):
+                    session.drain(Cause.DRAINED, "the server's address has changed", self.plan.dns_drain_seconds)
+        for node in found:
+            node.special = self._special.get(node.upstream.address)
+        self.nodes = found
+        if gone or new:
+            self.tell()
+
+    async def _keep_checking(self, node: Node) -> None:
+        checker = self._checker()
+
+        async def looking() -> None:
+            while True:
+                self._checked(node, await checker.check(node.target, node.special))
+                await self._rest(node)
+
+        try:
+            await supervise(f"check {node.shown}", looking, self._ctx)
+        finally:
+            checker.close()
+
+    async def _rest(self, node: Node) -> None:
+        """Wait for the next check: it is at once when a connect has failed."""
+        seconds = self.plan.check.interval_seconds * (1 + _JITTER * (random.random() - 0.5))
+        await self._ctx.stop.pause(min(_SOON_SECONDS, seconds))
+        try:
+            async with asyncio.timeout(max(0.0, seconds - _SOON_SECONDS)):
+                await node.wake.wait()
+        except TimeoutError:
+            pass
+        node.wake.clear()
+
+    def _checked(self, node: Node, result: CheckResult) -> None:
+        label = "ok" if result.ok else result.cause or "failed"
+        self._metrics.checks.labels(node.upstream.address, label).inc()
+        changes = node.state.checked(result, monotonic())
+        if not changes:
+            return
+        state = node.state
+        about = {"upstream": node.shown, "role": state.role, "health": state.health}
+        if NodeChange.DOWN in changes:
+            text = f"{node.shown} is down: {result.detail}"
+            self._ctx.log.warning(text, action="upstream.down", cause=result.cause, **about)
+        elif NodeChange.UP in changes:
+            self._ctx.log.info(f"{node.shown} is up", action="upstream.up", **about)
+        if NodeChange.ROLE in changes:
+            self._ctx.log.info(f"{node.shown} is a {state.role}", action="upstream.role", **about)
+        self._move_sessions()
+        self.tell()
+
+    def _move_sessions(self) -> None:
+        """End the sessions that are on a node of the wrong role now."""
+        for node in self.nodes:
+            for session in list(node.sessions):
+                if self.must_leave(node, session.role):
+                    session.end(Cause.ROLE_CHANGED, f"{node.shown} is not the {session.role} any more")
+
+    def tell(self) -> None:
+        """Let everybody know that something has changed."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+        self.told()
+
+
+def _nobody() -> None:
+    """For a pool that nobody looks at."""
+
+
+def split(address: HostAddress | ServiceName, places: Iterable[Place]) -> list[tuple[str, NodeTarget]]:
+    """Return the nodes behind a name, each with how it is shown: one for each address, but an IPv4 and an IPv6 address
+    are one node with two ways to it. Several ports (SRV) are several nodes.
+    """
+    places = tuple(dict.fromkeys(places))
+    host = address.host if isinstance(address, HostAddress) else address.name
+    fours = [place for place in places if ":" not in place[0]]
+    sixes = [place for place in places if ":" in place[0]]
+    if len(fours) <= 1 and len(sixes) <= 1:
+        return [(str(address), NodeTarget(host, places))] if places else []
+    each = fours or sixes
+    return [(f"{address} at {HostAddress(*place)}", NodeTarget(host, (place,))) for place in each]

@@ -1,0 +1,1 @@
+"""Takes local connections, and brings each to its end."""

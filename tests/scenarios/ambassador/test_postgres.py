@@ -1,0 +1,105 @@
+"""Clients of PostgreSQL with their default options, through the ambassador, to a server that takes TLS and SCRAM only
+and offers channel binding.
+"""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pg8000.native
+import psycopg
+import pytest
+
+from tests.scenarios.ambassador.conftest import Authority, connected
+from tests.support.postgres_server import PostgresServer
+from tests.support.processes import run
+from tests.support.sidecars import AmbassadorProcess
+
+QUESTION = "SELECT ssl, version FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+
+
+@pytest.fixture
+def running(
+    database: PostgresServer, authority: Authority, ambassador: Callable[..., AmbassadorProcess], short_folder: Path
+) -> AmbassadorProcess:
+    return (
+        ambassador(
+            listen=f"127.0.0.1:0,unix:{short_folder}/",
+            protocol="postgres",
+            upstream=f"localhost:{database.port}",
+            ca_file=authority.ca_file,
+        )
+        .start()
+        .until_usable()
+    )
+
+
+def by_psql(port: int, *more: str) -> tuple[bool, str]:
+    address = f"host=127.0.0.1 port={port} user=postgres password=secret dbname=postgres {' '.join(more)}"
+    done = run("psql", "-AtX", "-F", " ", address, "-c", QUESTION)
+    assert not done.returncode, done.stderr
+    secured, version = done.stdout.split()
+    return secured == "t", version
+
+
+def by_psycopg(port: int) -> tuple[bool, str]:
+    with connected(port) as connection:
+        secured, version = connection.execute(QUESTION).fetchone() or (False, b"")
+        return secured, version.decode()  # the database is in SQL_ASCII
+
+
+def by_asyncpg(port: int) -> tuple[bool, str]:
+    async def ask() -> Any:
+        connection = await asyncpg.connect(f"postgresql://postgres:secret@127.0.0.1:{port}/postgres")
+        try:
+            return await connection.fetchrow(QUESTION)
+        finally:
+            await connection.close()
+
+    return tuple(asyncio.run(ask()))  # type: ignore[return-value]
+
+
+def by_pg8000(port: int) -> tuple[bool, str]:
+    connection = pg8000.native.Connection("postgres", host="127.0.0.1", port=port, password="secret")
+    try:
+        return tuple(connection.run(QUESTION)[0])  # type: ignore[return-value]
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("ask", [by_psql, by_psycopg, by_asyncpg, by_pg8000])
+def test_a_client_with_default_options_works_and_is_encrypted_on_the_way(
+    ask: Callable[[int], tuple[bool, str]], running: AmbassadorProcess
+) -> None:
+    assert ask(running.port()) == (True, "TLSv1.3")
+    line = running.until(running.closed, "the line of the connection")[0]
+    assert line["cause"] == "finished"
+    assert line["tls_seconds"] > 0
+    assert line["auth_seconds"] > 0
+    assert line["bytes_in"] > line["bytes_out"] > 0
+
+
+@pytest.mark.parametrize("sslmode", ["disable", "allow", "prefer"])
+@pytest.mark.parametrize("gssencmode", ["disable", "prefer"])
+def test_every_way_to_ask_for_encryption_is_answered(running: AmbassadorProcess, sslmode: str, gssencmode: str) -> None:
+    assert by_psql(running.port(), f"sslmode={sslmode}", f"gssencmode={gssencmode}")[0]
+
+
+def test_the_socket_that_libpq_looks_for_is_there(running: AmbassadorProcess, short_folder: Path) -> None:
+    (socket,) = short_folder.iterdir()
+    port = socket.name.removeprefix(".s.PGSQL.")
+    with psycopg.connect(f"host={short_folder} port={port} user=postgres password=secret dbname=postgres") as connection:
+        assert connection.execute(QUESTION).fetchone() == (True, b"TLSv1.3")
+    assert running.terminate() == 0
+    assert not socket.exists()
+
+
+def test_a_wrong_password_and_a_client_that_wants_channel_binding_get_the_reason(running: AmbassadorProcess) -> None:
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        connected(running.port(), password="wrong")
+    with pytest.raises(psycopg.OperationalError, match="channel binding"):
+        connected(running.port(), channel_binding="require")
+
+
