@@ -2,10 +2,9 @@
 
 import asyncio
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
-
-
 
 from sidecars.kit.certificates import Reload
 from sidecars.kit.files import UnusableFile
@@ -25,7 +24,7 @@ from .core.causes import Cause
 from .core.selection import TargetRole
 from .core.upstream import NodeHealth, NodeRole
 from .metrics import AmbassadorMetrics
-from .pool import Node, Pool
+from .pool import NodePool, UpstreamNode
 from .serving.desk import CancelPlace, Desk
 from .serving.session import LocalSession
 from .settings import AmbassadorSettings, ContainerLifecycle, ListenerPlan
@@ -50,7 +49,7 @@ class Ambassador:
         self._poller = Poller()
         self._tls: list[NodeTls] = []
         keys: CancelKeys[CancelPlace] = CancelKeys()
-        made: list[Pool] = []
+        made: list[NodePool] = []
         self.desks = [
             Desk(plan, ctx, metrics, self._pool_of(plan, made), self._poller, keys) for plan in settings.plans()
         ]
@@ -62,7 +61,7 @@ class Ambassador:
             pool.told = self._observe
         self._begin_metrics()
 
-    def _pool_of(self, plan: ListenerPlan, made: list[Pool]) -> Pool:
+    def _pool_of(self, plan: ListenerPlan, made: list[NodePool]) -> NodePool:
         """Return the pool of a listener: the one of another listener that says the same of its upstreams."""
 
         def said(one: ListenerPlan) -> tuple[object, ...]:
@@ -71,7 +70,7 @@ class Ambassador:
         for pool in made:
             if said(pool.plan) == said(plan):
                 return pool
-        pool = Pool(plan, self._ctx, self._metrics, self._dialler(plan))
+        pool = NodePool(plan, self._ctx, self._metrics, self._dialler(plan))
         made.append(pool)
         return pool
 
@@ -107,7 +106,7 @@ class Ambassador:
             await self._load(tls)
         async with asyncio.TaskGroup() as group:
             for number, tls in enumerate(self._tls):
-                group.create_task(supervise(f"certificates {number}", lambda tls=tls: self._watch(tls), self._ctx))
+                group.create_task(supervise(f"certificates {number}", partial(self._watch, tls), self._ctx))
             for number, pool in enumerate(pools(self.desks)):
                 group.create_task(supervise(f"pool {number}", pool.run, self._ctx))
             self._ctx.health.mark_started()
@@ -122,8 +121,10 @@ class Ambassador:
                     listening = _listening(address)
                 except OSError as error:
                     what = f"cannot listen at {address}: {error.strerror or error}"
-                    raise SettingsError([Problem("listen", what, "choose another address, or end who has it")]) from None
-                listener = Listener(self._poller, listening, lambda leg, desk=desk: self._accepted(desk, leg))
+                    raise SettingsError(
+                        [Problem("listen", what, "choose another address, or end who has it")]
+                    ) from None
+                listener = Listener(self._poller, listening, partial(self._accepted, desk))
                 listener.exhausted = self._exhausted
                 self._listeners.append(listener)
                 place = listener.address
@@ -228,7 +229,7 @@ class Ambassador:
         elif self._tls:
             health.set("certificates", State.OK)
 
-    def _usable(self, desk: Desk) -> list[Node]:
+    def _usable(self, desk: Desk) -> list[UpstreamNode]:
         return desk.pool.choice(desk.plan.role)
 
     def _begin_metrics(self) -> None:
@@ -237,27 +238,22 @@ class Ambassador:
         upstreams = {upstream.address for pool in made for upstream in pool.plan.upstreams}
         metrics.begin([desk.plan.name for desk in self.desks], sorted(upstreams))
         for desk in self.desks:
-            metrics.usable.labels(desk.plan.name).set_function(lambda desk=desk: len(self._usable(desk)))
-
-        def nodes(address: str) -> list[Node]:
-            return [node for pool in made for node in pool.nodes if node.upstream.address == address]
-
+            metrics.usable.labels(desk.plan.name).set_function(partial(self._count_usable, desk))
         for address in upstreams:
-            metrics.up.labels(address).set_function(
-                lambda a=address: sum(node.state.health is NodeHealth.UP for node in nodes(a))
-            )
-            metrics.ejected.labels(address).set_function(
-                lambda a=address: sum(node.state.is_ejected(monotonic()) for node in nodes(a))
-            )
+            metrics.up.labels(address).set_function(partial(self._count, address, _is_up))
+            metrics.ejected.labels(address).set_function(partial(self._count, address, _is_ejected))
             for role in NodeRole:
-                metrics.role.labels(address, role).set_function(
-                    lambda a=address, r=role: sum(node.state.role is r for node in nodes(a))
-                )
+                metrics.role.labels(address, role).set_function(partial(self._count, address, partial(_has_role, role)))
         for tls in self._tls:
             if tls.settings.certificate_file:
-                metrics.expiry.labels(tls.settings.certificate_file).set_function(
-                    lambda tls=tls: tls.certificates.expires_at or 0.0
-                )
+                metrics.expiry.labels(tls.settings.certificate_file).set_function(partial(_expiry, tls))
+
+    def _count_usable(self, desk: Desk) -> float:
+        return len(self._usable(desk))
+
+    def _count(self, address: str, counts: Callable[[UpstreamNode], bool]) -> float:
+        nodes = (node for pool in pools(self.desks) for node in pool.nodes if node.upstream.address == address)
+        return sum(map(counts, nodes))
 
     def status(self) -> dict[str, Any]:
         """Return what /status shows."""
@@ -293,18 +289,34 @@ class Ambassador:
         self._ctx.log.info("goes away from an upstream", action="failover.begun", upstreams=left, sessions=sessions)
         return {"away_from": left, "for_seconds": self._settings.failover_seconds, "draining": sessions}
 
-    def _named(self, upstream: str) -> list[Node]:
+    def _named(self, upstream: str) -> list[UpstreamNode]:
         everyone = [node for pool in pools(self.desks) for node in (pool.find(upstream) if upstream else pool.nodes)]
         if not everyone:
             names = sorted({node.shown for pool in pools(self.desks) for node in pool.nodes})
             raise Permanent(f"there is no upstream {upstream[:80]!r}; there are {', '.join(names) or 'none'}")
         return everyone
 
-    def _drained(self, nodes: list[Node], why: str) -> int:
+    def _drained(self, nodes: list[UpstreamNode], why: str) -> int:
         sessions = [session for node in nodes for session in node.sessions]
         for session in sessions:
             session.drain(Cause.DRAINED, why, self._settings.drain_seconds)
         return len(sessions)
+
+
+def _is_up(node: UpstreamNode) -> bool:
+    return node.state.health is NodeHealth.UP
+
+
+def _is_ejected(node: UpstreamNode) -> bool:
+    return node.state.is_ejected(monotonic())
+
+
+def _has_role(role: NodeRole, node: UpstreamNode) -> bool:
+    return node.state.role is role
+
+
+def _expiry(tls: NodeTls) -> float:
+    return tls.certificates.expires_at or 0.0
 
 
 def _listening(address: HostAddress | SocketPath) -> socket.socket:

@@ -31,6 +31,15 @@ class AmbassadorMetrics:
         self.usable = metrics.gauge(
             "usable_upstreams", "Nodes that are up and of the role that the listener wants.", ("listener",)
         )
+        self._make_for_upstreams(metrics)
+        self.expiry = metrics.gauge(
+            "certificate_expiry_timestamp_seconds", "When the client certificate ends; 0: there is none.", ("file",)
+        )
+        self.reloads = metrics.counter(
+            "certificate_loads", "Readings of changed certificate files, by result.", {"result": ("ok", "failed")}
+        )
+
+    def _make_for_upstreams(self, metrics: Metrics) -> None:
         self.sessions = metrics.gauge("sessions", "Sessions on an upstream now.", ("upstream",))
         self.bytes = metrics.counter("bytes", "Bytes passed through.", ("upstream", "direction"))
         self.connects = metrics.counter("connects", "Connections to an upstream that were made.", ("upstream",))
@@ -51,13 +60,9 @@ class AmbassadorMetrics:
             "upstream_ejected", "Nodes of an upstream that are left out because connects failed.", ("upstream",)
         )
         self.cancels = metrics.counter(
-            "cancels", "CancelRequests of PostgreSQL, by where they went.", {"result": ("forwarded", "unknown", "failed")}
-        )
-        self.expiry = metrics.gauge(
-            "certificate_expiry_timestamp_seconds", "When the client certificate ends; 0: there is none.", ("file",)
-        )
-        self.reloads = metrics.counter(
-            "certificate_loads", "Readings of changed certificate files, by result.", {"result": ("ok", "failed")}
+            "cancels",
+            "CancelRequests of PostgreSQL, by where they went.",
+            {"result": ("forwarded", "unknown", "failed")},
         )
 
     def begin(self, listeners: list[str], upstreams: list[str]) -> None:

@@ -52,7 +52,7 @@ class Checker(Shape):
 
 
 @dataclass(eq=False)
-class Node:
+class UpstreamNode:
     """One server. `shown`: how it is called in /status and log; its upstream is the label of its metrics."""
 
     upstream: Upstream
@@ -67,7 +67,7 @@ class Node:
     wake: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class Pool:
+class NodePool:
     """Nodes, their state, and the tasks that keep it true."""
 
     def __init__(
@@ -79,7 +79,7 @@ class Pool:
         checker: Callable[[], Checker] | None = None,
     ) -> None:
         self.plan = plan
-        self.nodes: list[Node] = []
+        self.nodes: list[UpstreamNode] = []
         self.dialler = dialler
         self._ctx = ctx
         self._metrics = metrics
@@ -107,22 +107,22 @@ class Pool:
             for number, node in enumerate(self.nodes)
         ]
 
-    def choice(self, role: TargetRole) -> list[Node]:
+    def choice(self, role: TargetRole) -> list[UpstreamNode]:
         """Return the usable nodes, the best first."""
         return [self.nodes[one.index] for one in choose(self.candidates(role), role, monotonic(), random.random)]
 
-    def must_leave(self, node: Node, role: TargetRole) -> bool:
+    def must_leave(self, node: UpstreamNode, role: TargetRole) -> bool:
         """Whether a session with this role must not be on a node (any more)."""
         if node not in self.nodes:  # its address has left the DNS, which says nothing of its role
             return False
         everyone = self.candidates(role)
         return must_leave(everyone[self.nodes.index(node)], everyone, role, monotonic())
 
-    def connected(self, node: Node) -> None:
+    def connected(self, node: UpstreamNode) -> None:
         """Take note of a connect that worked."""
         node.state.connected()
 
-    def connect_failed(self, node: Node, cause: Cause) -> None:
+    def connect_failed(self, node: UpstreamNode, cause: Cause) -> None:
         """Take note of one that did not, and check the node at once."""
         self._metrics.connect_failures.labels(node.upstream.address, cause).inc()
         if cause is Cause.EXHAUSTED:  # not its fault
@@ -150,7 +150,7 @@ class Pool:
         wanted = "upstream" if role is TargetRole.ANY else role.value
         return f"no {wanted} is usable: {'; '.join(words) or 'there is none'}"
 
-    def find(self, name: str) -> list[Node]:
+    def find(self, name: str) -> list[UpstreamNode]:
         """Return the nodes of an upstream, or the one that is shown so."""
         return [node for node in self.nodes if name in {node.shown, node.upstream.address}]
 
@@ -158,7 +158,7 @@ class Pool:
 
     async def run(self) -> None:
         """Look names up and check nodes, until cancelled."""
-        checks: dict[Node, asyncio.Task[None]] = {}
+        checks: dict[UpstreamNode, asyncio.Task[None]] = {}
         async with asyncio.TaskGroup() as group:
             while True:
                 found = await self._look_up()
@@ -171,9 +171,9 @@ class Pool:
                 seconds = self.plan.resolve_seconds
                 await self._ctx.stop.pause(min(seconds, _UNRESOLVED_SECONDS) if self._unresolved else seconds)
 
-    async def _look_up(self) -> list[Node]:
+    async def _look_up(self) -> list[UpstreamNode]:
         """Return the nodes that the names lead to now; those that are known already are the same objects."""
-        found: list[Node] = []
+        found: list[UpstreamNode] = []
         self._unresolved = {}
         for upstream in self.plan.upstreams:
             try:
@@ -184,7 +184,7 @@ class Pool:
                 self._ctx.log.warning(text, action="resolve.failed", upstream=upstream.address, every_seconds=30.0)
         return found
 
-    async def _nodes_of(self, upstream: Upstream) -> list[Node]:
+    async def _nodes_of(self, upstream: Upstream) -> list[UpstreamNode]:
         address = upstream_address(upstream.address)
         if isinstance(address, SocketPath):
             return [self._node(upstream, str(address), NodeTarget("localhost", address))]
@@ -202,16 +202,16 @@ class Pool:
             )
         return [self._node(upstream, shown, target) for shown, target in split(address, answer.places)]
 
-    def _node(self, upstream: Upstream, shown: str, target: NodeTarget) -> Node:
+    def _node(self, upstream: Upstream, shown: str, target: NodeTarget) -> UpstreamNode:
         for node in self.nodes:
             if node.upstream == upstream and node.target == target:
                 return node
         check = self.plan.check
         state = UpstreamState(Patience(check.rise, check.fall, check.slow_start_seconds))
         special = self._special.get(upstream.address)
-        return Node(upstream, shown, target, special, self.dialler, state, upstream.priority, upstream.weight)
+        return UpstreamNode(upstream, shown, target, special, self.dialler, state, upstream.priority, upstream.weight)
 
-    def _take(self, found: list[Node]) -> None:
+    def _take(self, found: list[UpstreamNode]) -> None:
         gone = [node for node in self.nodes if node not in found]
         new = [node for node in found if node not in self.nodes]
         for node in gone:
@@ -225,7 +225,7 @@ class Pool:
         if gone or new:
             self.tell()
 
-    async def _keep_checking(self, node: Node) -> None:
+    async def _keep_checking(self, node: UpstreamNode) -> None:
         checker = self._checker()
 
         async def looking() -> None:
@@ -238,7 +238,7 @@ class Pool:
         finally:
             checker.close()
 
-    async def _rest(self, node: Node) -> None:
+    async def _rest(self, node: UpstreamNode) -> None:
         """Wait for the next check: it is at once when a connect has failed."""
         seconds = self.plan.check.interval_seconds * (1 + _JITTER * (random.random() - 0.5))
         await self._ctx.stop.pause(min(_SOON_SECONDS, seconds))
@@ -249,7 +249,7 @@ class Pool:
             pass
         node.wake.clear()
 
-    def _checked(self, node: Node, result: CheckResult) -> None:
+    def _checked(self, node: UpstreamNode, result: CheckResult) -> None:
         label = "ok" if result.ok else result.cause or "failed"
         self._metrics.checks.labels(node.upstream.address, label).inc()
         changes = node.state.checked(result, monotonic())

@@ -12,6 +12,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from sidecars.kit.tls_identity import NotARule, parse_rule
 from sidecars.runtime import Problem, Settings
 
 from .core.address import BadAddress, HostAddress, ServiceName, SocketPath, host_address, listen_address
@@ -97,9 +98,9 @@ class Tls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     sans: Annotated[
         tuple[str, ...],
         Meta(
-            description="Who the server may be, one of them: `dns:NAME` (with `*.` for one label), `ip:ADDRESS`, "
-            "`uri:URI` (with a `*` at the end for a prefix), `spki:BASE64` (SHA-256 of the public key). Unset: the "
-            "name or address that was asked for. The common name never counts.",
+            description="Who the server may be, any one of them: `dns:NAME` (`dns:*.DOMAIN` for one label), `uri:URI`, "
+            "`uri-prefix:URI/`, `spki-sha256:BASE64` (a pin of its public key). Unset: the name or address that was "
+            "asked for. The common name never counts.",
             examples=["uri:spiffe://example/db"],
         ),
     ] = ()
@@ -161,7 +162,7 @@ class Park(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     connections: Annotated[int, Meta(ge=0, description="So many may wait; more are refused at once.")] = 200
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ConnectionLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Bounds for the connections of a listener."""
 
     connections: Annotated[int, Meta(ge=0, description="So many are served; more are parked. 0: any number.")] = 500
@@ -185,8 +186,8 @@ class ProxyProtocol(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 _LISTEN = Meta(
-    description="Where the app connects to: `HOST:PORT` (port 0: any free one), `unix:PATH`. With postgres, the path of "
-    "a folder gets the socket that libpq looks for (`.s.PGSQL.5432`).",
+    description="Where the app connects to: `HOST:PORT` (port 0: any free one), `unix:PATH`. With postgres, the path "
+    "of a folder gets the socket that libpq looks for (`.s.PGSQL.5432`).",
     examples=["127.0.0.1:5432"],
 )
 _PROTOCOL = Meta(
@@ -227,7 +228,7 @@ class ListenerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     check: Annotated[Check | None, _CHECK] = None
     connect: Annotated[Connect | None, _CONNECT] = None
     park: Annotated[Park | None, _PARK] = None
-    limits: Annotated[Limits | None, _LIMITS] = None
+    limits: Annotated[ConnectionLimits | None, _LIMITS] = None
     resolve_seconds: _ResolveSeconds | None = None
     dns_drain_seconds: _DnsDrainSeconds | None = None
     proxy_protocol: Annotated[ProxyProtocol | None, _PROXY] = None
@@ -245,7 +246,7 @@ class ListenerPlan(msgspec.Struct, frozen=True, kw_only=True):
     check: Check
     connect: Connect
     park: Park
-    limits: Limits
+    limits: ConnectionLimits
     resolve_seconds: float
     dns_drain_seconds: float
     proxy_protocol: ProxyProtocol
@@ -275,7 +276,8 @@ class AmbassadorSettings(Settings, frozen=True, kw_only=True):
         ),
     ] = 28.0
     listeners: Annotated[
-        tuple[ListenerSettings, ...], Meta(description="Several listeners; what one does not say is as at the top level.")
+        tuple[ListenerSettings, ...],
+        Meta(description="Several listeners; what one does not say is as at the top level."),
     ] = ()
     listen: Annotated[tuple[str, ...], _LISTEN] = ()
     protocol: Annotated[Protocol, _PROTOCOL] = Protocol.TCP
@@ -296,7 +298,7 @@ class AmbassadorSettings(Settings, frozen=True, kw_only=True):
     check: Annotated[Check | None, _CHECK] = None
     connect: Annotated[Connect | None, _CONNECT] = None
     park: Annotated[Park | None, _PARK] = None
-    limits: Annotated[Limits | None, _LIMITS] = None
+    limits: Annotated[ConnectionLimits | None, _LIMITS] = None
     resolve_seconds: _ResolveSeconds = 30.0
     dns_drain_seconds: _DnsDrainSeconds = 0.0
     proxy_protocol: Annotated[ProxyProtocol | None, _PROXY] = None
@@ -353,7 +355,7 @@ class AmbassadorSettings(Settings, frozen=True, kw_only=True):
             check=listener.check or self.check or Check(),
             connect=listener.connect or self.connect or Connect(),
             park=listener.park or self.park or Park(),
-            limits=listener.limits or self.limits or Limits(),
+            limits=listener.limits or self.limits or ConnectionLimits(),
             resolve_seconds=listener.resolve_seconds or self.resolve_seconds,
             dns_drain_seconds=(
                 self.dns_drain_seconds if listener.dns_drain_seconds is None else listener.dns_drain_seconds
@@ -396,7 +398,9 @@ def _clashes(plan: ListenerPlan, where: str, seen: dict[str, str]) -> Iterable[P
 
 
 def listening(texts: Iterable[str], protocol: Protocol) -> tuple[HostAddress | SocketPath, ...]:
-    """Return where to listen; a folder gets the socket that libpq looks for, by the port beside it. Raise BadAddress."""
+    """Return where to listen; a folder gets the socket that libpq looks for, by the port beside it. Raise
+    BadAddress.
+    """
     texts = tuple(texts)
     read = [listen_address(text) for text in texts if not text.strip().startswith("unix:")]
     port = next((address.port for address in read if isinstance(address, HostAddress)), 0)
@@ -453,3 +457,8 @@ def _tls_problems(tls: Tls, protocol: Protocol) -> Iterable[Problem]:
         yield Problem("tls", text, "let the app do TLS through it, and leave tls out")
     if tls.key_file and not tls.certificate_file:
         yield Problem("tls.certificate_file", "a key is given and no certificate", "name the file of the certificate")
+    for number, text in enumerate(tls.sans):
+        try:
+            parse_rule(text)
+        except NotARule as error:
+            yield Problem(f"tls.sans[{number}]", f"{text[:80]!r}: {error}", "mend it, or take it out")

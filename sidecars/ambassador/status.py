@@ -6,7 +6,7 @@ from typing import Any
 from sidecars.runtime.clock import monotonic, rfc3339
 
 from .connecting.security import NodeTls
-from .pool import Node, Pool
+from .pool import NodePool, UpstreamNode
 from .serving.desk import Desk
 
 
@@ -19,7 +19,7 @@ def described(desks: Sequence[Desk], addresses: dict[str, list[str]], tls: Seque
     }
 
 
-def pools(desks: Iterable[Desk]) -> list[Pool]:
+def pools(desks: Iterable[Desk]) -> list[NodePool]:
     """Return the pools of listeners, each once."""
     return list(dict.fromkeys(desk.pool for desk in desks))
 
@@ -39,7 +39,7 @@ def _listener(desk: Desk, addresses: list[str]) -> dict[str, Any]:
     }
 
 
-def _node(node: Node) -> dict[str, Any]:
+def _node(node: UpstreamNode) -> dict[str, Any]:
     state, now = node.state, monotonic()
     return {
         "name": node.shown,
@@ -80,7 +80,9 @@ def table(status: dict[str, Any]) -> str:
         nodes.append((one["name"], one["health"], one["role"], str(one["sessions"]), ", ".join(words)))
     certificates = [("CERTIFICATE", "EXPIRES")]
     certificates += [(one["file"], one["expires"] or "unknown") for one in status["certificates"] if one["file"]]
-    parts = [listeners, nodes, *([certificates] if len(certificates) > 1 else [])]
+    parts: list[list[tuple[str, ...]]] = [[*listeners], [*nodes]]
+    if len(certificates) > 1:
+        parts.append([*certificates])
     return "\n".join(_columns(part) for part in parts)
 
 

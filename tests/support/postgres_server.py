@@ -36,7 +36,9 @@ class PostgresServer:
         if standby_of is not None:
             self.own(self.folder)
             source = f"host=127.0.0.1 port={standby_of.port} user=postgres password=secret"
-            self._run("pg_basebackup", "-d", source, "-D", str(self.data), "-R", "-X", "stream", "-c", "fast", "--no-sync")
+            self._run(
+                "pg_basebackup", "-d", source, "-D", str(self.data), "-R", "-X", "stream", "-c", "fast", "--no-sync"
+            )
             return
         password = self.folder / "password"
         password.write_text("secret\n", encoding="ascii")

@@ -10,7 +10,7 @@ from sidecars.ambassador.core.causes import Cause
 from sidecars.ambassador.core.postgres import BrokenServer
 from sidecars.ambassador.core.redis import NotRedis, RedisError, command, reply, role_of
 from sidecars.ambassador.core.upstream import CheckResult, NodeRole
-from sidecars.ambassador.settings import Check, CheckKind, ListenerPlan, Protocol
+from sidecars.ambassador.settings import CheckKind, ListenerPlan, Protocol
 from sidecars.kit.files import UnusableFile, read_secret
 from sidecars.kit.net.leg import Leg, LegBroken
 
@@ -79,7 +79,9 @@ class NodeCheck:
                 try:
                     await ask_for_tls(dialled.leg)
                 except ConnectFailed as error:
-                    if error.cause is not Cause.TLS_REFUSED:  # where there is no TLS, that is the answer of one who works
+                    if (
+                        error.cause is not Cause.TLS_REFUSED
+                    ):  # where there is no TLS, that is the answer of one who works
                         raise
         finally:
             dialled.leg.close()
@@ -125,7 +127,9 @@ class NodeCheck:
         dialler = Dialler(self._dialler.poller, Protocol.TCP, security)
         dialled = await dialler.dial(target, self._settings.timeout_seconds)
         try:
-            request = f"GET {path} HTTP/1.0\r\nHost: {target.host}\r\nUser-Agent: ambassador\r\nConnection: close\r\n\r\n"
+            request = (
+                f"GET {path} HTTP/1.0\r\nHost: {target.host}\r\nUser-Agent: ambassador\r\nConnection: close\r\n\r\n"
+            )
             await dialled.leg.send(request.encode())
             received = b""
             while b"\n" not in received and len(received) < _LONGEST_ANSWER_BYTES:

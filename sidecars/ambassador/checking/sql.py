@@ -3,6 +3,7 @@
 Kept, because a login for each check from each pod would cost the server a process every second.
 """
 
+import contextlib
 import hashlib
 import secrets
 import struct
@@ -66,10 +67,8 @@ class SqlCheck:
         """End the session."""
         leg, self._leg = self._leg, None
         if leg is not None and not leg.is_closed:
-            try:
+            with contextlib.suppress(LegBroken):
                 leg.put(TERMINATE)
-            except LegBroken:
-                pass
             leg.close()
 
     async def _login(self, target: NodeTarget) -> Leg:

@@ -5,8 +5,6 @@ It tries once, and returns a leg or why there is none.
 
 import asyncio
 import socket
-import ssl
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol as Shape
 

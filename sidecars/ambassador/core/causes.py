@@ -55,6 +55,7 @@ class Cause(StrEnum):
     """Moved to another node: POST /drain or /failover, or its address has left the DNS."""
     STOPPED = "stopped"
 
+
 CONNECT_FAILURES = (
     Cause.NO_NAME,
     Cause.REFUSED,
@@ -86,6 +87,7 @@ _FROM_KIT = {
     "tls_broken": Cause.TLS_FAILED,
     "half_closed": Cause.IDLE,
 }
+
 
 def cause(word: str) -> Cause:
     """Return the cause for one of the causes of `kit.net`."""

@@ -55,7 +55,7 @@ class Ask(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Opening:
+class ClientOpening:
     """One packet without a type byte, whole, as it came. `key` of a cancel: process id and secret key."""
 
     ask: Ask
@@ -63,7 +63,7 @@ class Opening:
     key: bytes = b""
 
 
-def opening(received: bytes) -> Opening | None:
+def opening(received: bytes) -> ClientOpening | None:
     """Return the first packet of what a client sent, None when it is not whole yet. Raise BadOpening."""
     if received[:1] and received[0] == _TLS_RECORD:
         raise BadOpening("it begins with TLS; the ambassador does TLS itself: connect with sslmode=disable or prefer")
@@ -77,11 +77,11 @@ def opening(received: bytes) -> Opening | None:
     raw = received[:length]
     (code,) = struct.unpack_from("!I", raw, 4)
     if code in {_SSL, _GSSENC} and length == 8:
-        return Opening(Ask.SSL if code == _SSL else Ask.GSSENC, raw)
+        return ClientOpening(Ask.SSL if code == _SSL else Ask.GSSENC, raw)
     if code == _CANCEL and 16 <= length <= 12 + _LONGEST_KEY_BYTES:
-        return Opening(Ask.CANCEL, raw, raw[8:])
+        return ClientOpening(Ask.CANCEL, raw, raw[8:])
     if code >> 16 == 3:
-        return Opening(Ask.STARTUP, raw)
+        return ClientOpening(Ask.STARTUP, raw)
     raise BadOpening(f"it asks for protocol {code >> 16}.{code & 0xFFFF}, which is not PostgreSQL 3")
 
 
@@ -190,8 +190,9 @@ class ServerStream:
         if self.is_ready:
             self.looked_at(data)
             return data
-        out = [message(kind, self._seen(kind, body)) for kind, body in self._login(data)]
-        if self.is_ready:
+        found = self._login(data)
+        out = [message(kind, self._seen(kind, body)) for kind, body in found]
+        if found and found[-1][0] == b"Z":
             rest, self._reader.rest = self._reader.rest, b""
             out.append(rest)
             self._tail = b"".join(out)[-6:]

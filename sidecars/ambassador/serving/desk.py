@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sidecars.ambassador.core.cancelling import CancelKeys
 from sidecars.ambassador.core.waiting import Limit, WaitingRoom
 from sidecars.ambassador.metrics import AmbassadorMetrics
-from sidecars.ambassador.pool import Node, Pool
+from sidecars.ambassador.pool import NodePool, UpstreamNode
 from sidecars.ambassador.settings import ListenerPlan
 from sidecars.kit.net.core.eyeballs import Place
 from sidecars.kit.net.poller import Poller
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class CancelPlace:
     """Where a session is, for its CancelRequest."""
 
-    node: Node
+    node: UpstreamNode
     place: Place | str
 
 
@@ -33,7 +33,7 @@ class Desk:
     plan: ListenerPlan
     ctx: Context
     metrics: AmbassadorMetrics
-    pool: Pool
+    pool: NodePool
     poller: Poller
     keys: CancelKeys[CancelPlace]
     sessions: set["LocalSession"] = field(default_factory=set)

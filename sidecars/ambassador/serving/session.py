@@ -1,6 +1,7 @@
 """One local connection, from its first byte to the line in the log that says how it ended."""
 
 import asyncio
+import contextlib
 import random
 from dataclasses import dataclass
 
@@ -10,10 +11,10 @@ from sidecars.ambassador.connecting.postgres import begin
 from sidecars.ambassador.core.address import SocketPath
 from sidecars.ambassador.core.answers import answer
 from sidecars.ambassador.core.causes import CONNECT_FAILURES, Cause
-from sidecars.ambassador.core.postgres import NO, Ask, BadOpening, BrokenServer, Opening, ServerStream, opening
+from sidecars.ambassador.core.postgres import NO, Ask, BadOpening, BrokenServer, ClientOpening, ServerStream, opening
 from sidecars.ambassador.core.selection import TargetRole
 from sidecars.ambassador.core.waiting import Ticket
-from sidecars.ambassador.pool import Node
+from sidecars.ambassador.pool import UpstreamNode
 from sidecars.ambassador.settings import Protocol, SendProxy
 from sidecars.kit.net.core.proxy_header import NotProxied, Origin, ProxyVersion, write
 from sidecars.kit.net.leg import Leg, LegBroken
@@ -69,7 +70,7 @@ class LocalSession:
         self._draining: tuple[Cause, str, float] | None = None
         self._ending: _Ended | None = None
         self._key: tuple[bytes, CancelPlace] | None = None
-        self._node: Node | None = None
+        self._node: UpstreamNode | None = None
         self._origin: Origin | None = None
         self._peer: object = None
         self._phases = Phases()
@@ -180,7 +181,7 @@ class LocalSession:
             except (NotProxied, TimeoutError) as error:
                 raise _Ended(Side.CLIENT, Cause.BAD_OPENING, str(error) or "no PROXY header came") from None
 
-    async def _take_opening(self) -> Opening:
+    async def _take_opening(self) -> ClientOpening:
         """Read what a PostgreSQL client opens with; encryption is declined, which is what it asks for first."""
         received = b""
         try:
@@ -202,7 +203,7 @@ class LocalSession:
             text = f"it has not said what it wants within {OPENING_SECONDS:g} s"
             raise _Ended(Side.SIDECAR, Cause.BAD_OPENING, text) from None
 
-    async def _cancel(self, opened: Opening) -> None:
+    async def _cancel(self, opened: ClientOpening) -> None:
         """Send a CancelRequest to the node where its session is. Raise _Ended."""
         desk = self._desk
         found = desk.keys.place(opened.key)
@@ -277,7 +278,7 @@ class LocalSession:
 
     # --- connecting ---
 
-    async def _connect(self, ticket: Ticket) -> tuple[Node, Dialled, bytes]:
+    async def _connect(self, ticket: Ticket) -> tuple[UpstreamNode, Dialled, bytes]:
         """Return a node with a leg to it, and what it has said already. Raise _Ended."""
         desk, failed = self._desk, ""
         why, left = Cause.NO_UPSTREAM, desk.plan.connect.total_seconds
@@ -302,7 +303,7 @@ class LocalSession:
                 raise _Ended(Side.SIDECAR, why, failed)
             await self._park(ticket, changed, Cause.NO_UPSTREAM, max(pauses.next(), 0.02) if tried else 0.0)
 
-    async def _try(self, node: Node, seconds: float) -> tuple[Dialled, bytes]:
+    async def _try(self, node: UpstreamNode, seconds: float) -> tuple[Dialled, bytes]:
         """Connect to a node. Raise ConnectFailed."""
         desk, began, first = self._desk, monotonic(), b""
         dialled = await node.dialler.dial(node.target, seconds, self._header())
@@ -310,8 +311,7 @@ class LocalSession:
             if self._stream is not None:
                 self._began_login = monotonic()
                 first = await begin(dialled.leg, self._startup, max(0.05, seconds - (monotonic() - began)))
-            if desk.pool.must_leave(node, self.role):
-                raise ConnectFailed(Cause.REFUSED, f"it is not the {self.role} any more")
+            self._stand_by(node)
         except LegBroken as error:
             dialled.leg.close()
             raise broken(error) from None
@@ -324,6 +324,11 @@ class LocalSession:
         desk.metrics.connects.labels(label).inc()
         desk.metrics.connect_seconds.labels(label).observe(dialled.tcp_seconds + dialled.tls_seconds)
         return dialled, first
+
+    def _stand_by(self, node: UpstreamNode) -> None:
+        """Raise ConnectFailed when the node has another role than when it was chosen."""
+        if self._desk.pool.must_leave(node, self.role):
+            raise ConnectFailed(Cause.REFUSED, f"it is not the {self.role} any more")
 
     def _header(self) -> bytes:
         """Return the PROXY header for the upstream."""
@@ -339,14 +344,12 @@ class LocalSession:
 
     # --- passing through ---
 
-    async def _pass_through(self, node: Node, dialled: Dialled, first: bytes) -> None:
+    async def _pass_through(self, node: UpstreamNode, dialled: Dialled, first: bytes) -> None:
         """Relay to the end. Raise _Ended."""
         desk, limits = self._desk, self._desk.plan.limits
         dialled.leg.unread(first)
         taps = Taps() if self._stream is None else Taps(self._from_client, self._from_server)
-        self._relay = Relay(
-            desk.poller, self._client, dialled.leg, RelayLimits(idle_seconds=limits.idle_seconds), taps
-        )
+        self._relay = Relay(desk.poller, self._client, dialled.leg, RelayLimits(idle_seconds=limits.idle_seconds), taps)
         self._node = node
         place = CancelPlace(node, dialled.place)
         self._key = (b"", place)
@@ -386,12 +389,12 @@ class LocalSession:
         if stream.key and self._key is not None and not self._key[0]:
             self._key = (stream.key, self._key[1])
             self._desk.keys.remember(*self._key)
-        if stream.is_ready and stream.is_standby and self.role is TargetRole.PRIMARY and self._node is not None:
+        if stream.is_standby and self.role is TargetRole.PRIMARY and self._node is not None:
             self._node.wake.set()
             self._desk.poller.loop.call_soon(self.end, Cause.ROLE_CHANGED, f"{self._node.shown} is not the primary")
         return passed
 
-    def _count(self, node: Node) -> None:
+    def _count(self, node: UpstreamNode) -> None:
         if self._relay is not None:
             self._bytes = self._relay.counts
             self._desk.metrics.bytes.labels(node.upstream.address, "out").inc(self._bytes[0])
@@ -434,10 +437,8 @@ class LocalSession:
         words = answer(self._desk.plan.protocol, ended.cause, str(ended)) if str(ended) else b""
         is_ours = ended.side is Side.SIDECAR or ended.cause is Cause.BAD_OPENING
         if words and is_ours and ended.cause is not Cause.FINISHED:
-            try:
+            with contextlib.suppress(LegBroken):  # it may not want to hear it
                 self._client.put(words)
-            except LegBroken:
-                pass  # it does not want to hear it
             self._client.close()
         elif is_ours and ended.cause is not Cause.FINISHED:
             self._client.reset()

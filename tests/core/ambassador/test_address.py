@@ -20,9 +20,9 @@ GOOD = {
     "unix:/run/db/socket.1": SocketPath("/run/db/socket.1"),
 }
 BAD = [
-    "", "db-1", ":5432", "db-1:", "db-1:0", "db-1:65536", "db-1:pg", "fd00::1", "fd00::1:5432", "[db]:5432", "db 1:5432",
-    "postgres://db:5432", "db:5432/x", "user@db:5432", "1.2.3.400:1", "-a:1", "a..b:1", "srv://db", "unix:run/db", "unix:/x/",
-    f"unix:/{'x' * 107}", "٣:1", "db:٣",
+    "", "db-1", ":5432", "db-1:", "db-1:0", "db-1:65536", "db-1:pg", "fd00::1", "fd00::1:5432", "[db]:5432",
+    "db 1:5432", "postgres://db:5432", "db:5432/x", "user@db:5432", "1.2.3.400:1", "-a:1", "a..b:1", "srv://db",
+    "unix:run/db", "unix:/x/", f"unix:/{'x' * 107}", "٣:1", "db:٣",
 ]  # fmt: skip
 
 

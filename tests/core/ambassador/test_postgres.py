@@ -105,15 +105,26 @@ def test_a_server_that_is_not_postgres_is_found_out(sent: bytes) -> None:
 
 def test_a_session_is_idle_between_the_answer_and_the_next_query_and_not_in_a_transaction() -> None:
     stream = ServerStream()
-    assert not stream.is_idle, "it has not logged in"
+
+    def seen() -> tuple[bool, bool]:
+        return stream.is_idle, stream.can_be_told
+
+    assert seen() == (False, False), "it has not logged in"
     stream.from_server(LOGIN)
-    assert stream.is_idle
+    assert seen() == (True, True)
     stream.from_client()
-    assert not stream.is_idle, "it was asked something"
+    assert seen() == (False, False), "it was asked something"
     stream.from_server(message(b"D", b"row"))
-    assert not stream.is_idle
+    assert seen() == (False, False)
     stream.from_server(IDLE[:2])
     stream.from_server(IDLE[2:])
-    assert stream.is_idle, "the answer came in two pieces"
-    stream.from_server(message(b"Z", b"T"))
-    assert not stream.is_idle, "a transaction is open"
+    assert seen() == (True, True), "the answer came in two pieces"
+    stream.looked_at(memoryview(message(b"Z", b"T")))
+    assert seen() == (False, True), "a transaction is open: it is not idle, and can be told"
+
+
+def test_a_standby_says_so_in_the_login() -> None:
+    primary, standby = ServerStream(), ServerStream()
+    primary.from_server(LOGIN)
+    standby.from_server(message(b"S", b"in_hot_standby\0on\0"))
+    assert (primary.is_standby, standby.is_standby) == (False, True)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import asyncpg
-import pg8000.native
+import asyncpg  # type: ignore[import-untyped]  # it brings no types
+import pg8000.native  # type: ignore[import-untyped]  # it brings no types
 import psycopg
 import pytest
 
@@ -58,13 +58,13 @@ def by_asyncpg(port: int) -> tuple[bool, str]:
         finally:
             await connection.close()
 
-    return tuple(asyncio.run(ask()))  # type: ignore[return-value]
+    return tuple(asyncio.run(ask()))
 
 
 def by_pg8000(port: int) -> tuple[bool, str]:
     connection = pg8000.native.Connection("postgres", host="127.0.0.1", port=port, password="secret")
     try:
-        return tuple(connection.run(QUESTION)[0])  # type: ignore[return-value]
+        return tuple(connection.run(QUESTION)[0])
     finally:
         connection.close()
 
@@ -90,7 +90,9 @@ def test_every_way_to_ask_for_encryption_is_answered(running: AmbassadorProcess,
 def test_the_socket_that_libpq_looks_for_is_there(running: AmbassadorProcess, short_folder: Path) -> None:
     (socket,) = short_folder.iterdir()
     port = socket.name.removeprefix(".s.PGSQL.")
-    with psycopg.connect(f"host={short_folder} port={port} user=postgres password=secret dbname=postgres") as connection:
+    with psycopg.connect(
+        f"host={short_folder} port={port} user=postgres password=secret dbname=postgres"
+    ) as connection:
         assert connection.execute(QUESTION).fetchone() == (True, b"TLSv1.3")
     assert running.terminate() == 0
     assert not socket.exists()
@@ -101,5 +103,3 @@ def test_a_wrong_password_and_a_client_that_wants_channel_binding_get_the_reason
         connected(running.port(), password="wrong")
     with pytest.raises(psycopg.OperationalError, match="channel binding"):
         connected(running.port(), channel_binding="require")
-
-
