@@ -59,7 +59,8 @@ def test_requests_and_limits_are_small_and_bounded(manifest: Path) -> None:
         requests, limits = one.body["resources"]["requests"], one.body["resources"]["limits"]
         assert (amount(requests["cpu"]) <= 0.05, amount(requests["memory"]) <= 50) == (True, True), one.name
         assert limits["memory"] == max((IN_PODS[name].limits["memory"] for name in one.sidecars), key=amount)
-        assert amount(limits["cpu"]) == 0.2
+        assert limits["cpu"] == max((IN_PODS[name].limits["cpu"] for name in one.sidecars), key=amount)
+        assert amount(limits["cpu"]) <= 1.0
         assert requests["ephemeral-storage"] == "10Mi"
 
 

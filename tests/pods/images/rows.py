@@ -100,11 +100,20 @@ def ends(folders: Folders, container: Container) -> None:
     assert container.wait() == 0, container.log
 
 
+def connects(folders: Folders, container: Container) -> None:
+    """What comes to it reaches the server that has come."""
+    folders.arrive()
+    container.until(
+        lambda: sum(v for k, v in container.metrics().items() if k.startswith("sidecar_ambassador_upstream_up")) == 1,
+        "the upstream to be up",
+    )
+
+
 def starts(folders: Folders, container: Container) -> None:
     """Nothing more than that: for a sidecar whose job nobody has described here."""
 
 
-WORKS = {"log-shipper": ships, "config-reloader": reloads, "wait-for": ends}
+WORKS = {"ambassador": connects, "log-shipper": ships, "config-reloader": reloads, "wait-for": ends}
 TOGETHER = ("log-shipper", "config-reloader")
 DECLARED = declarations()
 ROWS = (
