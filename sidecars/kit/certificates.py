@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from .files import UnusableFile, read_small
+from .net.secured import Sessions
 from .tls import trusting
 from .watch.backend import WatchBackend
 from .watch.folders import folder_watch
@@ -75,18 +76,23 @@ class CertificateSet:
         self._files = files
         self._material: _Material | None = None
         self._contexts: dict[tuple[bool, TlsOptions], ssl.SSLContext] = {}
+        self._sessions: dict[TlsOptions, Sessions] = {}
         self.generation = 0
 
     def load(self) -> None:
         """Read the files now. Raises UnusableFile, and keeps what there was."""
         material = _read(self._files)
         if material != self._material:
-            self._material, self._contexts = material, {}
+            self._material, self._contexts, self._sessions = material, {}, {}
             self.generation += 1
 
     def client(self, options: TlsOptions = TlsOptions()) -> ssl.SSLContext:
         """Return the context for connections that we make. `load` comes first."""
         return self._context(options, server_side=False)
+
+    def sessions(self, options: TlsOptions = TlsOptions()) -> Sessions:
+        """Return where the sessions of the `client` context of these options are kept, to be resumed."""
+        return self._sessions.setdefault(options, Sessions())
 
     def server(self, options: TlsOptions = TlsOptions()) -> ssl.SSLContext:
         """Return the context for connections that we accept. `load` comes first; a set without certificate serves

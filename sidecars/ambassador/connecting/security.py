@@ -33,7 +33,7 @@ class NodeTls:
         )
         name = (self.settings.server_name or host).removesuffix(".")
         try:
-            facts = await leg.start_tls(self.certificates.client(options), name)
+            facts = await leg.start_tls(self.certificates.client(options), name, self.certificates.sessions(options))
         except ssl.SSLError as error:
             raise ConnectFailed(*refusal(error)) from None
         except ValueError as error:

@@ -4,6 +4,7 @@ Not loop.create_connection: it makes a transport.
 """
 
 import asyncio
+import os
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
@@ -151,6 +152,4 @@ async def _connected(poller: Poller, connection: socket.socket, place: Place) ->
     finally:
         poller.forget(connection.fileno())
     if number := connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-        import os
-
         raise OSError(number, os.strerror(number))

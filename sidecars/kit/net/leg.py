@@ -1,8 +1,8 @@
 """One side of a connection: a non-blocking socket, plain or with TLS.
 
 TLS is Python's SSLSocket on the same socket. Not asyncio's transports, which cannot half-close TLS, and not memory
-BIOs, which keep the memory of their largest content for ever, and copy everything twice: OpenSSL with a socket lets go
-of its buffers while a connection is idle (SSL_MODE_RELEASE_BUFFERS).
+BIOs, which copy everything twice and keep the memory of their largest content: OpenSSL with a socket lets go of its
+buffers while a connection is idle (SSL_MODE_RELEASE_BUFFERS).
 """
 
 import asyncio
@@ -17,11 +17,13 @@ from typing import Any
 
 from .core.causes import EndCause, end_cause
 from .poller import BROKEN, READABLE, WRITABLE, Poller
+from .secured import Sessions
 
 NOTHING = -1
 """Read: nothing is there now."""
 _RECORD_BYTES = 16 << 10
 """The most that one TLS record carries (RFC 8446, 5.1); SSL_read returns no more at once."""
+_PARTING_SECONDS = 1.0
 _RESET = struct.pack("ii", 1, 0)
 
 Buffer = bytes | bytearray | memoryview
@@ -56,8 +58,10 @@ class Leg:
     """
 
     __slots__ = (
-        "_asked", "_descriptor", "_flushed", "_poller", "_readable", "_registered", "_socket", "_tls", "_unread",
-        "_unsent", "_waiting_read", "_waiting_write", "is_closed", "is_finished", "tls",
+        "_alert", "_asked", "_flushed", "_peer", "_poller", "_readable", "_registered", "_sessions", "_socket",
+        "_tls", "_unread", "_unsent", "_waiting_read", "_waiting_write", "descriptor", "is_closed", "is_finished",
+        "is_parting",
+        "tls",
     )  # fmt: skip
 
     def __init__(self, poller: Poller, connection: socket.socket) -> None:
@@ -65,7 +69,11 @@ class Leg:
         self._poller = poller
         self._socket = connection
         self._tls: ssl.SSLSocket | None = None
-        self._descriptor = connection.fileno()
+        self.descriptor = connection.fileno()
+        self._sessions: Sessions | None = None
+        self._peer: tuple[object, str] = (None, "")
+        self._alert = b""
+        """Of a close_notify: what the kernel did not take yet."""
         self._asked = 0
         self._registered = False
         self._unread = b""
@@ -77,12 +85,13 @@ class Leg:
         self.tls: TlsFacts | None = None
         self.is_finished = False
         self.is_closed = False
+        self.is_parting = False
 
     # What is awaited, before bytes are passed through
 
-    async def receive(self, limit_bytes: int = _RECORD_BYTES) -> bytes:
-        """Return what has come, at least a byte; an empty text at the clean end. Raises LegBroken."""
-        while (count := self.read_into(self._poller.buffer[:limit_bytes])) == NOTHING:
+    async def receive(self) -> bytes:
+        """Return what has come, at least a byte, at most 16 KiB; an empty text at the clean end. Raises LegBroken."""
+        while (count := self.read_into(self._poller.buffer[:_RECORD_BYTES])) == NOTHING:
             self._waiting_read = self._poller.loop.create_future()
             self._ask(self._asked | READABLE)
             try:
@@ -100,23 +109,31 @@ class Leg:
         if not self.put(data):
             await self._sent()
 
-    async def start_tls(self, context: ssl.SSLContext, server_name: str = "", *, server_side: bool = False) -> TlsFacts:
-        """Shake hands. The leg is secured afterwards, or broken: raises LegBroken, ssl.SSLError (also for a refused
-        certificate), and ValueError when there are bytes that came before the handshake: they would be taken for
-        secured ones (CVE-2021-23222).
+    async def start_tls(
+        self, context: ssl.SSLContext, server_name: str = "", sessions: Sessions | None = None
+    ) -> TlsFacts:
+        """Shake hands as a client, or as a server when the context is one for servers. `sessions`: those of this
+        context, to resume one. Raises LegBroken, ssl.SSLError (also for a refused certificate), and ValueError when
+        there are bytes that came before the handshake: they would be taken for secured ones (CVE-2021-23222).
         """
         if self._unread:
             raise ValueError("bytes came before the handshake that must not be trusted")
-        self._tls = context.wrap_socket(
+        server_side = context.protocol is ssl.PROTOCOL_TLS_SERVER
+        session = None
+        if sessions is not None and not server_side:
+            self._sessions, self._peer = sessions, (self._socket.getpeername(), server_name)
+            session = sessions.find(self._peer)
+        self._tls = tls = context.wrap_socket(
             self._socket,
             server_side=server_side,
             do_handshake_on_connect=False,
             suppress_ragged_eofs=False,
             server_hostname=server_name or None,
+            session=session,
         )
-        self._socket = self._tls
-        await self._shake_hands(self._tls)
-        self.tls = _facts(self._tls)
+        self._socket = tls
+        await self._shake_hands(tls)
+        self.tls = _facts(tls)
         return self.tls
 
     # What tries once, for passing through
@@ -130,10 +147,13 @@ class Leg:
 
     def pause(self) -> None:
         """Do not call `readable`: the other leg cannot take any more."""
-        self._ask(self._asked & ~READABLE)
+        if not self.is_closed:
+            self._ask(self._asked & ~READABLE)
 
     def resume(self) -> None:
         """Call `readable` again."""
+        if self.is_closed:
+            return
         self._ask(self._asked | READABLE)
         if self._unread:
             self._poller.loop.call_soon(self._readable)
@@ -158,7 +178,7 @@ class Leg:
         except ssl.SSLZeroReturnError:
             return 0
         except OSError as error:
-            raise _broken(error) from error
+            raise broken(error) from error
 
     def put(self, data: Buffer) -> bool:
         """Send what the kernel takes now, and keep the rest. Return whether there is no rest: else put nothing more
@@ -184,21 +204,46 @@ class Leg:
             if self._tls is None:
                 self._socket.shutdown(socket.SHUT_WR)
             else:
-                self._tls.unwrap()
-        except (ssl.SSLWantReadError, ssl.SSLZeroReturnError):
-            pass  # ours is sent, theirs is to come
+                self._alert = self._poller.aside.close_notify(self._tls)
+                self._send_alert()
         except OSError as error:
             if error.errno != errno.ENOTCONN:  # the other side has just reset it: reading will tell
-                raise _broken(error) from error
+                raise broken(error) from error
 
     def close(self) -> None:
         """Close. With TLS that was not finished a close_notify is tried first. Reading and waiting ends here."""
         if self.is_closed:
             return
+        if self._sessions is not None and self._tls is not None and self.tls is not None:
+            self._sessions.keep(self._peer, self._tls)
         if self._tls is not None and self.tls is not None and not self._unsent:
             with contextlib.suppress(LegBroken):
                 self.finish()
         self._let_go()
+
+    def part(self) -> None:
+        """Close, after what was put last has had time to be read: close(2) with something unread sends RST, which takes
+        from the other side what it has not read yet. What comes is thrown away, for a second at most.
+        """
+        if self.is_closed or self.is_parting:
+            return
+        self.is_parting = True
+        self._poller.loop.call_later(_PARTING_SECONDS, self.close)
+        self.watch(self._throw_away, self._finish_quietly)
+        if not self._unsent:
+            self._finish_quietly()
+
+    def _finish_quietly(self) -> None:
+        with contextlib.suppress(LegBroken):
+            self.finish()
+
+    def _throw_away(self) -> None:
+        try:
+            count = self.read_into(self._poller.buffer)
+        except LegBroken:
+            count = 0
+        if count == 0:
+            self.close()
 
     def reset(self) -> None:
         """Close with RST: the other side must not take it for a clean end."""
@@ -207,6 +252,11 @@ class Leg:
         with contextlib.suppress(OSError):
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._let_go()
+
+    @property
+    def is_plain(self) -> bool:
+        """Return whether it has no TLS, so that bytes can be moved past this process."""
+        return self._tls is None and not self._unread
 
     @property
     def has_unsent(self) -> bool:
@@ -223,9 +273,9 @@ class Leg:
     def _ask(self, events: int) -> None:
         if self._registered:
             if events != self._asked:
-                self._poller.modify(self._descriptor, events)
+                self._poller.modify(self.descriptor, events)
         elif events:
-            self._poller.register(self._descriptor, events, self._event)
+            self._poller.register(self.descriptor, events, self._event)
             self._registered = True
         self._asked = events
 
@@ -236,20 +286,37 @@ class Leg:
         if events & (WRITABLE | BROKEN) and asked & WRITABLE and not self.is_closed:
             self._flush()
         if not asked and not self.is_closed:  # broken, which is reported again and again
-            self._poller.forget(self._descriptor)
+            self._poller.forget(self.descriptor)
             self._registered = False
+
+    def call_when_writable(self) -> None:
+        """Call `flushed` once the kernel takes more: for who sends without `put`."""
+        self._ask(self._asked | WRITABLE)
+
+    def _send_alert(self) -> None:
+        """Send a record that is made already, past OpenSSL."""
+        try:
+            sent = socket.socket.send(self._socket, self._alert) if self._alert else 0
+        except BlockingIOError:
+            sent = 0
+        self._alert = self._alert[sent:]
+        if self._alert:
+            self._ask(self._asked | WRITABLE)
 
     def _flush(self) -> None:
         unsent, self._unsent = self._unsent, b""
         try:
             if unsent and not self.put(unsent):
                 return
-        except LegBroken:
-            self._unsent = b""
+            if self._alert:
+                self._send_alert()
+        except (LegBroken, OSError):
+            self._unsent = self._alert = b""
             self._ask(self._asked & ~WRITABLE | READABLE)  # reading meets the same error, and tells of it
             return
-        self._ask(self._asked & ~WRITABLE)
-        self._flushed()
+        if not self._alert:
+            self._ask(self._asked & ~WRITABLE)
+            self._flushed()
 
     def _write(self, data: Buffer) -> int:
         try:
@@ -257,7 +324,7 @@ class Leg:
         except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
             return 0
         except OSError as error:
-            raise _broken(error) from error
+            raise broken(error) from error
 
     async def _sent(self) -> None:
         self._waiting_write = self._poller.loop.create_future()
@@ -282,7 +349,7 @@ class Leg:
             except ssl.SSLError:
                 raise
             except OSError as error:
-                raise _broken(error) from error
+                raise broken(error) from error
             try:
                 await waiting
             finally:
@@ -300,7 +367,7 @@ class Leg:
 
     def _let_go(self) -> None:
         self.is_closed = True
-        self._poller.forget(self._descriptor)
+        self._poller.forget(self.descriptor)
         self._registered, self._unsent, self._unread = False, b"", b""
         self._socket.close()
         self._readable = self._flushed = _nothing
@@ -333,7 +400,8 @@ def _read_records(tls: ssl.SSLSocket, buffer: memoryview) -> int:
     return count
 
 
-def _broken(error: OSError) -> LegBroken:
+def broken(error: OSError) -> LegBroken:
+    """Return what an error of the socket means for its leg."""
     if isinstance(error, ssl.SSLEOFError | ssl.SSLSyscallError):
         return LegBroken(EndCause.TRUNCATED, "TLS ended without close_notify")
     if isinstance(error, ssl.SSLError):

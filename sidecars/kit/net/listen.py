@@ -8,7 +8,7 @@ import stat
 from collections.abc import Callable
 from contextlib import suppress
 
-from .core.proxy_header import V2_BYTES, NotProxied, Origin, read
+from .core.proxy_header import NotProxied, Origin, read
 from .leg import Leg
 from .poller import READABLE, Poller
 
@@ -123,7 +123,7 @@ async def take_origin(leg: Leg, timeout_seconds: float = 3.0) -> Origin:
     data = b""
     async with asyncio.timeout(timeout_seconds):
         while (found := read(data)) is None:
-            piece = await leg.receive(V2_BYTES)
+            piece = await leg.receive()
             if not piece:
                 raise NotProxied("it ended within the header" if data else "it ended before a header came")
             data += piece

@@ -9,13 +9,16 @@ import select
 from collections.abc import Callable
 from typing import Self
 
+from .pipe import Pipes
+from .secured import Aside
+
 READABLE, WRITABLE = select.EPOLLIN, select.EPOLLOUT
 BROKEN = select.EPOLLERR | select.EPOLLHUP
 """Is reported whether asked for or not."""
 BUFFER_BYTES = 128 << 10
 _EVENTS = 256
-_ROUNDS = 4
-"""So often it looks again at once before the loop has its turn."""
+_ROUNDS = 8
+"""So often it looks again at once before the loop has its turn, while something happens."""
 
 Handler = Callable[[int], None]
 
@@ -30,6 +33,8 @@ class Poller:
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
         self.buffer = memoryview(bytearray(BUFFER_BYTES))
+        self.pipes = Pipes()
+        self.aside = Aside()
         self._epoll = select.epoll()
         self._handlers: dict[int, Handler] = {}
         self.loop.add_reader(self._epoll.fileno(), self._ready)
@@ -46,6 +51,8 @@ class Poller:
             self.loop.remove_reader(self._epoll.fileno())
             self._epoll.close()
             self._handlers.clear()
+            self.pipes.close()
+            self.aside.close()
 
     def register(self, descriptor: int, events: int, handler: Handler) -> None:
         """Call the handler when a descriptor is ready for one of these events."""
@@ -73,5 +80,5 @@ class Poller:
                 handler = handlers.get(descriptor)
                 if handler is not None:  # an earlier handler of this round may have closed it
                     handler(events)
-            if len(happened) < 2 or self._epoll.closed:
+            if not happened or self._epoll.closed:
                 return

@@ -7,8 +7,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from .core.causes import EndCause
-from .leg import NOTHING, Leg, LegBroken
+from .leg import NOTHING, Leg, LegBroken, broken
+from .pipe import Pipe
 from .poller import Poller
+
+_LARGE_BYTES, _LARGE_IN_A_ROW = 64 << 10, 4
+"""After so many reads of so many bytes it is a long transfer, and spliced."""
+_SMALL_BYTES, _SMALL_IN_A_ROW = 8 << 10, 4
+"""After so many moves of less it is copied again."""
 
 Tap = Callable[[memoryview], bytes | None]
 """Sees all bytes of a direction, in any pieces, before they are passed on; it must copy what it keeps. What it returns
@@ -58,7 +64,7 @@ class Relay:
     def __init__(
         self, poller: Poller, client: Leg, upstream: Leg, limits: RelayLimits = RelayLimits(), taps: Taps = Taps()
     ) -> None:
-        self._poller = poller
+        self.poller = poller
         self._limits = limits
         self._ended: asyncio.Future[tuple[Side, str, str]] = poller.loop.create_future()
         self._first: Side | None = None
@@ -97,9 +103,11 @@ class Relay:
         """
         if self._ended.done():
             return
-        if last_words and not reset:
+        client = self._legs[0]
+        if last_words and not reset and not client.has_unsent:
             with contextlib.suppress(LegBroken):
-                self._legs[0].put(last_words)
+                client.put(last_words)
+                client.part()
         self._end(Side.SIDECAR, cause, "", reset=reset)
 
     # For the two directions
@@ -119,10 +127,12 @@ class Relay:
     def _end(self, side: Side, cause: str, detail: str, *, reset: bool) -> None:
         if self._ended.done():
             return
+        for direction in (self._up, self._down):
+            direction.stop_splicing()
         for leg in self._legs:
             if reset:
                 leg.reset()
-            else:
+            elif not leg.is_parting:
                 leg.close()
         self._ended.set_result((side, cause, detail))
 
@@ -133,7 +143,7 @@ class Relay:
             self._timer = None
         if self._ended.done():
             return
-        now, limits = self._poller.loop.time(), self._limits
+        now, limits = self.poller.loop.time(), self._limits
         total = self._up.count + self._down.count
         if total != self._seen_bytes:
             self._seen_bytes, self._silent_since = total, now
@@ -150,13 +160,15 @@ class Relay:
         if at <= now:
             self._end(Side.SIDECAR, cause, "", reset=False)
         else:
-            self._timer = self._poller.loop.call_at(at, self._look_at_the_time)
+            self._timer = self.poller.loop.call_at(at, self._look_at_the_time)
 
 
 class _Direction:
     """From one leg to the other."""
 
-    __slots__ = ("_buffer", "_relay", "_side", "_sink", "_source", "_tap", "count", "is_ending", "is_over")
+    __slots__ = (
+        "_buffer", "_in_a_row", "_pipe", "_relay", "_side", "_sink", "_source", "_tap", "count", "is_ending", "is_over",
+    )  # fmt: skip
 
     def __init__(self, relay: Relay, side: Side, source: Leg, sink: Leg, tap: Tap | None) -> None:
         self._relay = relay
@@ -164,43 +176,70 @@ class _Direction:
         self._source = source
         self._sink = sink
         self._tap = tap
-        self._buffer = relay._poller.buffer
+        self._buffer = relay.poller.buffer
+        self._pipe: Pipe | None = None
+        self._in_a_row = 0
         self.count = 0
         self.is_ending = False
         self.is_over = False
 
     def carry(self) -> None:
         """Take what has come and pass it on."""
+        if self._pipe is not None:
+            self._splice(self._pipe)
+            return
         try:
             count = self._source.read_into(self._buffer)
         except LegBroken as error:
             self._relay.broke(self._side, error)
             return
         if count > 0:
-            data = self._buffer[:count]
-            self.count += count
-            passed: bytes | memoryview = data
-            if self._tap is not None and (changed := self._tap(data)) is not None:
-                passed = changed
-            try:
-                if not self._sink.put(passed):
-                    self._source.pause()
-            except LegBroken as error:
-                self._relay.broke(_other(self._side), error)
+            self._pass_on(self._buffer[:count])
+            if count < _LARGE_BYTES:
+                self._in_a_row = 0
+            else:
+                self._look_at_length()
         elif count != NOTHING:
-            self._source.pause()
-            self.is_ending = True
-            if not self._sink.has_unsent:
-                self._pass_end_on()
+            self._end()
 
     def go_on(self) -> None:
-        """The sink has taken everything."""
-        if self.is_ending:
+        """The sink has taken everything, or takes more of what is spliced."""
+        if self._pipe is not None and self._pipe.held:
+            self._drain(self._pipe)
+        elif self.is_ending:
             self._pass_end_on()
         else:
             self._source.resume()
 
+    def stop_splicing(self) -> None:
+        """Copy from now on. What the pipe holds is lost, so it is empty, or the connection over."""
+        if self._pipe is not None:
+            self._relay.poller.pipes.take_back(self._pipe)
+            self._pipe, self._in_a_row = None, 0
+
+    def _pass_on(self, data: memoryview) -> None:
+        """Put it into the sink; when that does not take all, the source waits until it has (back-pressure)."""
+        self.count += len(data)
+        passed: bytes | memoryview = data
+        if self._tap is not None and (changed := self._tap(data)) is not None:
+            passed = changed
+        try:
+            if not self._sink.put(passed):
+                self._source.pause()
+        except LegBroken as error:
+            self._relay.broke(_other(self._side), error)
+
+    def _end(self) -> None:
+        """The source has ended: so does the sink, once it has everything (half-close)."""
+        self._source.pause()
+        self.is_ending = True
+        self.stop_splicing()
+        if not self._sink.has_unsent:
+            self._pass_end_on()
+
     def _pass_end_on(self) -> None:
+        if self.is_over:
+            return
         self.is_over = True
         try:
             self._sink.finish()
@@ -208,6 +247,43 @@ class _Direction:
             self._relay.broke(_other(self._side), error)
             return
         self._relay.source_ended(self._side)
+
+    def _look_at_length(self) -> None:
+        """Begin to splice in a long transfer, where nobody has to see the bytes."""
+        self._in_a_row += 1
+        if self._in_a_row < _LARGE_IN_A_ROW or self._tap is not None or self._sink.has_unsent:
+            return
+        if self._source.is_plain and self._sink.is_plain:
+            self._pipe, self._in_a_row = self._relay.poller.pipes.lend(), 0
+
+    def _splice(self, pipe: Pipe) -> None:
+        try:
+            count = pipe.fill(self._source.descriptor)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._relay.broke(self._side, broken(error))
+            return
+        if not count:
+            self._end()
+            return
+        self.count += count
+        self._in_a_row = self._in_a_row + 1 if count < _SMALL_BYTES else 0
+        self._drain(pipe)
+
+    def _drain(self, pipe: Pipe) -> None:
+        try:
+            pipe.drain(self._sink.descriptor)
+        except BlockingIOError:
+            self._source.pause()
+            self._sink.call_when_writable()
+            return
+        except OSError as error:
+            self._relay.broke(_other(self._side), broken(error))
+            return
+        if self._in_a_row >= _SMALL_IN_A_ROW:
+            self.stop_splicing()
+        self._source.resume()
 
 
 def _other(side: Side) -> Side:
