@@ -68,7 +68,10 @@ class NodeCheck:
         return CheckLogin(user, password, check.database)
 
     async def _connects(self, target: NodeTarget) -> CheckResult:
-        (await self._dialler.dial(target, self._settings.timeout_seconds)).leg.close()
+        dialler = self._dialler
+        if self._kind is CheckKind.TCP:
+            dialler = Dialler(dialler.poller, Protocol.TCP, None)
+        (await dialler.dial(target, self._settings.timeout_seconds)).leg.close()
         return CheckResult(ok=True)
 
     async def _postgres(self, target: NodeTarget) -> CheckResult:

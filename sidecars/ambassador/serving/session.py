@@ -10,7 +10,7 @@ from sidecars.ambassador.connecting.failure import ConnectFailed, broken, broken
 from sidecars.ambassador.connecting.postgres import begin
 from sidecars.ambassador.core.address import SocketPath
 from sidecars.ambassador.core.answers import answer
-from sidecars.ambassador.core.causes import CONNECT_FAILURES, Cause
+from sidecars.ambassador.core.causes import CONNECT_FAILURES, LASTING, Cause
 from sidecars.ambassador.core.postgres import NO, Ask, BadOpening, BrokenServer, ClientOpening, ServerStream, opening
 from sidecars.ambassador.core.selection import TargetRole
 from sidecars.ambassador.core.waiting import Ticket
@@ -284,7 +284,7 @@ class LocalSession:
         why, left = Cause.NO_UPSTREAM, desk.plan.connect.total_seconds
         pauses = Backoff(*_RETRY_SECONDS, random.random)
         while True:
-            changed, tried = desk.pool.changed, False
+            changed, tried, is_lasting = desk.pool.changed, False, True
             for node in desk.pool.choice(self.role):
                 if desk.pool.must_leave(node, self.role):
                     continue  # since the choice
@@ -294,12 +294,13 @@ class LocalSession:
                 except ConnectFailed as error:
                     desk.pool.connect_failed(node, error.cause)
                     why, failed = error.cause, f"cannot connect to {node.shown}: {error}"
+                    is_lasting &= error.cause in LASTING
                 left -= monotonic() - began
                 if left <= 0:
                     raise _Ended(Side.SIDECAR, why, failed)
             if lasting := desk.pool.lasting():
                 raise _Ended(Side.SIDECAR, *lasting)
-            if tried and ticket.left_seconds <= 0:
+            if tried and (is_lasting or ticket.left_seconds <= 0):
                 raise _Ended(Side.SIDECAR, why, failed)
             await self._park(ticket, changed, Cause.NO_UPSTREAM, max(pauses.next(), 0.02) if tried else 0.0)
 
