@@ -13,7 +13,7 @@ from typing import Any
 from sidecars.kit.generations import hash_of
 from sidecars.kit.notify.core.change import Change
 from sidecars.kit.notify.core.outcome import OK, Outcome, Result
-from sidecars.runtime import Context, OneShot, Permanent, Sidecar, State, Transient
+from sidecars.runtime import Context, ExitStatus, OneShot, Permanent, Sidecar, State, Transient
 from sidecars.runtime.clock import monotonic, now, rfc3339, seconds_until
 
 from .check import findings, refuse_start, step_text
@@ -105,7 +105,7 @@ class Reloader:
         self._show()
 
     async def run(self) -> None:
-        """Until the stop, and then at once: what is pending is not in the state file, so the next start does it."""
+        """Run until the stop, and end at once: what is pending is not in the state file, so the next start does it."""
         self._ctx.admin.status(self._status)
         self._ctx.admin.trigger("reload", self._reload_by_hand)
         try:
@@ -119,22 +119,22 @@ class Reloader:
         finally:
             self._watcher.close()
 
-    async def once(self) -> int:
-        """Render, validate and publish, notify nobody; 0 when the content is good."""
+    async def once(self) -> ExitStatus:
+        """Render, validate and publish, notify nobody. DONE when the content is good."""
         try:
             snapshot = await self._watcher.take()
             if absent := _absent(snapshot):
                 print(f"cannot read {absent}: {'; '.join(too_large_paths(snapshot)) or 'not there'}")
-                return 1
+                return ExitStatus.FAILED
             self._on(core.Seen(snapshot))
             await self._work()
         finally:
             self._watcher.close()
         if self._ended is None or self._ended.result is not RolloutResult.APPLIED:
             print(f"cannot use the content: {self._ended.reason if self._ended else ''}")
-            return 1
+            return ExitStatus.FAILED
         print(f"ok: the content {self.rollouts.applied} is good")
-        return 0
+        return ExitStatus.DONE
 
     async def _start(self) -> None:
         """Take the first snapshot."""
@@ -231,9 +231,10 @@ class Reloader:
                 }
                 return core.AttemptEnded(number, OK, observed=seen)
             case StepKind.CONFIRM if isinstance(step.options, Confirm):
-                before, pause = attempt.observed, self._ctx.stop.pause
-                outcome = await self._notifier.confirm(step.options, change, before, asyncio.Event(), pause)
-                return core.AttemptEnded(number, outcome)
+                pause = self._ctx.stop.pause
+                return core.AttemptEnded(
+                    number, await self._notifier.confirm(step.options, change, attempt.observed, pause)
+                )
             case _:
                 return core.AttemptEnded(number, await self._notifier.act(step.options, change, tasks))
 
@@ -249,7 +250,7 @@ class Reloader:
         return core.AttemptEnded(attempt.number, outcome, folder, hash_of(folder))
 
     async def _reload_by_hand(self) -> Mapping[str, object]:
-        """POST /reload: roll the present content out, whatever the app has, and without debounce and splay."""
+        """Roll the present content out for POST /reload, whatever the app has, and without debounce and splay."""
         snapshot = await self._watcher.take()
         if absent := _absent(snapshot):
             why = "".join(f"; {text}" for text in too_large_paths(snapshot))
@@ -347,7 +348,7 @@ class Reloader:
         self._shown = standing(rollouts)
 
     def _status(self) -> dict[str, Any]:
-        """For /status."""
+        """Return what /status shows."""
         snapshot = self._watcher.last
         return {
             **self._shown,
@@ -404,8 +405,8 @@ async def main(settings: ConfigReloaderSettings, ctx: Context) -> None:
     await Reloader(settings, ctx).run()
 
 
-async def once(settings: ConfigReloaderSettings, ctx: Context) -> int:
-    """`--once`, for an init container."""
+async def once(settings: ConfigReloaderSettings, ctx: Context) -> ExitStatus:
+    """Prepare one content for an init container (`--once`)."""
     return await Reloader(settings, ctx, once=True).once()
 
 

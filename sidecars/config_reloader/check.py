@@ -1,5 +1,5 @@
-"""What is outside: what forbids a start, and what `sidecar check config-reloader` finds: what would be watched and
-notified, and what would fail.
+"""Look around: find what forbids a start, and for `sidecar check config-reloader` what would be watched and notified,
+and what would fail.
 """
 
 import fnmatch
@@ -33,7 +33,7 @@ def refuse_start(settings: ConfigReloaderSettings) -> Iterator[Problem]:
 
 
 def _written_where_watched(settings: ConfigReloaderSettings) -> Iterator[Problem]:
-    """What we write must not be what we watch: each reload would be the reason for the next."""
+    """Refuse to write what is watched: each reload would be the reason for the next."""
     written = {"state_file": settings.state_file, "render": settings.render.output if settings.render else ""}
     for path in settings.watched:
         for field, ours in written.items():
@@ -42,7 +42,7 @@ def _written_where_watched(settings: ConfigReloaderSettings) -> Iterator[Problem
 
 
 def _lies_in(ours: str, watched: str) -> bool:
-    """Whether what we write is, or is below, what is watched. A glob may well leave it out."""
+    """Return whether what we write is, or is below, what is watched. A glob may well leave it out."""
     if any(letter in watched for letter in "*?["):
         return fnmatch.fnmatchcase(os.path.realpath(ours), watched)
     ours, watched = os.path.realpath(ours), os.path.realpath(watched)
@@ -50,7 +50,7 @@ def _lies_in(ours: str, watched: str) -> bool:
 
 
 def _several_words(field: str, command: tuple[str, ...]) -> Iterator[Problem]:
-    """No shell splits a command. A program may have a blank in its name, but a key of a ConfigMap not."""
+    """Refuse a command as one text, which no shell splits here. The name of a program may hold a blank."""
     words = command[0].split() if command else []
     if len(words) > 1 and shutil.which(command[0]) is None:
         message = f"it begins with {len(words)} words in one text, and there is no shell that would split them"
@@ -60,7 +60,7 @@ def _several_words(field: str, command: tuple[str, ...]) -> Iterator[Problem]:
 
 
 def findings(settings: ConfigReloaderSettings) -> Iterator[Finding]:
-    """Looks at files, mounts and processes; talks to nobody and sends nothing."""
+    """Look at files, mounts and processes; talk to nobody and send nothing."""
     yield from _watch(settings)
     for step in settings.all_steps:
         yield Finding("ok", f"would {step_text(step)}")
@@ -72,7 +72,7 @@ def findings(settings: ConfigReloaderSettings) -> Iterator[Finding]:
 
 
 def step_text(step: Step) -> str:
-    """What a step does, in one line, without credentials: for `check` and /status."""
+    """Return what a step does, in one line, without credentials: for `check` and /status."""
     if step.signal is not None:
         named = [
             f"{name} {value}"
@@ -117,7 +117,7 @@ def _watch(settings: ConfigReloaderSettings) -> Iterator[Finding]:
 
 
 def _rendered(snapshot: Snapshot, rules: Render) -> Iterator[Finding]:
-    """Renders what is there, and writes nothing."""
+    """Render what is there, and write nothing."""
     if snapshot.clashes:
         yield Finding("error", f"cannot render: {clash(snapshot)}")
         return
@@ -152,7 +152,7 @@ def _step(step: Step) -> Iterator[Finding]:
 
 
 def _writable(folder: str) -> bool:
-    """Whether files can be made there, after the folder itself if need be: both are written by rename."""
+    """Return whether files can be made there, after the folder itself if need be: both are written by rename."""
     place = os.path.abspath(folder)
     while not os.path.lexists(place):
         place = os.path.dirname(place)

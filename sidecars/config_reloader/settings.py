@@ -147,12 +147,12 @@ class ConfigReloaderSettings(Settings, frozen=True, kw_only=True):
 
     @property
     def watched(self) -> tuple[str, ...]:
-        """All that is watched, each once."""
+        """Return all that is watched, each once."""
         return tuple(dict.fromkeys((*self.watch, *self.volume_dir)))
 
     @property
     def all_steps(self) -> tuple[Step, ...]:
-        """The steps, or those that the simple settings mean."""
+        """Return the steps, or those that the simple settings mean."""
         if self.steps:
             return self.steps
         found = [Step(signal=Signal(signal=self.signal or "SIGHUP", process=self.process))] if self._signals else []
@@ -175,7 +175,7 @@ class ConfigReloaderSettings(Settings, frozen=True, kw_only=True):
         return bool(self.signal or self.process)
 
     def problems(self) -> Iterable[Problem]:
-        """What single fields cannot say."""
+        """Yield what single fields cannot say."""
         if not self.watched:
             yield Problem("watch", "nothing to watch is named", "set it to a folder, such as /etc/nginx")
         if not all(path.strip() for path in self.watched):
@@ -186,7 +186,7 @@ class ConfigReloaderSettings(Settings, frozen=True, kw_only=True):
             )
         if not self.all_steps and self.render is None:
             yield Problem(
-                "steps", "there is nobody to tell", "set steps, or webhook_url, or signal and process, or render"
+                "steps", "there is nobody to notify", "set steps, or webhook_url, or signal and process, or render"
             )
         if self.signal and not self.process:
             yield Problem("process", "`signal` is given and no process", "name it, such as --process nginx")
@@ -205,12 +205,12 @@ class ConfigReloaderSettings(Settings, frozen=True, kw_only=True):
 
     @classmethod
     def fallbacks(cls, environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-        """The pod's name from the downward API."""
+        """Return the pod's name from the downward API."""
         return {"pod_name": (environ["POD_NAME"], "POD_NAME")} if environ.get("POD_NAME") else {}
 
 
 def address(text: str) -> tuple[str, int] | None:
-    """Host and port of `:9533` or `127.0.0.1:9533`, in Go's form; None when it is neither."""
+    """Return host and port of `:9533` or `127.0.0.1:9533`, in Go's form; None when it is neither."""
     host, colon, port = text.rpartition(":")
     if not colon or not port.isdigit() or int(port) > 65535:
         return None

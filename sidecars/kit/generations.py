@@ -140,8 +140,8 @@ class Generations:
             _remove(path)
 
     def same_as_current(self, files: Files) -> bool:
-        """Whether the current generation has these files, byte for byte and with their modes and owners: there is
-        nothing to publish. What cannot be read is not the same.
+        """Return whether the current generation has these files, byte for byte and with their modes and owners. What
+        cannot be read is not the same.
         """
         path = self.current()
         if path is None or {*_names(path)} != files.keys():
@@ -254,7 +254,7 @@ def _names(path: str) -> Iterator[str]:
 
 
 def _folder_mode(entries: Iterable[Entry], mode: int) -> int:
-    """Nobody but us writes into a generation, whatever the modes of its files."""
+    """Return the mode of the folders: nobody but us writes into a generation, whatever the modes of its files."""
     every = list(entries)
     for entry in every:
         mode |= entry.mode

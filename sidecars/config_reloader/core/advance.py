@@ -32,8 +32,8 @@ def extract(step: Confirm, body: bytes) -> Value:
 
 
 def advanced(before: Value | None, after: Value | None, equals: str = "") -> bool:
-    """Whether the app took the content, judged by the value before it was told and the one now (None: there is none).
-    `equals`, filled in, decides alone when it is given.
+    """Return whether the app took the content, judged by the value before it was notified and the one now (None: there
+    is none). `equals`, filled in, decides alone when it is given.
     """
     if after is None:
         return False
@@ -47,7 +47,7 @@ def advanced(before: Value | None, after: Value | None, equals: str = "") -> boo
 def faults(step: Confirm) -> Iterator[tuple[str, str, str]]:
     """Yield (field, message, remedy) for what can never work, beyond a missing value and a bad `text`."""
     if step.interval_seconds >= step.timeout_seconds:
-        yield "interval_seconds", "there would be one look only", "make it shorter than timeout_seconds"
+        yield "interval_seconds", "there would be one request only", "make it shorter than timeout_seconds"
     try:
         _wanted(step.metric or "up")
     except ValueError as error:
@@ -59,7 +59,7 @@ def faults(step: Confirm) -> Iterator[tuple[str, str, str]]:
 
 
 def _same(value: Value, equals: str) -> bool:
-    """Whether the value as text equals the other; numbers count by what they are worth (`1.0` is `1`)."""
+    """Return whether the value as text equals the other; numbers count by what they are worth (`1.0` is `1`)."""
     if str(value) == equals:
         return True
     try:
@@ -69,8 +69,8 @@ def _same(value: Value, equals: str) -> bool:
 
 
 def _metric(metric: str, text: str) -> float:
-    """Sum of the series that have the labels. Text format 0.0.4 and OpenMetrics: after name and labels comes the value,
-    then perhaps a timestamp and an exemplar.
+    """Return the sum of the series that have the labels. Text format 0.0.4 and OpenMetrics: after name and labels comes
+    the value, then perhaps a timestamp and an exemplar.
     """
     name, labels = _wanted(metric)
     values = []

@@ -66,14 +66,14 @@ class PlanStep:
 
     @property
     def stops(self) -> bool:
-        """Whether the steps after it wait for it."""
+        """Return whether the steps after it wait for it."""
         if self.options.on_failure is not None:
             return self.options.on_failure is OnFailure.STOP
         return self.kind not in {StepKind.SIGNAL, StepKind.WEBHOOK}
 
     @property
     def retries(self) -> float:
-        """Attempts after the first."""
+        """Return how many attempts there may be after the first."""
         if self.options.retries is not None:
             return self.options.retries
         if self.kind is StepKind.CONFIRM:
@@ -131,7 +131,7 @@ class _Progress:
     """Since when an attempt is under way, with this content or with `former` one."""
     former: bool = False
     given_way: bool = False
-    """The attempt with former content was told to end."""
+    """The attempt with former content is being cancelled."""
     done: bool = False
     given_up: bool = False
     due_at: float = 0.0
@@ -231,20 +231,20 @@ class Plan:
         self._progress[step].due_at = until
 
     def begun(self, step: PlanStep, at: float) -> None:
-        """An attempt is under way: nothing else is to be done with this step before it ended."""
+        """Note that an attempt is under way: nothing else is to be done with this step before it ended."""
         self._progress[step].begun_at = at
 
     def occupied(self, index: int, since: float) -> None:
-        """At the step with this index an attempt with former content is under way."""
+        """Note that an attempt with former content is under way at the step with this index."""
         for progress in self._at(index):
             progress.begun_at, progress.former = since, True
 
     def gives_way(self, step: PlanStep) -> None:
-        """Its attempt with former content was told to end."""
+        """Note that its attempt with former content is being cancelled."""
         self._progress[step].given_way = True
 
     def freed(self, index: int) -> None:
-        """That attempt ended: the target can have this content now."""
+        """Note that this attempt ended: the target can have the new content now."""
         for progress in self._at(index):
             progress.begun_at, progress.former, progress.given_way = None, False, False
 
@@ -275,25 +275,25 @@ class Plan:
 
     @property
     def lacks_answers_only(self) -> bool:
-        """Whether the app is being notified, and all else is done."""
+        """Return whether the app is being notified, and all else is done."""
         return all(
             progress.done or (step.kind in NOTIFYING and progress.begun_at is not None and not progress.former)
             for step, progress in self._progress.items()
         )
 
     def attempts(self, step: PlanStep) -> int:
-        """How often it was attempted."""
+        """Return how often it was attempted."""
         return self._progress[step].attempts
 
     def blocked(self) -> str:
-        """What the last attempts said of what is not done yet, for people."""
+        """Return what the last attempts said of what is not done yet, for people."""
         return "; ".join(self._text(step) for step, at in self._progress.items() if not at.done and at.last)
 
     def _at(self, index: int) -> list[_Progress]:
         return [progress for step, progress in self._progress.items() if step.index == index and index >= 0]
 
     def _due_at(self, step: PlanStep) -> float:
-        """When there is something to do with it; infinity before its attempt ended."""
+        """Return when there is something to do with it; infinity before its attempt ended."""
         progress = self._progress[step]
         if progress.begun_at is None:
             return progress.due_at
@@ -302,7 +302,7 @@ class Plan:
         return progress.begun_at + HANGS_SECONDS if gives_way else inf
 
     def _left_behind_at(self, step: PlanStep) -> float:
-        """Until when the steps behind one that may fail wait for its answer."""
+        """Return until when the steps behind one that may fail wait for its answer."""
         begun_at = self._progress[step].begun_at
         return -inf if begun_at is None or step.index in self._hung else begun_at + PATIENCE_SECONDS
 
@@ -314,8 +314,8 @@ class Plan:
         )
 
     def _gives_up(self, step: PlanStep, progress: _Progress) -> bool:
-        """Whether there is no further attempt. Where a confirm goes back, an app that says no a few times has the last
-        good content again, instead of being asked for ever; one that is not there is waited for.
+        """Return whether there is no further attempt. Where a confirm goes back, an app that says no a few times has
+        the last good content again, instead of being asked for ever; one that is not there is waited for.
         """
         if not self._patient or progress.attempts > step.retries:
             return True
@@ -328,8 +328,8 @@ class Plan:
 
     @property
     def _refused(self) -> bool:
-        """Whether the app was notified and answered no (Prometheus: 500), and a confirm goes back in such a case. One
-        that was not there has seen nothing, and is to find the new content when it comes.
+        """Return whether the app was notified and answered no (Prometheus: 500), and a confirm goes back in such a
+        case. One that was not there has seen nothing, and is to find the new content when it comes.
         """
         given_up = [at.last for step, at in self._progress.items() if at.given_up and step.kind in NOTIFYING]
         return self._careful and any(last is not None and last.result is Result.FAILED for last in given_up)

@@ -1,4 +1,4 @@
-"""What the app has, what it may have, what it is to have next, and what is done about it: the one owner of all that.
+"""Decide what the app is to have next: the one owner of what the app has, may have, and is given.
 
 Events go in (a snapshot was taken, an attempt ended, time passed, somebody asks by POST /reload), actions come out
 (begin or cancel an attempt, write the state file, answer), and facts for the log and the metrics. Everything else is
@@ -210,22 +210,22 @@ class Rollouts:
 
     @property
     def pending(self) -> Content | None:
-        """The newest content that has not come to its end."""
+        """Return the newest content that has not come to its end."""
         return self._newest.content if self._newest else None
 
     @property
     def blocked(self) -> str:
-        """What holds up the content that is under way, for people."""
+        """Return what holds up the content that is under way, for people."""
         return self._active.plan.blocked() if self._active else ""
 
     @property
     def trouble(self) -> str:
-        """As `blocked`, once something failed."""
+        """Return the same as `blocked`, once something failed."""
         return self.blocked if self._active and self._active.failed else ""
 
     @property
     def remembered(self) -> Remembered:
-        """What the state file has to say."""
+        """Return what the state file has to say."""
         return Remembered(self.applied, self._possible, "" if self._possible else self._rolled_back)
 
     # The machine.
@@ -360,7 +360,7 @@ class Rollouts:
         self._actions.append(RolledBack(rollout.content, done))
 
     def _on_answer(self, rollout: _Rollout, outcome: Outcome, now: float) -> None:
-        """A target answered about content that is not the newest, and that lacked nothing but answers."""
+        """Take an answer about content that is not the newest, and that lacked nothing but answers."""
         under_way = any(flight.rollout is rollout for flight in self._in_flight.values())
         if outcome.ok and rollout.plan.lacks_answers_only and under_way:
             return
@@ -429,9 +429,9 @@ class Rollouts:
             rollout.plan.occupied(flight.attempt.step.index, flight.begun_at)
 
     def _gives_way(self, rollout: _Rollout, step: Do | GiveUp | Wait, now: float) -> bool:
-        """Whether newer content takes over now. Content that comes faster than it can be prepared must not keep the app
-        from ever hearing of any: after `max_wait_seconds` what is at work goes on, unless it failed. To hang, and to
-        wait for a confirmation, is not work.
+        """Return whether newer content takes over now. Content that comes faster than it can be prepared must not keep
+        the app from ever hearing of any: after `max_wait_seconds` what is at work goes on, unless it failed. To hang,
+        and to wait for a confirmation, is not work.
         """
         if self._pending is None:
             return False
@@ -534,7 +534,7 @@ class Rollouts:
         self._end(rollout, replace(refused, reason=f"{refused.reason}; {rollout.rollback}"), now)
 
     def _put(self, content: Content, now: float) -> None:
-        """This content is the newest."""
+        """Take this content as the newest."""
         self._wait_in_line(_Rollout(content), now)
 
     def _wait_in_line(self, rollout: _Rollout, now: float) -> None:
@@ -547,13 +547,13 @@ class Rollouts:
             self._end(replaced, _SUPERSEDED, now)
 
     def _supersede_answering(self, now: float) -> None:
-        """The app is given other content: what was under way before can no longer be applied."""
+        """End what waits for answers: the app is given other content, so it can no longer be applied."""
         answering, self._answering = self._answering, []
         for rollout in answering:
             self._end(rollout, _SUPERSEDED, now)
 
     def _apply(self, rollout: _Rollout, now: float) -> None:
-        """The app has this content."""
+        """Note that the app has this content."""
         content = rollout.content
         self.applied, self.applied_at = content.hash, now
         self._possible = self._rolled_back = ""
@@ -564,13 +564,13 @@ class Rollouts:
             self._actions.append(Keep(rollout.folder))
 
     def _refuse(self, content: Content, done: Done, now: float, *, ended: bool = True) -> None:
-        """This content is not in force. Said and counted once."""
+        """Note that this content is not in force; report that once."""
         repeated = self.refused is not None and self.refused.content.number == content.number
         self.refused = Refused(content, done, now)
         self._actions.append(RolloutReport(content, done, now - content.seen_at, repeated=repeated, ended=ended))
 
     def _end(self, rollout: _Rollout, done: Done, now: float, *, notified: bool = False) -> None:
-        """This content came to its end."""
+        """End this content, and answer those who asked for it."""
         rollout.move(RolloutState.ENDED)
         content = rollout.content
         if done.result in {RolloutResult.APPLIED, RolloutResult.SUPERSEDED}:
@@ -611,7 +611,7 @@ class Rollouts:
                 self.wake_at = min(self.wake_at, request.until)
 
     def _end_start(self, rollout: _Rollout) -> None:
-        """The start is over, unless the app would begin without any files of its own, since they cannot be written."""
+        """Let the start be over, unless the app would begin without any files, since they could not be written."""
         self.started = self.started or not rollout.unwritten or bool(self._output)
 
     def _own(self, rollout: _Rollout) -> Sequence[_InFlight]:

@@ -44,7 +44,7 @@ class Debounce:
 
     @property
     def has_content(self) -> bool:
-        """Whether any entry was there so far."""
+        """Return whether any entry was there so far."""
         return bool(self._held)
 
     def see(self, snapshot: Snapshot, now: float) -> bool:
@@ -68,14 +68,14 @@ class Debounce:
 
     @property
     def due_at(self) -> float:
-        """When the present content is to be handed on; infinity when there is nothing to hand on."""
+        """Return when the present content is to be handed on; infinity when there is nothing to hand on."""
         if self._left_at is None:
             return inf
         return min(self.changed_at + self._quiet_seconds, self._left_at + self._max_wait_seconds)
 
     @property
     def look_at(self) -> float:
-        """When to look again, whatever happens or not."""
+        """Return when to take the next snapshot, also without an event."""
         return self._patient_until if self.present is None and self._held else self.due_at
 
     def _hold(self, snapshot: Snapshot) -> None:

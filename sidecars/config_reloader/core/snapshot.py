@@ -118,19 +118,19 @@ class EntryContent:
     """The volumes that something of it lies in."""
 
     def enter(self, volume: str) -> None:
-        """Something of it lies in this volume: `..data` moves in its folder."""
+        """Note that something of it lies in this volume, in whose folder `..data` moves."""
         self.volumes.add(volume)
         self.watch_contents.add(volume)
 
     @property
     def entry(self) -> WatchEntry:
-        """What there is to say about the entry."""
+        """Return the entry, with the hash of what it holds."""
         hash_ = combined(self.names) if self.state is EntryState.OK else ""
         return WatchEntry(self.path, self.kind, self.state, len(self.names), self.folder, hash_, self.too_large)
 
 
 def snapshot_of(found: Sequence[EntryContent]) -> Snapshot:
-    """All entries together."""
+    """Return the snapshot of all entries together."""
     entries = tuple(one.entry for one in found)
     names, clashes = merged(one.names for one in found)
     contents = frozenset[str]().union(*(one.watch_contents for one in found))
@@ -148,7 +148,7 @@ def snapshot_of(found: Sequence[EntryContent]) -> Snapshot:
 
 
 def clash(snapshot: Snapshot) -> str:
-    """Why it cannot be rendered into one folder, with the paths that have the same names."""
+    """Return why it cannot be rendered into one folder, with the names that several paths have."""
     several = "a file" if len(snapshot.clashes) == 1 else "files"
     return (
         f"several watched paths have {several} called {', '.join(snapshot.clashes)}; "
@@ -168,21 +168,21 @@ class Wanted:
 
     @property
     def file(self) -> bool:
-        """Whether a file of this name is content."""
+        """Return whether a file of this name is content."""
         return () in self.rests
 
     @property
     def folder(self) -> bool:
-        """Whether content may lie below a folder of this name."""
+        """Return whether content may lie below a folder of this name."""
         return any(self.rests)
 
     @property
     def files_inside(self) -> bool:
-        """Whether content may lie right in a folder of this name, and not only further down."""
+        """Return whether content may lie right in a folder of this name, and not only further down."""
         return any(len(rest) == 1 for rest in self.rests)
 
     def below(self, name: str) -> "Wanted":
-        """The same for what is called `name` in this folder."""
+        """Return the same for what is called `name` in this folder."""
         rests: set[tuple[str, ...]] = set()
         for rest in self.rests:
             if rest and rest[0] == "**":
@@ -192,12 +192,12 @@ class Wanted:
         return _open(rests)
 
     def at(self, names: Iterable[str]) -> "Wanted":
-        """The same for what these names lead to, one below the other."""
+        """Return the same for what these names lead to, one below the other."""
         return functools.reduce(Wanted.below, names, self)
 
 
 def split(path: str) -> tuple[str, str]:
-    """The folder that an absolute glob begins in, and the pattern below it; `path` itself and "" when it is no glob."""
+    """Return the folder that an absolute glob begins in and the pattern below it; of no glob the path itself and ""."""
     parts = path.split("/")
     for n, part in enumerate(parts):
         if _MAGIC.search(part):
@@ -206,13 +206,13 @@ def split(path: str) -> tuple[str, str]:
 
 
 def wanted(pattern: str) -> Wanted:
-    """What a glob wants, relative to its folder."""
+    """Return what a glob wants, relative to its folder."""
     return _open([tuple(part for part in pattern.split("/") if part)])
 
 
 def combined(contents: Names) -> str:
-    """One hex SHA-256 over names and what each holds (hashes): of the files of an entry, or of several entries by
-    their paths as configured.
+    """Return one hash (hex SHA-256) over names and what each holds (hashes): of the files of an entry, or of several
+    entries by their paths as configured.
     """
     total = hashlib.sha256()
     for name in sorted(contents, key=_raw):
@@ -221,13 +221,13 @@ def combined(contents: Names) -> str:
 
 
 def changed(before: Names, after: Names) -> tuple[str, ...]:
-    """The names that came, went, or have other content; sorted."""
+    """Return the names that came, went, or have other content; sorted."""
     return tuple(sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name)))
 
 
 def merged(entries: Iterable[Names]) -> tuple[dict[str, str], tuple[str, ...]]:
-    """The names of all entries, and those that more than one entry has (sorted). Such a name gets a hash over all its
-    contents, so that `changed` sees a change of any.
+    """Return the names of all entries, and those that more than one entry has (sorted). Such a name gets a hash over
+    all its contents, so that `changed` sees a change of any.
     """
     found: dict[str, list[str]] = {}
     for names in entries:
@@ -242,7 +242,7 @@ def _one(contents: list[str]) -> str:
 
 
 def _open(rests: Iterable[tuple[str, ...]]) -> Wanted:
-    """`**` may also stand for nothing: what comes after it may come now. The last part must stand for a name."""
+    """Return the same with `**` standing for nothing as well. The last part must stand for a name."""
     opened = set(rests)
     for rest in list(opened):
         stars = next((n for n, part in enumerate(rest) if part != "**"), len(rest) - 1)
@@ -251,10 +251,10 @@ def _open(rests: Iterable[tuple[str, ...]]) -> Wanted:
 
 
 def _framed(data: bytes) -> bytes:
-    """Length first: "ab" + "c" and "a" + "bc" differ."""
+    """Put the length first, so that "ab" + "c" and "a" + "bc" differ."""
     return len(data).to_bytes(8, "big") + data
 
 
 def _raw(name: str) -> bytes:
-    """The bytes of a file name, which need not be UTF-8 (PEP 383)."""
+    """Return the bytes of a file name, which need not be UTF-8 (PEP 383)."""
     return name.encode("utf-8", "surrogateescape")

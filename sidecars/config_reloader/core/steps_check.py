@@ -29,7 +29,7 @@ def without_before(steps: Sequence[Step]) -> Iterator[tuple[int, str, str]]:
     for place, step in enumerate(steps):
         notified = notified or bool(step.signal or step.webhook or step.exec)
         if step.confirm is not None and not (notified or step.confirm.equals):
-            message = "no step before it tells the app: without a value from before, any would count as an advance"
+            message = "no step before it notifies the app: without a value from before, any would count as an advance"
             yield place, message, "put a signal, webhook or exec before it, or set `equals` to what the value must be"
 
 

@@ -1,6 +1,5 @@
 """See that the app took the content: ask a status URL until a value advances."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 
 from sidecars.config_reloader.core.advance import Value, advanced, extract
@@ -31,27 +30,9 @@ async def observe(step: Confirm, change: Change) -> Value | None:
 
 
 async def wait(
-    step: Confirm,
-    change: Change,
-    before: Value | None,
-    stop: asyncio.Event,
-    pause: Callable[[float], Awaitable[None]],
-) -> Outcome:
-    """Ask every `interval_seconds` until the value advanced (OK), the time is up (UNCONFIRMED) or `stop` is set
-    (SUPERSEDED, at once).
-    """
-    async with asyncio.TaskGroup() as tasks:
-        polling = tasks.create_task(_poll(step, change, before, pause), name="confirm-poll")
-        stopping = tasks.create_task(stop.wait(), name="confirm-stop")
-        await asyncio.wait({polling, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        polling.cancel()
-        stopping.cancel()
-    return Outcome(Result.SUPERSEDED, "newer content came") if polling.cancelled() else polling.result()
-
-
-async def _poll(
     step: Confirm, change: Change, before: Value | None, pause: Callable[[float], Awaitable[None]]
 ) -> Outcome:
+    """Ask every `interval_seconds` until the value advanced (OK) or the time is up (UNCONFIRMED)."""
     deadline = monotonic() + step.timeout_seconds
     equals = change.fill(step.equals)
     last, why = "", ""

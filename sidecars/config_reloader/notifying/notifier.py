@@ -48,15 +48,10 @@ class Notifier:
         return await confirm.observe(step, change)
 
     async def confirm(
-        self,
-        step: Confirm,
-        change: Change,
-        before: Value | None,
-        newer: asyncio.Event,
-        pause: Callable[[float], Awaitable[None]],
+        self, step: Confirm, change: Change, before: Value | None, pause: Callable[[float], Awaitable[None]]
     ) -> Outcome:
-        """Wait until it advances, the time is up, or `newer` content came."""
-        return await confirm.wait(step, change, before, newer, pause)
+        """Wait until the value advances, or the time is up."""
+        return await confirm.wait(step, change, before, pause)
 
     async def _validate(self, step: Validate, change: Change) -> Outcome:
         if not step.command:

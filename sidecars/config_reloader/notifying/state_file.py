@@ -27,7 +27,7 @@ class _Record(msgspec.Struct, frozen=True):
 
 
 class StateFile:
-    """Without a path it remembers nothing. That it cannot be written degrades the sidecar, and delays no rollout."""
+    """The memory of a sidecar; without a path it remembers nothing. That it cannot be written delays no rollout."""
 
     def __init__(self, path: str, ctx: Context, metrics: ReloaderMetrics) -> None:
         self._path = path
@@ -86,7 +86,7 @@ class StateFile:
             await self.save(remembered)
 
     def _write(self, data: bytes) -> None:
-        """Whole, and to outlive the process. Not a power cut: that ends the app too, which then reads what is there."""
+        """Write it whole, to outlive the process; not a power cut, after which the app reads what is there anyway."""
         os.makedirs(os.path.dirname(os.path.abspath(self._path)), exist_ok=True)
         write_file(self._path, data, durable=False)
 

@@ -94,7 +94,7 @@ class OutputFolder:
         return Outcome(Result.FAILED, "there is no last good generation to put back"), ""
 
     async def keep(self, folder: str) -> None:
-        """This generation is good: it is the one to go back to, and older ones are removed."""
+        """Note that this generation is good: it is the one to go back to, and older ones are removed."""
         try:
             async with self._writing:
                 await asyncio.to_thread(self._generations.keep, folder)

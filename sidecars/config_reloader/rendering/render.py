@@ -160,7 +160,7 @@ class _Templates:
             raise Unrenderable(self._words(name, error)) from None  # the cause holds lines of the file
 
     def _source(self, name: str) -> tuple[str, str, None] | None:
-        """For the loader: text, file name for tracebacks; None is "there is no such file"."""
+        """Return for the loader: text, file name for tracebacks; None when there is no such file."""
         if name not in self._files:
             return None
         origin, content = self._files[name]

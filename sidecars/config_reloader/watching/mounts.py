@@ -30,8 +30,8 @@ _OF_THE_RUNTIME = {"/dev/termination-log", "/etc/hostname", "/etc/hosts", "/etc/
 
 
 def frozen(paths: Iterable[str], mountinfo: str | None = None) -> list[Frozen]:
-    """What of the watched paths (folders, files, globs) can never change, each mount point once. `mountinfo`: text as
-    in /proc/self/mountinfo, which is read when there is none.
+    """Return what of the watched paths (folders, files, globs) can never change, each mount point once. `mountinfo`:
+    text as in /proc/self/mountinfo, which is read when there is none.
     """
     mounts = _mounts(_own_mountinfo() if mountinfo is None else mountinfo)
     found: dict[str, Frozen] = {}
@@ -50,21 +50,21 @@ def frozen(paths: Iterable[str], mountinfo: str | None = None) -> list[Frozen]:
 
 
 def _is_wanted(point: str, folder: str, want: Wanted) -> bool:
-    """Whether something that is watched below `folder` is mounted at `point`."""
+    """Return whether something that is watched below `folder` is mounted at `point`."""
     names = _below(point, folder)
     inside = want.at(names or ())
     return names is not None and (inside.file if os.path.isfile(point) else inside.folder)
 
 
 def _reason(point: str, root: str) -> str:
-    """Why what is mounted at `point` can never change, or "". `root`: where the mount lies in its file system."""
+    """Return why what is mounted at `point` can never change, or "". `root`: its place in its file system."""
     if os.path.isfile(point):
         return _FILE_REASON
     return _FOLDER_REASON if _TIMESTAMPED.search(root) else ""
 
 
 def _mounts(mountinfo: str) -> dict[str, str]:
-    """Mount point -> root of the mount in its file system; without those that a later mount hides (proc(5))."""
+    """Return mount point -> root of the mount in its file system, without those that a later mount hides (proc(5))."""
     mounts: dict[str, str] = {}
     for line in mountinfo.splitlines():
         fields = line.split(" ")
@@ -80,7 +80,7 @@ _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
 def _below(path: str, folder: str) -> list[str] | None:
-    """The names that lead from `folder` to `path`; None when it does not lie there."""
+    """Return the names that lead from `folder` to `path`; None when it does not lie there."""
     names, above = ([name for name in text.split("/") if name] for text in (path, folder))
     return names[len(above) :] if names[: len(above)] == above else None
 

@@ -98,7 +98,7 @@ class _Volumes:
         """Every volume that had its `..data` since this began."""
 
     def handle(self, folder: str) -> int | None:
-        """The handle on the folder that `..data` leads to; None where there is none. Raises OSError."""
+        """Return the handle on the folder that `..data` leads to; None where there is none. Raises OSError."""
         if folder not in self._handles:
             handle = self._opened(f"{folder}/..data", folder)
             if handle is None:
@@ -188,7 +188,7 @@ def _follow(path: str, volumes: _Volumes, found: EntryContent) -> _Spot:
 
 
 def _target(folder: str, name: str, found: EntryContent) -> str | None:
-    """Where a link leads; "" for what is no link, None for what is not there."""
+    """Return where a link leads; "" for what is no link, None for what is not there."""
     try:
         return os.readlink(os.path.join(folder, name))
     except FileNotFoundError:
@@ -203,7 +203,7 @@ def _target(folder: str, name: str, found: EntryContent) -> str | None:
 
 
 def _inside(folder: str, ahead: list[str], volumes: _Volumes, found: EntryContent, holders: list[str]) -> _Spot:
-    """What is not there may be a key of a volume: new kubelets make its visible link only after the rename."""
+    """Look inside the volume for a key: new kubelets make its visible link only after the rename."""
     handle = volumes.handle(folder)
     if handle is not None:
         found.enter(folder)
@@ -240,19 +240,19 @@ class _Left:
     bytes: int
 
     def take_file(self) -> None:
-        """Raises _TooLargeError."""
+        """Count a file. Raises _TooLargeError."""
         self.files -= 1
         if self.files < 0:
             raise _TooLargeError(f"more than {self.bounds.files:,} files (max_files)")
 
     def take_folder(self) -> None:
-        """Raises _TooLargeError."""
+        """Count a folder. Raises _TooLargeError."""
         self.folders -= 1
         if self.folders < 0:
             raise _TooLargeError(f"more than {self.bounds.files:,} folders (max_files)")
 
     def refuse_more_than_is_left(self, size: int) -> None:
-        """Raises _TooLargeError if so many bytes of this entry are too many."""
+        """Raise _TooLargeError if so many bytes of this entry are too many."""
         if size > self.bytes:
             mebibytes, rest = divmod(self.bounds.bytes, 1 << 20)
             shown = f"{self.bounds.bytes:,} bytes" if rest else f"{mebibytes:,} MiB"
@@ -283,7 +283,7 @@ class _Reading:
         self._buffer = bytearray(_BLOCK_BYTES)
 
     def give_up(self, state: EntryState) -> None:
-        """What was read is not the whole, so it is nothing."""
+        """Drop what was read: a part is not the content."""
         self.found.state = state
         self.found.names, self.found.files, self.bytes = {}, {}, 0
 
@@ -391,7 +391,7 @@ class _Reading:
                 self._unreadable(place, _NOT_A_FILE)
 
     def _file(self, place: _Place) -> bool:
-        """Read one file; whether it was one."""
+        """Read one file; return whether it was one."""
         fd = os.open(place.spot.file, _FILE, dir_fd=place.spot.fd)
         try:
             status = os.fstat(fd)
@@ -403,7 +403,7 @@ class _Reading:
             os.close(fd)
 
     def _bytes_of(self, fd: int, size: int) -> tuple[str, bytes]:
-        """The digest, and the bytes where they are asked for. `size` is a hint: the file may grow, or be of /proc."""
+        """Return the hash, and the bytes if they are asked for. `size` is a hint: the file may grow, or be of /proc."""
         total, blocks = hashlib.sha256(), []
         self._left.refuse_more_than_is_left(self.bytes + size)
         while got := os.readv(fd, [self._buffer]):

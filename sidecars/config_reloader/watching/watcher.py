@@ -20,9 +20,9 @@ from .mounts import frozen
 
 _RETRY_INOTIFY_SECONDS = 5.0
 _LOOK_SHARE = 4
-"""A look is followed by a pause of so many times its own duration: a writer that never rests must not take a core."""
+"""A snapshot is followed by a pause of so many times its own duration: a restless writer must not take a core."""
 _REST_SECONDS = 0.1
-"""The longest pause after a look where a quiet period is waited for anyway: busy folders are looked at less often."""
+"""The longest pause after a snapshot where a quiet period is waited for anyway: busy folders are read less often."""
 _UNSTABLE_SECONDS = 0.1
 _SETTING_TRIES = 10
 """Folders that come and go while we look: after so many times the next event or timer will do."""
@@ -44,12 +44,12 @@ class Watcher:
 
     @property
     def mode(self) -> str:
-        """How changes are noticed."""
+        """Return how changes are noticed."""
         return "poll" if self._watch.polling else self._watch.backend.value
 
     @property
     def folder(self) -> str:
-        """The folder of the first watched path: the candidate where nothing is rendered."""
+        """Return the folder of the first watched path: the candidate where nothing is rendered."""
         return self.last.entries[0].folder if self.last and self.last.entries else ""
 
     async def take(self) -> Snapshot:
@@ -84,7 +84,7 @@ class Watcher:
         self._watch.close()
 
     async def _wait(self, look_at: float) -> None:
-        """Until something happened, or it is time to look anyway."""
+        """Wait until something happened, or it is time to take a snapshot anyway."""
         seconds = self._settings.poll_seconds if self._watch.polling else self._settings.resync_seconds
         if self.last and any(entry.state is EntryState.UNSTABLE for entry in self.last.entries):
             seconds = _UNSTABLE_SECONDS
@@ -129,7 +129,7 @@ class Watcher:
                 )
 
     def _say(self, condition: str, reasons: list[str], bad: State = State.DEGRADED) -> bool:
-        """Set a condition; whether it has just become bad, or bad in another way."""
+        """Set a condition; return whether it has just become bad, or bad in another way."""
         before = {c.name: c.reason for c in self._ctx.health.conditions}.get(condition, "")
         reason = "; ".join(reasons)
         self._ctx.health.set(condition, bad if reasons else State.OK, reason)

@@ -57,7 +57,7 @@ async def run(command: tuple[str, ...], change: Change, timeout_seconds: float, 
 
 
 def findings(command: tuple[str, ...]) -> Iterator[tuple[Literal["ok", "warning", "error"], str]]:
-    """For `sidecar check`: whether the program is there. Starts nothing."""
+    """Say for `sidecar check` whether the program is there. Start nothing."""
     program = command[0] if command else ""
     if "{candidate}" in program:
         yield "ok", f"would run {program}, a part of the content"
@@ -134,7 +134,7 @@ class _Child:
                     os.killpg(self.process.pid, number)
 
     def _reap(self) -> None:
-        """In the thread: wait for the leader, kill what it left while its zombie still holds the id, take it away."""
+        """Wait (in the thread) for the leader, kill what it left while its zombie still holds the id, take it away."""
         if hasattr(os, "waitid"):
             os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)
             self.kill(signal.SIGKILL)

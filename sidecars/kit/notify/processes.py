@@ -135,7 +135,7 @@ def _status(folder: int) -> dict[str, str]:
 
 
 def _exe(folder: int) -> str:
-    """To read it takes more rights than the rest (ptrace(2)): it may remain unknown."""
+    """Return the program, or "": to read it takes more rights than the rest (ptrace(2))."""
     try:
         return os.readlink("exe", dir_fd=folder)
     except OSError:
@@ -143,13 +143,13 @@ def _exe(folder: int) -> str:
 
 
 def _uids(status: dict[str, str]) -> tuple[int, int, int]:
-    """Real, effective, saved."""
+    """Return the real, effective and saved user id."""
     real, effective, saved = (int(word) for word in status["Uid"].split()[:3])
     return real, effective, saved
 
 
 def _mask(status: dict[str, str], name: str) -> int:
-    """A kernel that does not say (gVisor) shows no handler: rather wait than end the app."""
+    """Return a mask of signals. A kernel without it (gVisor) shows no handler: rather wait than end the app."""
     return int(status.get(name, "0"), 16)
 
 

@@ -18,8 +18,6 @@ from .processes import Table, read, read_pidfile, scan
 
 Finding = tuple[Literal["ok", "warning", "error"], str]
 
-__all__ = ["ProcessSearch", "deliver", "findings", "number", "ready", "search", "send"]
-
 
 @dataclass(frozen=True, slots=True)
 class ProcessSearch:
@@ -49,7 +47,7 @@ def ready(step: Signal, proc: str = "/proc") -> bool:
 
 
 def search(step: Signal, proc: str = "/proc") -> ProcessSearch:
-    """ProcessSearch for the process that the step names. Sends nothing, raises nothing."""
+    """Search for the process that the step names. Send nothing, raise nothing."""
     try:
         table = scan(proc)
     except OSError as error:
@@ -134,7 +132,7 @@ def _permitted(step: Signal, selection: Selection, table: Table) -> Iterator[Fin
 
 
 def _absent(seen: ProcessSearch, table: Table) -> Finding:
-    """No such process: wrong, unless the app may simply not have been started yet."""
+    """Say that there is no such process: wrong, unless the app may simply not have been started yet."""
     above = ancestry(table.processes)
     below = {pid for pid, ids in above.items() if table.own_pid in ids}
     family = above.get(table.own_pid, frozenset()) | below | {table.own_pid}

@@ -87,7 +87,7 @@ async def ask(step: Call, change: Change) -> Outcome:
 
 
 async def fetch(step: Http, change: Change, timeout_seconds: float) -> tuple[Outcome, bytes]:
-    """GET. The body is complete when the outcome is OK, else empty; larger than 4 MiB is FAILED."""
+    """Fetch a page by GET. The body is complete when the outcome is OK, else empty; larger than 4 MiB is FAILED."""
     answer = await _send(_Sending(step, change, timeout_seconds, needs_body=True))
     if isinstance(answer, Outcome):
         return answer, b""
@@ -215,8 +215,8 @@ def _where(step: Http) -> str:
 
 
 def _failure(step: Http, error: Exception) -> Outcome:
-    """What went wrong between us and an answer. Only words of our own and of the system: an error of the HTTP library
-    may quote the answer.
+    """Say what went wrong between us and an answer. Only words of our own and of the system: an error of the HTTP
+    library may quote the answer.
     """
     where = _where(step)
     nameless = urlsplit(step.url).scheme == "https" and not step.client_certificate_file

@@ -81,7 +81,7 @@ class Polling:
         return False
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: nothing is held."""
 
 
 def inode_of(folder: str) -> Inode | None:

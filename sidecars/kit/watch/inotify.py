@@ -110,7 +110,7 @@ class InotifyWatch:
         return False
 
     def _set(self, inotify: Inotify, asked: dict[str, Mask]) -> bool:
-        """Make it so; whether something new is watched."""
+        """Make it so; return whether something new is watched."""
         inodes = {folder: inode for folder in asked if (inode := inode_of(folder)) is not None}
         masks: dict[Inode, Mask] = {}
         for folder, inode in inodes.items():  # the kernel has one mask for a folder, however many paths lead to it
@@ -125,7 +125,7 @@ class InotifyWatch:
         return added
 
     def _add(self, inotify: Inotify, folder: str, mask: Mask, inode: Inode) -> bool:
-        """Set one watch; whether there may be something that it came too late for."""
+        """Set one watch; return whether there may be something that it came too late for."""
         before = self._held.get(folder)
         try:
             watch = inotify.add_watch(folder, mask | Mask.ONLYDIR)
@@ -165,7 +165,7 @@ class InotifyWatch:
             self._happened.set()
 
     def _lose(self, inotify: Inotify, event: Event) -> bool:
-        """What was watched is gone from its path: forget it, so that it is watched again; whether it was held."""
+        """Forget what is gone from its path, so that it is watched again; return whether it was held."""
         wd = event.watch.wd if event.watch is not None else None
         lost = [folder for folder, held in self._held.items() if held.watch.wd == wd]
         for folder in lost:

@@ -87,7 +87,7 @@ class WatchfilesWatch:
         self._is_on = False
 
     def _listen(self, folders: list[str]) -> bool:
-        """Listen to these instead of those before, whose last events may get lost; whether that could be."""
+        """Listen to these instead of those before, whose last events may get lost; return whether that could be."""
         for listener in self._listeners:
             listener.stop()
         self._listeners = [listener for listener in self._listeners if listener.is_alive()]
@@ -127,7 +127,7 @@ class WatchfilesWatch:
             self._happened.set()
 
     def post(self, listener: "_Listener", changes: Iterable[tuple[int, str]] | None) -> None:
-        """In a listener's thread: hand on what it heard."""
+        """Hand on, from a listener's thread, what it heard."""
 
         def deliver() -> None:
             if not listener.is_set():

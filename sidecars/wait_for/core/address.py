@@ -30,7 +30,7 @@ class TargetAddress:
 
     @property
     def hides_a_password(self) -> bool:
-        """Whether it may be one whose / ? or # is not encoded: then parts of it stand where no secret belongs."""
+        """Return whether its password may hold a / ? or # as it stands, and so lie where no secret belongs."""
         return "@" in f"{self.path}?{self.query}#{self.fragment}"
 
 

@@ -45,7 +45,7 @@ def _unmet_json(condition: JsonCondition, body: bytes) -> str:
 
 
 def _equals(value: Any, expected: str) -> bool:
-    """Compare with a text: a text by its letters, everything else as JSON (`true`, `3`, `null`)."""
+    """Return whether it equals a text: a text by its letters, everything else as JSON (`true`, `3`, `null`)."""
     if isinstance(value, str):
         return value == expected
     try:

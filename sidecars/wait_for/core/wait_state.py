@@ -73,7 +73,7 @@ class WaitState:
 
     @property
     def _missing(self) -> str:
-        """`2 of 3: tcp://db:5432 (connection refused), ...`."""
+        """Return `2 of 3: tcp://db:5432 (connection refused), ...`."""
         blocking = self.blocking
         count = "one" if self._any else str(len(blocking))
         return f"{count} of {len(self._shown)}: " + ", ".join(f"{row['target']} ({row['reason']})" for row in blocking)

@@ -165,7 +165,7 @@ class _Resolver(AbstractResolver):
 
 
 def _reason(error: aiohttp.ClientError) -> str:
-    """Words without the URL, which may hold a secret."""
+    """Return what went wrong without the URL, which may hold a secret."""
     match error:
         case aiohttp.ClientConnectorError():
             return reason(error.os_error)

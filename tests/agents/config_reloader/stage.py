@@ -83,12 +83,7 @@ class FakeNotifier(Notifier):
         return 1
 
     async def confirm(
-        self,
-        step: Confirm,
-        change: Change,
-        before: Value | None,
-        newer: asyncio.Event,
-        pause: Callable[[float], Awaitable[None]],
+        self, step: Confirm, change: Change, before: Value | None, pause: Callable[[float], Awaitable[None]]
     ) -> Outcome:
         assert before == 1
         return await self.act(step, change, asyncio.TaskGroup())

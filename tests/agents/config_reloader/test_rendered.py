@@ -40,6 +40,7 @@ class Scene:
 
     def answer(self, step: StepOptions, change: Change) -> Outcome:
         """Nobody says yes to bad content: the validator looks at the candidate, the app at what it reads."""
+        assert Path(change.candidate).parent == self.output, "not what is watched"
         good = "good" in (Path(change.candidate) / "app.yaml").read_text()
         if isinstance(step, Confirm):
             return OK if "good" in self.reads else Outcome(Result.UNCONFIRMED, "x did not advance")
@@ -111,13 +112,14 @@ async def test_what_did_not_take_effect_is_taken_back_and_stays_so_over_a_restar
 async def test_a_restart_before_the_app_was_notified_does_not_give_up_the_last_good_generation(
     scene: Scene, state: str
 ) -> None:
-    async with scene.reloader(HOOK, CAREFUL, state=state).running():
-        pass
+    async with scene.reloader(HOOK, CAREFUL, state=state).running() as stage:
+        good = stage.shown["applied"]["hash"]
     scene.write("bad")
     async with scene.reloader(HOOK, CAREFUL, state=state).running(begins=False) as stage:
         await until_async(lambda: stage.metric("rollbacks_total") == 1, "the last good one to be put back")
         await stage.settles()
         assert scene.reads == "good 0"
+        assert stage.notifier.changes[-1].hash == stage.shown["applied"]["hash"] == good
 
 
 @REMEMBERED

@@ -55,7 +55,7 @@ HOOK = {"webhook": {"url": "http://a/"}}
         ),
         pytest.param(
             {"confirm": {"url": "http://a", "metric": "reloads"}},
-            "steps[0].confirm: no step before it tells the app: without a value from before",
+            "steps[0].confirm: no step before it notifies the app: without a value from before",
             id="no value from before",
         ),
         pytest.param(
@@ -86,7 +86,7 @@ def test_everything_wrong_is_said_once_and_at_once() -> None:
     ("settings", "said"),
     [
         ({"watch": ""}, "cannot use watch: nothing to watch is named"),
-        ({}, "cannot use steps: there is nobody to tell"),
+        ({}, "cannot use steps: there is nobody to notify"),
         ({"signal": "HUP"}, "cannot use process"),
         ({"signal": "SIGFOO", "process": "x"}, "cannot use signal"),
         ({"webhook_url": "http://a", "webhook_status_code": "abc"}, "cannot use webhook_status_code"),

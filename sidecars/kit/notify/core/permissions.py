@@ -22,8 +22,8 @@ class Credentials:
 
 
 def may_signal(ours: Credentials, target: Process) -> bool:
-    """Whether the kernel lets us: kill(2) asks for CAP_KILL, or that our real or effective user id is the target's real
-    or saved one (its effective one does not count).
+    """Return whether the kernel lets us: kill(2) asks for CAP_KILL, or that our real or effective user id is the
+    target's real or saved one (its effective one does not count).
     """
     return ours.may_kill_all or not {ours.uid, ours.real_uid}.isdisjoint({target.real_uid, target.saved_uid})
 
@@ -44,7 +44,7 @@ def explain(ours: Credentials, target: Process) -> str:
 
 
 def explain_uid(ours: Credentials, who: str, uid: int) -> str:
-    """As `explain`, for a process of this user that need not run yet; `who` names it."""
+    """Explain the same for a process of this user that need not run yet; `who` names it."""
     has = "with" if ours.may_kill_all else "without"
     return (
         f"cannot signal {who}: it runs as uid {uid}, this sidecar as uid {ours.uid} (CapEff {ours.capabilities:016x}, "

@@ -75,7 +75,7 @@ def _http(step: Http) -> Iterator[tuple[str, str, str]]:
 
 
 def _identity_problems(step: Http) -> Iterator[tuple[str, str, str]]:
-    """Credentials and certificates that do not go together."""
+    """Yield credentials and certificates that do not go together."""
     parts = urlsplit(step.url)
     in_headers = any(name.lower() == "authorization" for name in step.headers)
     given = {

@@ -52,12 +52,12 @@ class Process:
 
     @property
     def label(self) -> str:
-        """For people: `42 (nginx)`."""
+        """Return how people know it: `42 (nginx)`."""
         return f"{self.pid} ({_printable(self.comm)})"
 
     @property
     def command(self) -> str:
-        """For people: the pid and what distinguishes the process. Of the arguments only the script or module."""
+        """Return the pid and what distinguishes the process, for people. Of the arguments only the script or module."""
         title = re.match(r"\S+: \S+(?: \w+)?", self.argv[0]) if self.argv else None
         words = [title[0] if title else self.argv[0].partition(" ")[0] if self.argv else self.comm]
         rest = self.argv[1:]
@@ -89,7 +89,7 @@ class Process:
 
     @property
     def sidecar(self) -> bool:
-        """Whether it is one of these sidecars (not some program that is told `sidecar`, as in `thanos sidecar`)."""
+        """Return whether it is one of these sidecars (not a program that is told `sidecar`, as in `thanos sidecar`)."""
         if self.program == "sidecar":
             return True
         runs_others = self.program.startswith("python") or self.launcher
@@ -100,8 +100,8 @@ class Process:
 
     @property
     def ends_on_hangup(self) -> bool:
-        """Whether it is a Java virtual machine, which catches SIGHUP in order to exit with status 129 (as it does INT
-        and TERM, unless told -Xrs) where the app has no handler of its own; from outside both look the same.
+        """Return whether it is a Java virtual machine, which catches SIGHUP in order to exit with status 129 (as it
+        does INT and TERM, unless told -Xrs) where the app has no handler of its own; from outside both look the same.
         """
         java = self.program == "java" or self.exe.removesuffix(" (deleted)").endswith("/bin/java")
         return java and "-Xrs" not in self.argv
@@ -129,7 +129,7 @@ def ancestry(processes: Sequence[Process]) -> dict[int, frozenset[int]]:
 
 
 def _above(pid: int, parents: dict[int, int]) -> set[int]:
-    """/proc is not read at one instant: with ids used again the parents may form a ring."""
+    """Return the ids above. /proc is not read at one instant: with ids used again the parents may form a ring."""
     above: set[int] = set()
     at = parents.get(pid, 0)
     while at and at not in above:
@@ -139,5 +139,5 @@ def _above(pid: int, parents: dict[int, int]) -> set[int]:
 
 
 def _printable(text: str) -> str:
-    """A process chooses its own name: line feeds and escape sequences are not for our log."""
+    """Replace line feeds and escape sequences, which are not for our log: a process chooses its own name."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
