@@ -22,6 +22,13 @@ def silent(connection: socket.socket) -> None:
             pass
 
 
+def echoing(connection: socket.socket) -> None:
+    """Send back what comes."""
+    with contextlib.suppress(OSError):
+        while received := connection.recv(65536):
+            connection.sendall(received)
+
+
 def closing(connection: socket.socket) -> None:
     """Close at once."""
 
@@ -84,7 +91,7 @@ class Listener:
 
     def listen(self, script: Script, context: ssl.SSLContext | None = None) -> Self:
         """Accept from now on, with TLS when there is a context."""
-        self._listener.listen(64)
+        self._listener.listen(256)
         threading.Thread(target=self._accept, args=(script, context), daemon=True).start()
         return self
 

@@ -7,7 +7,6 @@ import socket
 import ssl
 import struct
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import psycopg
 import pytest
 
 from tests.scenarios.ambassador.conftest import Authority, connected
+from tests.support.listeners import Listener
 from tests.support.sidecars import AmbassadorProcess
 
 SSL_REQUEST = struct.pack("!II", 8, 80877103)
@@ -36,34 +36,21 @@ class Impostor:
                 file.write(chain[0] + chain[1])
                 file.flush()
                 self._context.load_cert_chain(file.name)
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self._listening.getsockname()[1])
-        threading.Thread(target=self._serve, daemon=True).start()
+        self._listener = Listener().listen(self._talk)
+        self.port = self._listener.port
 
     def close(self) -> None:
-        self._listening.close()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listening.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._talk, args=(connection,), daemon=True).start()
+        self._listener.close()
 
     def _talk(self, connection: socket.socket) -> None:
-        with connection:
-            try:
-                assert connection.recv(8, socket.MSG_WAITALL) in {SSL_REQUEST, b""}
-                connection.sendall(self._answer)
-                if self._context is not None and self._answer == b"S":
-                    with self._context.wrap_socket(connection, server_side=True) as tls:
-                        self.received += tls.recv(1000)
-                    return
-                while data := connection.recv(1000):
-                    self.received += data
-            except OSError:
-                return
+        assert connection.recv(8, socket.MSG_WAITALL) in {SSL_REQUEST, b""}
+        connection.sendall(self._answer)
+        if self._context is not None and self._answer == b"S":
+            with self._context.wrap_socket(connection, server_side=True) as tls:
+                self.received += tls.recv(1000)
+            return
+        while data := connection.recv(1000):
+            self.received += data
 
 
 def expired() -> dict[str, Any]:
