@@ -1,4 +1,4 @@
-"""Waiting in place of being refused, and the stop: what the app sees while upstreams, and the ambassador, come and go."""
+"""Waiting in place of being refused, and the stop: what the app sees while upstreams and the ambassador come and go."""
 
 import signal
 import socket
