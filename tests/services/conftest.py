@@ -16,7 +16,7 @@ BOTH = ["stand-in", "real"]
 
 @dataclass(frozen=True)
 class Limited:
-    """A server that takes 1 MiB per request; after `overload` (where that is needed) it answers a big one with 429."""
+    """A server that takes 3 MiB per request; after `overload` (where that is needed) it answers a big one with 429."""
 
     url: str
     overload: Callable[[], None]
@@ -36,12 +36,9 @@ def url(request: pytest.FixtureRequest) -> Iterator[str]:
 def limited(request: pytest.FixtureRequest) -> Iterator[Limited]:
     """A server with narrow limits: the real one by its settings, the stand-in by option and fault."""
     if request.param == "real":
-        settings = {"http.max_content_length": "1mb", "indexing_pressure.memory.limit": "200kb"}
-        server = request.getfixturevalue("start_elasticsearch")(settings)
-        yield Limited(server.url, lambda: None)
-        server.discard()
+        yield Limited(request.getfixturevalue("own_elasticsearch").url, lambda: None)
         return
-    with serving(ServerOptions(max_content_length_bytes=1 << 20)) as stand_in:
+    with serving(ServerOptions(max_content_length_bytes=3 << 20)) as stand_in:
         yield Limited(stand_in.url, lambda: stand_in.set_faults(Faults(request_status=429, request_times=1)))
 
 

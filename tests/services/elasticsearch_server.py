@@ -47,7 +47,7 @@ class Given:
         self.url = url.rstrip("/")
 
     def _refuse(self) -> None:
-        raise RuntimeError(f"cannot stop or restart {self.url}: it is not ours; use `start_elasticsearch` in this test")
+        raise RuntimeError(f"cannot stop or restart {self.url}: it is not ours; use `own_elasticsearch` in this test")
 
     stop = kill = pause = resume = restart = _refuse
 
@@ -70,11 +70,11 @@ def start(settings: Mapping[str, str] | None = None) -> Server:
     raise Unavailable("; ".join(reasons))
 
 
-def shared() -> Server:
-    """The plain server of the test run: the one that is given, else one of our own. Raises: Unavailable."""
+def given() -> Server | None:
+    """The server that the environment names, if it does. Raises: Unavailable."""
     url = os.environ.get("ELASTICSEARCH_URL")
     if not url:
-        return start()
+        return None
     if not is_healthy(url.rstrip("/")):
         raise Unavailable(f"ELASTICSEARCH_URL is {url}, and nothing healthy answers there")
     return Given(url)

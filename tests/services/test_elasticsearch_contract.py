@@ -227,7 +227,7 @@ def test_the_content_type_is_looked_at(url: str, index: str, content_type: str, 
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_body_over_the_limit_is_a_bare_413(limited: Limited, index: str, packed: bool) -> None:
     """The limit is on the unpacked size: a small gzip body can be too large."""
-    body = creates({str(number): {"m": "x" * 1000} for number in range(2000)})
+    body = creates({str(number): {"m": "x" * 1000} for number in range(3500)})
     sent, coding = (gzip.compress(body), "gzip") if packed else (body, "identity")
     reply = call(limited.url, "POST", f"/{index}/_bulk", sent, Content_Encoding=coding)
     assert (reply.status, reply.body) == (413, b"")
@@ -238,7 +238,7 @@ def test_a_body_over_the_limit_is_a_bare_413(limited: Limited, index: str, packe
 
 def test_indexing_pressure_refuses_the_whole_request(limited: Limited, index: str) -> None:
     limited.overload()
-    body = creates({str(number): {"m": "x" * 1000} for number in range(600)})
+    body = creates({str(number): {"m": "x" * 1000} for number in range(2400)})
     reply = call(limited.url, "POST", f"/{index}/_bulk?filter_path=items.*.status", body)
     assert (reply.status, reply.error_type) == (429, "es_rejected_execution_exception")
     assert reply.body["status"] == 429

@@ -1,11 +1,12 @@
 """Fixtures: a real Elasticsearch, and the embedded stand-in.
 
-`elasticsearch_server` is one plain server for the whole run: take names nobody else uses, and do not stop it.
-`start_elasticsearch(settings)` starts one more, to configure, kill or freeze. `stand_in` is new for each test;
-`start_stand_in(options)` for more of them, or for special ones.
+`own_elasticsearch` is a node of the test run that takes little at once, and may be killed and frozen if it is there
+again for the next test. `elasticsearch_server` is the one that is given, or else that node: take names nobody else
+uses, and do not stop it. `stand_in` is new for each test; `start_stand_in(options)` for more of them, or for special
+ones.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import NoReturn
 
@@ -18,15 +19,15 @@ from tests.services.elasticsearch_server import Server
 from tests.services.maven import Unavailable
 
 GiveUp = Callable[[str, str], NoReturn]
-StartElasticsearch = Callable[[Mapping[str, str]], Server]
 StartStandIn = Callable[[ServerOptions], Served]
+NARROW = {"http.max_content_length": "3mb", "indexing_pressure.memory.limit": "2mb"}
 
 
 @pytest.fixture(scope="session")
-def elasticsearch_server(without_server: GiveUp) -> Iterator[Server]:
-    """The shared real server; skips (or fails where servers are required) when none can be had."""
+def own_elasticsearch(without_server: GiveUp) -> Iterator[Server]:
+    """Skips (or fails where servers are required) when none can be had."""
     try:
-        server = real.shared()
+        server = real.start(NARROW)
     except Unavailable as reason:
         without_server("elasticsearch", str(reason))
     yield server
@@ -34,19 +35,14 @@ def elasticsearch_server(without_server: GiveUp) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def start_elasticsearch(without_server: GiveUp) -> Iterator[StartElasticsearch]:
-    """Starts a real server with settings of its own; it ends with the test run (`discard` ends it before)."""
-    with ExitStack() as started:
-
-        def start(settings: Mapping[str, str]) -> Server:
-            try:
-                server = real.start(settings)
-            except Unavailable as reason:
-                without_server("elasticsearch", str(reason))
-            started.callback(server.discard)
-            return server
-
-        yield start
+def elasticsearch_server(without_server: GiveUp, request: pytest.FixtureRequest) -> Server:
+    """The shared real server."""
+    try:
+        given = real.given()
+    except Unavailable as reason:
+        without_server("elasticsearch", str(reason))
+    server: Server = given or request.getfixturevalue("own_elasticsearch")
+    return server
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import random
+import time
 from collections.abc import Callable
 
 import pytest
@@ -298,27 +299,34 @@ async def test_a_glob_without_a_file_is_said_until_it_has_one(stage: WholeShippe
     stage.assert_all_arrived()
 
 
-async def test_a_file_that_cannot_be_read_yet_is_said_once_and_shipped_when_it_can(
+async def test_a_file_and_a_folder_that_cannot_be_read_yet_are_said_once_and_shipped_when_they_can(
     stage: WholeShipper, nobody: None
 ) -> None:
-    locked = stage.log.parent / "locked.log"
+    us, private = os.geteuid(), stage.folder / "private"
     os.seteuid(os.getuid())
+    locked = stage.log.parent / "locked.log"
     write(locked, "locked")
-    locked.chmod(0)
-    stage.log.parent.chmod(0o777)
-    stage.folder.chmod(0o777)
-    os.seteuid(65534 if os.getuid() == 0 else os.getuid())
-    async with stage.running() as ctx:
+    private.mkdir()
+    write(private / "app.log", "private")
+    for path, mode in ((locked, 0), (private, 0), (stage.log.parent, 0o777), (stage.folder, 0o777)):
+        path.chmod(mode)
+    os.seteuid(us)
+    async with stage.running(paths=(f"{stage.log.parent}/*.log", f"{private}/*.log")) as ctx:
         stage.append("open")
         await passes(10)
         assert stage.backend.messages == ["open"]
         (said,) = stage.said("file.unreadable")
         assert (said["file"], said["reason"]) == (str(locked), "Permission denied")
-        assert str(locked) in condition(ctx, "files").reason
+        assert all(
+            text in condition(ctx, "files").reason for text in (str(locked), f"cannot enter the folder {private}:")
+        )
+        assert metric(ctx, "closed_folders") == metric(ctx, "unreadable_files") == 1
         os.seteuid(os.getuid())
         locked.chmod(0o644)
+        private.chmod(0o755)
         await passes(10)
-    stage.lines.append("locked")
+        assert condition(ctx, "files").state is State.OK
+    stage.lines += ["locked", "private"]
     stage.assert_all_arrived()
 
 
@@ -365,6 +373,32 @@ async def test_without_a_state_folder_everything_is_delivered_and_known_again(st
     assert metric(stage.ctx, "records_total", outcome="duplicate") == 100
 
 
+async def test_in_an_outage_all_files_that_were_there_are_held_open(stage: WholeShipper) -> None:
+    """Not some at a time: an open file cannot be lost."""
+    stage.backend.down = True
+    then = time.time() - 600
+    for number in range(1100):
+        path = stage.log.parent / f"{number}.log"
+        write(path, "x" * 100)
+        os.utime(path, (then, then))
+    async with stage.running(6, in_flight_bytes=64 << 10, batch_bytes=16 << 10):
+        await passes(10)
+        assert len(stage.files()) == 1100
+
+
+async def test_what_holds_no_line_is_acknowledged_too(stage: WholeShipper) -> None:
+    """The rest of a line that was cut."""
+    async with stage.running(max_line_bytes=64):
+        stage.append("x" * 100, end="")
+        await passes(1)
+        write(stage.log, "x" * 100)
+        await passes(1)
+        assert stage.lag() == (0, 0)
+        assert metric(stage.ctx, "in_flight_bytes") == 0
+    stage.lines[-1] = "x" * 64
+    stage.assert_all_arrived()
+
+
 async def test_zeros_at_the_end_do_not_hold_up_the_exit(stage: WholeShipper) -> None:
     """They hold no line, but they are in the file."""
     async with stage.running():
@@ -395,7 +429,11 @@ async def test_a_record_without_an_end_leaves_after_five_seconds_or_at_the_stop(
 
 
 async def test_a_record_is_joined_across_a_rotation_and_a_restart(stage: WholeShipper) -> None:
+    """Also when both generations are met at once, the later one first."""
     globs = (f"{stage.log}*",)
+    write(stage.log.with_name("app.log.20261110"), cri("it begins ", "P"))
+    write(stage.log, cri("and ends"))
+    stage.lines.append("it begins and ends")
     for number in range(4):
         async with stage.running(parse="cri", paths=globs):
             write(stage.log, cri(f"{number} begins ", "P"), cri(f"err {number}", "F", "stderr"))
@@ -408,11 +446,11 @@ async def test_a_record_is_joined_across_a_rotation_and_a_restart(stage: WholeSh
 
 
 async def test_many_files_with_open_records_and_little_room_all_get_on(stage: WholeShipper) -> None:
-    """Each record is as large as all the room there is."""
+    """Each record is larger than all the room there is."""
     part = "x" * 16_000
-    async with stage.running(parse="cri", in_flight_bytes=256 << 10, max_line_bytes=1 << 20):
-        for number in range(12):
-            write(stage.log.parent / f"{number}.log", *[cri(part, "P")] * 16, cri(str(number)))
-        await passes(10)
-        stage.lines += [part * 16 + str(number) for number in range(12)]
+    async with stage.running(parse="cri", in_flight_bytes=64 << 10, max_line_bytes=1 << 20):
+        for number in range(6):
+            write(stage.log.parent / f"{number}.log", *[cri(part, "P")] * 40, cri(str(number)))
+        await passes(4)
+        stage.lines += [part * 40 + str(number) for number in range(6)]
         stage.assert_all_arrived()

@@ -23,6 +23,8 @@ PAYLOAD = Payload(b'{"create":{}}\n{}\n', 1, array("Q", [10]))
 LIVE = 9200
 DOWN = 1000
 """From this port on, and below `LIVE`, nodes refuse connections."""
+GATEWAY = 502
+"""A gateway whose node is away."""
 ATTEMPTS = 20
 """The nodes take turns, in an order drawn by lot."""
 
@@ -61,6 +63,8 @@ class Played(Node):
         script.sent.append(clock())
         if self.is_twin:
             script.new.append(clock())
+        if self.address.port == GATEWAY:
+            return NodeReply(502, b"<html>")
         if DOWN <= self.address.port < LIVE:
             raise NoReply("connection", "refused")
         script.under_way += 1
@@ -140,9 +144,10 @@ async def test_a_silent_node_that_was_beaten_is_out_of_turn_for_a_while() -> Non
         assert await nodes.timed() == (0, 200, ())
 
 
-async def test_a_node_that_refuses_costs_nothing_and_is_no_reason_to_send_twice() -> None:
-    nodes = Nodes(DOWN, LIVE)
-    assert await next_failover(nodes) == (0.0, ("connection",))
+@pytest.mark.parametrize(("port", "reason"), [(DOWN, "connection"), (GATEWAY, "status_5xx")])
+async def test_a_node_that_refuses_costs_nothing_and_is_no_reason_to_send_twice(port: int, reason: str) -> None:
+    nodes = Nodes(port, LIVE)
+    assert await next_failover(nodes) == (0.0, (reason,))
     assert nodes.hedges == []
 
 

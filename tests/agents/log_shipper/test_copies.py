@@ -158,6 +158,18 @@ def test_what_was_not_read_at_all_before_a_truncation_is_read_from_the_copy(
     assert one.counts() == once([*numbered(0, 40), *(numbered(40, 60) if down else ["short"])])
 
 
+def test_a_log_that_was_seen_empty_may_have_been_filled_and_copied_since(reading: Make, log: Path) -> None:
+    one = reading("app.log")
+    log.touch()
+    one.go()
+    write(log, *numbered(0, 20))
+    copytruncate(log, log.with_name("app.log.1"))
+    write(log, *numbered(20, 30))
+    one.go(0.1)
+    one.go(3)
+    assert one.counts() == once(numbered(0, 30))
+
+
 def test_an_equal_file_that_is_no_copy_is_read(reading: Make, log: Path) -> None:
     """Nothing tells it from a copy but that the original is not truncated."""
     one = reading("*.log")

@@ -124,6 +124,22 @@ async def test_an_accepted_batch_is_sent_once(tmp_path: Path) -> None:
     assert condition(stage.ctx, "delivery").state is State.OK
 
 
+async def test_copies_that_went_out_within_an_attempt_are_counted(tmp_path: Path) -> None:
+    taken = reply([201, 201])
+    stage = Stage(tmp_path, Backend(Answer(200, taken.body, failovers=("timeout", "connection"))))
+    await stage.deliver("a", "b")
+    assert (stage.retried("timeout"), stage.retried("connection"), stage.ended()) == (2, 2, {"indexed": 2})
+
+
+async def test_a_request_that_is_more_than_the_server_takes_at_once_goes_on_in_halves(tmp_path: Path) -> None:
+    """Its 429 says "later", but for a request over the limit of its indexing pressure there is no later."""
+    stage = Stage(tmp_path, Backend(*[lambda names: Answer(429) if len(names) > 2 else reply([201] * len(names))] * 99))
+    payload = payload_of(*"abcdefgh")
+    payload.spans[:] = array("Q", [100_000] * 8)
+    await stage.delivery.deliver(payload)
+    assert stage.ended() == {"indexed": 8}
+
+
 async def test_nothing_is_not_sent(tmp_path: Path) -> None:
     stage = Stage(tmp_path, Backend())
     assert await stage.delivery.deliver(payload_of()) == 0

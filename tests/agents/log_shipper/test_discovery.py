@@ -17,6 +17,71 @@ def names(globs: Globs) -> list[str]:
     return sorted(os.path.basename(item.path) for item in globs.find().values())
 
 
+ODD_NAMES = [
+    "with space.log",
+    'quo"te.log',
+    "back\\slash.log",
+    "brackets[1].log",
+    "\u00fcn\u00ef.log",
+    "new\nline.log",
+    "-dash",
+    "*",
+]
+FILES = ["top.log", "debug.log", "x.debug.log", "a/one.log", "a/b/c/.hidden.log", "private/secret.log", "a/three.txt"]
+GLOBS: dict[str, tuple[list[str], list[str], list[str]]] = {
+    "all of a folder, but no archives": (["*"], [], ["debug.log", "top.log", "x.debug.log"]),
+    "two stars cross folders": (
+        ["**/*.log"],
+        [],
+        [".hidden.log", "debug.log", "one.log", "secret.log", "top.log", "x.debug.log"],
+    ),
+    "excluded by name and by path": (
+        ["**/*.log"],
+        ["*.debug.log", "{folder}/private/*"],
+        [".hidden.log", "debug.log", "one.log", "top.log"],
+    ),
+    "overlapping": (
+        ["*.log", "**", "t*"],
+        ["a", "*.txt", ".*"],
+        ["debug.log", "one.log", "secret.log", "top.log", "x.debug.log"],
+    ),
+    "odd names": (["odd/**"], [], sorted(ODD_NAMES)),
+}
+
+
+@pytest.mark.parametrize("name", GLOBS)
+def test_the_globs_find_each_file_once(tmp_path: Path, name: str) -> None:
+    patterns, exclude, expected = GLOBS[name]
+    for file in (*FILES, "old.log.gz", "app.log.1.zst", *(f"odd/{odd}" for odd in ODD_NAMES if name == "odd names")):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    left_out = tuple(each.format(folder=tmp_path) for each in exclude)
+    assert names(Globs(tuple(f"{tmp_path}/{pattern}" for pattern in patterns), left_out)) == expected
+
+
+def test_links_are_followed_once_and_what_they_lead_to_is_watched(tmp_path: Path) -> None:
+    elsewhere, logs = tmp_path / "elsewhere", tmp_path / "logs"
+    for folder in (elsewhere / "folder", logs):
+        folder.mkdir(parents=True)
+    for file in ("real.log", "folder/inner.log"):
+        (elsewhere / file).touch()
+    for name, target in {"link": "real.log", "again": "real.log", "dangling": "nothing.log"}.items():
+        (logs / f"{name}.log").symlink_to(elsewhere / target)
+    (logs / "loop.log").symlink_to(logs / "loop.log")
+    (logs / "linked").symlink_to(elsewhere / "folder")
+    globs = Globs((f"{logs}/*.log", f"{logs}/linked/*.log", f"{tmp_path}/later/on/*.log"), ())
+    assert names(globs) == ["again.log", "inner.log"]
+    watched = {str(folder) for folder in (logs, elsewhere, elsewhere / "folder", tmp_path)}
+    assert watched <= globs.folders(), "those of links, and the nearest parent of what is not there yet"
+
+
+def test_what_only_looks_like_a_log_is_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo.log")
+    (tmp_path / "folder.log").mkdir()
+    (tmp_path / "null.log").symlink_to(os.devnull)
+    assert names(Globs((f"{tmp_path}/*.log",), ())) == []
+
+
 def test_links_that_lead_back_up_do_not_make_the_search_endless(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "a.log").touch()
@@ -31,12 +96,14 @@ def test_a_file_that_the_shipper_writes_is_never_shipped(tmp_path: Path) -> None
     assert names(Globs((f"{tmp_path}/*.log",), (), (f"{tmp_path}/out.log",))) == ["app.log"]
 
 
-def test_a_copy_may_be_older_than_the_last_write_to_its_original(tmp_path: Path) -> None:
+@pytest.mark.parametrize("read", [True, False])
+def test_a_copy_may_be_older_than_the_last_write_to_its_original(tmp_path: Path, read: bool) -> None:
     """Logrotate's gap: the app goes on writing between the last byte of the copy and the truncation."""
     content = b"line 1\nline 2\n"
     copy = tmp_path / "app.log.1"
     copy.write_bytes(content)
-    original = Tail(str(tmp_path / "app.log"), Mark(len(content), digest(content)))
+    original = Tail(str(tmp_path / "app.log"), Mark(len(content), digest(content)) if read else Mark())
+    original.size_bytes = len(content)
     original.identity = FileIdentity(original.path, Head.of(content))
     original.intact_ns = copy.stat().st_mtime_ns + 50_000_000
     found = find_copy(original, lambda _: False)

@@ -3,6 +3,7 @@ shippers already set.
 """
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -123,14 +124,19 @@ def test_the_address_of_other_shippers_manifests_is_honoured_unless_ours_is_ther
 
 def test_fields_of_the_pod_and_static_ones_are_in_every_document_and_a_static_one_wins() -> None:
     pod = {"POD_NAME": "web-1", "POD_NAMESPACE": "shop", "POD_UID": "u-1", "NODE_NAME": "n1", "CONTAINER_NAME": "app"}
-    ours = {"LOG_SHIPPER_PATHS": "/a", "LOG_SHIPPER_FIELDS": "service.name=checkout,kubernetes.node.name=ours"}
-    found = load(LogShipperSettings, "LOG_SHIPPER_", {**pod, **ours})
-    assert shape_of(found).fields == {
+
+    def fields(given: str) -> dict[str, Any]:
+        ours = {"LOG_SHIPPER_PATHS": "/a", "LOG_SHIPPER_FIELDS": given}
+        return shape_of(load(LogShipperSettings, "LOG_SHIPPER_", {**pod, **ours})).fields
+
+    found = fields("service.name=checkout")
+    assert found == {
         "service": {"name": "checkout"},
         "kubernetes": {
             "pod": {"name": "web-1", "uid": "u-1"},
             "namespace": "shop",
-            "node": {"name": "ours"},
+            "node": {"name": "n1"},
             "container": {"name": "app"},
         },
     }
+    assert fields("kubernetes.node.name=ours")["kubernetes"] == {**found["kubernetes"], "node": {"name": "ours"}}

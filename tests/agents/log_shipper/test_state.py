@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from sidecars.log_shipper.core.checkpoint import SCHEMA, Checkpoint, CheckpointChange, FilePosition, dump, load
+from sidecars.log_shipper.core.checkpoint import Checkpoint, CheckpointChange, FilePosition, load
 from sidecars.log_shipper.core.identity import FileIdentity, FileKey, Head, Mark
 from sidecars.log_shipper.metrics import ShipperMetrics
 from sidecars.log_shipper.tailing.checkpoint_file import StateFolder
@@ -51,26 +51,6 @@ async def test_the_start_clears_what_a_killed_predecessor_left(tmp_path: Path) -
     (tmp_path / ".checkpoint.json.4711.tmp").write_bytes(b"half")
     folder_at(tmp_path)[0].load()
     assert list(tmp_path.iterdir()) == []
-
-
-BAD: dict[str, tuple[bytes, str]] = {
-    "empty": (b"", "garbage"),
-    "cut off": (dump(checkpoint(5))[:-9], "truncated"),
-    "of an older schema": (dump(checkpoint(5)).replace(b'"schema":%d' % SCHEMA, b'"schema":0', 1), "schema"),
-    "of other bytes": (b"\0" * 4096, "garbage"),
-}
-
-
-@pytest.mark.parametrize(("data", "reason"), BAD.values(), ids=BAD.keys())
-async def test_a_checkpoint_that_cannot_be_used_is_counted_and_replaced(
-    tmp_path: Path, data: bytes, reason: str
-) -> None:
-    (tmp_path / "checkpoint.json").write_bytes(data)
-    state, ctx = folder_at(tmp_path)
-    assert state.load() == Checkpoint()
-    assert metric(ctx, "checkpoint_resets_total", reason=reason) == 1
-    assert await state.save(checkpoint(7))
-    assert state.load() == checkpoint(7)
 
 
 async def test_a_checkpoint_that_cannot_be_read_is_counted(tmp_path: Path) -> None:

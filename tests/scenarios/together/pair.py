@@ -45,6 +45,13 @@ class PairProcess(ShipperProcess):
         """The state of each condition in /readyz."""
         return {one["name"]: one["state"] for one in json.loads(self.ask("/readyz")[1])["conditions"]}
 
+    def series(self) -> list[str]:
+        """All of /metrics, which has to be a page that Prometheus can read: no series is there twice."""
+        text = self.ask("/metrics")[1]
+        found = [line.rpartition(" ")[0] for line in text.splitlines() if not line.startswith("#")]
+        assert len(found) == len(set(found))
+        return found
+
     def crashes(self, name: str) -> int:
         """How often this one crashed, by the log."""
         return len([line for line in self.logged("task.crashed") if line["sidecar"] == name])

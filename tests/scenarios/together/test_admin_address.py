@@ -1,14 +1,12 @@
 """One process has one admin endpoint: where the sidecar says that is named first. Who wants it elsewhere is refused."""
 
-import socket
-
 import pytest
 
 from sidecars.__main__ import find
 from sidecars.runtime import Basics, SettingsError
 from sidecars.runtime.command.flags import CommandLine
 from sidecars.runtime.life.run import read_settings
-from tests.scenarios.together.pair import NAMES, PairStage
+from tests.scenarios.together.pair import NAMES
 
 SHIPPER, RELOADER = "LOG_SHIPPER_ADMIN_", "CONFIG_RELOADER_ADMIN_"
 
@@ -25,14 +23,6 @@ def usable(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 def read(*names: str) -> list[Basics]:
     return read_settings([find(name) for name in names or NAMES], CommandLine())
-
-
-def test_the_first_decides_and_the_default_of_the_others_does_not_matter(stage: PairStage) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port = found.getsockname()[1]
-    pair = stage.pair({"admin_port": port}).start()
-    assert [line["port"] for line in pair.logged("admin.listening")] == [port]
-    assert pair.ask("/livez")[0] == 200
 
 
 @pytest.mark.parametrize(
