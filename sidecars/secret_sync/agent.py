@@ -7,16 +7,11 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
 
-from sidecars.kit.notify import exec as command
-from sidecars.kit.notify import signal as signalling
-from sidecars.kit.notify import webhook
-from sidecars.kit.notify.core.change import Change
-from sidecars.kit.notify.core.options import Exec, Signal, StepOptions, Webhook
+from sidecars.kit.notify.core.options import StepOptions
 from sidecars.kit.notify.core.outcome import Outcome
-from sidecars.runtime import Backoff, Context, OneShot, Permanent, Sidecar, State
+from sidecars.runtime import Context, OneShot, Permanent, Sidecar, State
 from sidecars.runtime.clock import monotonic, seconds_until
 from sidecars.runtime.clock import now as wall_clock
-from sidecars.runtime.settings.environment import process_environment
 
 from .check import findings, findings_outside, refuse_start
 from .core.outcome import TRANSIENT, Failure, shortened
@@ -24,14 +19,16 @@ from .core.redaction import Redaction
 from .core.sync import Granted, Kind, ProviderRequest, Reading, Spec, Sync
 from .handover import HandoverFile
 from .metrics import OK, SecretSyncMetrics
+from .notifying import Listeners, Notifying
 from .provider import Provider, provider_of
 from .publishing.targets import Targets
 from .settings import PodLifecycle, SecretSyncSettings
 from .status import described, measure
 
 REVOKE_SECONDS = 1.5
+LOGIN_SECONDS = 1.5
+"""So long the end waits for a login that is under way: its token would live on, known to nobody."""
 WRITE_RETRY_SECONDS = 1.0
-NOTIFY_RETRY_SECONDS = (0.5, 10.0)
 FILES_LOOKED_AT_SECONDS = 1.0
 SAID_AGAIN_SECONDS = 30.0
 """How often a failure that goes on is logged, for each secret."""
@@ -83,11 +80,12 @@ class SecretSync:
         self._again_at = self._required_at = float("inf")
         self._recovered = False
         self._published_once: set[str] = set()
-        self._generation = 0
-        self._notified = 0
-        self._generation_came = asyncio.Event()
+        steps = (step for notify in settings.notify for step in notify.options)
+        listeners = Listeners(self._tried_to_notify, parts.targets.told, self._log_notification)
+        self._notifying = Notifying(steps, settings.all_targets[0].path, listeners)
         self._credentials: object = None
         self._told: dict[str, tuple[str, float]] = {}
+        self._is_token_unused = False
 
     @property
     def is_complete(self) -> bool:
@@ -95,13 +93,18 @@ class SecretSync:
         required = {secret.name for secret in self._settings.all_secrets if secret.required}
         return required <= self._published_once and not self._sync.is_suspect
 
-    async def run(self, until: Callable[[], bool] = lambda: False) -> None:
-        """Sync until the stop is requested, or `until` says so."""
+    @property
+    def holds_leases(self) -> bool:
+        """Whether something that was read ends with the token."""
+        return any(secret.lease is not None for secret in self._sync.secrets.values())
+
+    async def run(self, until: Callable[[], bool] = lambda: False, deadline: float = float("inf")) -> None:
+        """Sync until the stop is requested, `until` says so, or the deadline (of the monotonic clock) has passed."""
         self._ctx.log.redact(self._redaction.hide)
         self._take_over()
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._notify(), name="notify"), group.create_task(self._wake_at_stop())]
-            while not self._ctx.stop.requested and not until():
+            tasks = [group.create_task(self._notifying.run()), group.create_task(self._wake_at_stop())]
+            while not self._ctx.stop.requested and not until() and monotonic() < deadline:
                 requests, wake = self._sync.next(monotonic())
                 tasks = [task for task in tasks if not task.done()]
                 tasks += [group.create_task(self._perform(request), name=request.kind) for request in requests]
@@ -109,9 +112,20 @@ class SecretSync:
                 self._observe()
                 if until():
                     break
-                await self._wait(wake)
-            for task in tasks:
-                task.cancel()
+                await self._wait(min(wake, deadline))
+            await self._let_go(tasks)
+
+    async def _let_go(self, tasks: list[asyncio.Task[None]]) -> None:
+        """Cancel what is under way, a login only after a moment."""
+        logins = {task for task in tasks if task.get_name() == Kind.LOGIN}
+        for task in set(tasks) - logins:
+            task.cancel()
+        if logins:
+            token = self._sync.token
+            await asyncio.wait(logins, timeout=LOGIN_SECONDS)
+            self._is_token_unused = self._sync.token is not token
+        for task in logins:
+            task.cancel()
 
     async def _wake_at_stop(self) -> None:
         await self._ctx.stop.wait()
@@ -168,6 +182,9 @@ class SecretSync:
         """Go on with what a former run left. Whether its token lives is what the provider is asked first; while it is
         away nothing is given up.
         """
+        if self._settings.notify and self._targets.is_untold:
+            self._ctx.log.info("the app does not know of the last generation yet", action="notify.resumed")
+            self._notifying.begin()
         left = self._handover.read()
         if left is None:
             return
@@ -213,7 +230,6 @@ class SecretSync:
         if (wait := max(self._write_at, self._starts_at(now))) > now:
             return wait
         values = {name: secret.value for name, secret in self._sync.secrets.items() if secret.value is not None}
-        had_files = self._targets.had_files
         try:
             self._recover()
             made = self._targets.publish(values)
@@ -230,10 +246,9 @@ class SecretSync:
                 self._metrics.published.inc()
             self._ctx.log.info("published", action="generation.published", folders=made.folders, secrets=changed)
         self._sync.published(changed)
-        if made.folders and had_files and self._settings.notify:
-            self._generation += 1
-            self._generation_came.set()
-        elif self._notified == self._generation:
+        if made.folders and self._targets.is_untold:
+            self._notifying.begin()
+        elif self._notifying.is_idle:
             self._sync.announced()
         if changed:
             self._happened.set()
@@ -273,35 +288,22 @@ class SecretSync:
 
     # --- notifying ---
 
-    async def _notify(self) -> None:
-        """Notify the app once for each generation; a newer one takes the place of one that does not get through."""
-        while True:
-            await self._generation_came.wait()
-            self._generation_came.clear()
-            wanted = self._generation
-            delays = Backoff(*NOTIFY_RETRY_SECONDS, random.random)
-            left = [step for notify in self._settings.notify for step in notify.options]
-            first = True
-            while left and wanted == self._generation:
-                left = [step for step in left if not await self._sent(step)]
-                if first and wanted == self._generation:  # one that fails is tried again, and holds up no lease
-                    self._sync.announced()
-                    self._happened.set()
-                first = False
-                if left:
-                    await self._ctx.stop.pause(delays.next())
-            self._notified = max(self._notified, wanted)
+    def _tried_to_notify(self) -> None:
+        self._sync.announced()
+        self._happened.set()
 
-    async def _sent(self, step: StepOptions) -> bool:
-        outcome = await _attempt(step, Change("", self._settings.all_targets[0].path))
+    def _log_notification(self, step: StepOptions, outcome: Outcome, is_over: bool) -> None:  # noqa: FBT001  # a listener
         if self._metrics is not None:
             self._metrics.notifications.labels("ok" if outcome.ok else "failed").inc()
+        log, how = self._ctx.log, type(step).__name__.lower()
         if outcome.ok:
-            self._ctx.log.info("notified the app", action="notify.done", step=type(step).__name__.lower())
+            log.info("notified the app", action="notify.done", step=how)
+            return
+        text = f"cannot notify the app: {self._redaction.hide(outcome.detail)}"
+        if is_over:
+            log.error(f"{text}; it is not tried again", action="notify.given_up", step=how)
         else:
-            text = f"cannot notify the app: {self._redaction.hide(outcome.detail)}"
-            self._ctx.log.warning(text, action="notify.failed", step=type(step).__name__.lower(), every_seconds=30.0)
-        return outcome.ok
+            log.warning(text, action="notify.failed", step=how, every_seconds=30.0)
 
     # --- what is seen, and the end ---
 
@@ -338,32 +340,40 @@ class SecretSync:
 
     async def end(self) -> None:
         """Leave: a native sidecar's app is gone, so what was issued for it is taken back."""
-        if self._settings.lifecycle is PodLifecycle.NATIVE and self._sync.token is not None:
-            await self.revoke()
+        native = self._settings.lifecycle is PodLifecycle.NATIVE
+        if native and self._sync.token is not None:
+            await self.take_back()
             self._handover.remove()
-        if self._settings.lifecycle is PodLifecycle.NATIVE and self._settings.remove_files_on_stop:
+        elif self._is_token_unused and not self._settings.handover_file:
+            await self.take_back()
+        if native and self._settings.remove_files_on_stop:
             try:
                 self._targets.remove()
             except (OSError, Permanent) as error:
                 self._ctx.log.warning(f"cannot remove the files: {error}", action="stop.not_removed")
         self._provider.close()
 
-    async def revoke(self) -> None:
-        """Take the token back, and its leases with it. Waits a moment only."""
-        token = self._sync.token
-        if token is None or not self._provider.revokes:
+    async def take_back(self) -> None:
+        """End the tokens, and their leases with them. Of a token that was given to us only the leases. Waits a moment
+        only.
+        """
+        requests = self._sync.take_back(given=not self._provider.revokes)
+        if self._settings.lifecycle is PodLifecycle.ORDINARY and self._is_token_unused:
+            requests = requests[-1:]  # the app may still use what the others gave
+        if not requests:
             return
         try:
             async with asyncio.timeout(REVOKE_SECONDS):
-                outcome = await self._provider.perform(ProviderRequest(Kind.REVOKE_TOKEN, token=token.generation))
-            text = outcome.text or outcome.reason if isinstance(outcome, Failure) else ""
+                outcomes = await asyncio.gather(*map(self._provider.perform, requests))
         except TimeoutError:
             text = f"no answer in {REVOKE_SECONDS:g} s"
+        else:
+            text = "; ".join({one.text or one.reason: None for one in outcomes if isinstance(one, Failure)})
         if text:
-            message = f"cannot revoke the token: {text}; it ends by itself, and its leases with it"
+            message = f"cannot revoke what was issued: {text}; it ends by itself"
             self._ctx.log.warning(message, action="stop.not_revoked")
         else:
-            self._ctx.log.info("revoked the token and its leases", action="stop.revoked")
+            self._ctx.log.info("revoked what was issued", action="stop.revoked", count=len(requests))
 
     def why_not(self) -> tuple[OnceStatus, str]:
         """Return how --once ends without success, and why."""
@@ -383,22 +393,12 @@ _WORDS = {
     Kind.RENEW_TOKEN: "renew the token",
     Kind.LOOKUP_TOKEN: "look the token up",
     Kind.REVOKE_TOKEN: "revoke the old token",
+    Kind.REVOKE: "revoke the lease of",
     Kind.READ: "read",
     Kind.RENEW: "renew the lease of",
     Kind.LOOKUP: "look up the lease of",
     Kind.HEALTH: "reach the provider",
 }
-
-
-async def _attempt(step: StepOptions, change: Change) -> Outcome:
-    match step:
-        case Signal():
-            return await asyncio.to_thread(signalling.send, step)
-        case Webhook():
-            return await webhook.call(step, change)
-        case Exec():
-            return await command.run(step.command, change, step.timeout_seconds, process_environment())
-    raise TypeError(f"cannot attempt a {type(step).__name__}")
 
 
 async def main(settings: SecretSyncSettings, ctx: Context) -> None:
@@ -414,13 +414,9 @@ async def once(settings: SecretSyncSettings, ctx: Context) -> int:
     """Write every required secret, and end: for an init container. The leases are left for the sidecar."""
     provider = provider_of(settings)
     agent = SecretSync(settings, ctx, Parts(provider, Targets(settings)))
-    try:
-        async with asyncio.timeout(settings.start_deadline_seconds):
-            await agent.run(lambda: agent.is_complete)
-    except TimeoutError:
-        pass
-    if not agent.is_complete and not settings.handover_file:  # nobody comes who goes on with it
-        await agent.revoke()
+    await agent.run(lambda: agent.is_complete, monotonic() + settings.start_deadline_seconds)
+    if not settings.handover_file and not (agent.is_complete and agent.holds_leases):  # nobody goes on with the token
+        await agent.take_back()
     provider.close()
     if agent.is_complete:
         return OnceStatus.DONE

@@ -29,6 +29,7 @@ class Provider(Protocol):
     - LOOKUP_TOKEN: None when the token lives, so that a DENIED was about rights; Failure DENIED when it is dead. Asked
       once after a DENIED, and first after a restart.
     - LOOKUP: None when the lease lives; Failure GONE when not.
+    - REVOKE: None. It ends one lease, where the token is not ours to end.
     - REVOKE_TOKEN: None. A provider whose tokens end by themselves alone answers it without a request.
     - HEALTH: None when the provider as a whole answers. Asked about every two seconds of an outage, without a token.
 

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from sidecars.kit.notify.core.options import Exec, Signal, StepOptions, Webhook
+from sidecars.kit.notify.core.options import Exec, Signal, Webhook
+from sidecars.kit.notify.core.problems import problems as notify_problems
 from sidecars.runtime import Problem, Settings
 
 from .core.engines import Engine, Source
@@ -134,6 +135,13 @@ class SecretSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     life_fraction: Annotated[
         float, Meta(gt=0.05, lt=0.95, description="Issue a certificate anew after this share of its life.")
     ] = 0.6667
+    margin_seconds: Annotated[
+        Annotated[float, Meta(gt=0)] | None,
+        Meta(
+            description="Issue a certificate anew so long before its end, in place of life_fraction, which still goes "
+            "for one that lives no longer than this."
+        ),
+    ] = None
     stale_seconds: Annotated[
         Annotated[float, Meta(gt=0)] | None,
         Meta(description="/readyz fails when it could not be read for so long. Unset: only when its value has ended."),
@@ -153,6 +161,7 @@ class SecretSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             self.parameters,
             self.poll_seconds,
             self.life_fraction,
+            self.margin_seconds,
         )
 
 
@@ -164,7 +173,7 @@ class NotifyStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     exec: Annotated[Exec | None, Meta(description="Run a program in this container.")] = None
 
     @property
-    def options(self) -> list[StepOptions]:
+    def options(self) -> list[Signal | Webhook | Exec]:
         """Return what is set."""
         return [step for step in (self.signal, self.webhook, self.exec) if step is not None]
 
@@ -267,6 +276,10 @@ class SecretSyncSettings(Settings, frozen=True, kw_only=True):
                 yield Problem(
                     f"notify[{number}]", "a step is one key with its options", "write signal, webhook or exec"
                 )
+                continue
+            kind = next(name for name in step.__struct_fields__ if getattr(step, name) is not None)
+            for field, message, remedy in notify_problems(step.options[0]):
+                yield Problem(f"notify[{number}].{kind}.{field}".removesuffix("."), message, remedy)
 
     def _auth_problems(self) -> Iterable[Problem]:
         auth = self.login

@@ -15,6 +15,8 @@ from .sync import Reading
 
 STATIC_LATE_SECONDS = 1.0
 CERTIFICATE_JITTER = 0.1
+UNKNOWN_LEASE_SECONDS = 300.0
+"""A lease that is said to last for 0 s is taken for one of so long: its first renewal says how long it is."""
 
 
 class Engine(StrEnum):
@@ -43,6 +45,8 @@ class Source:
     poll_seconds: float = 30.0
     life_fraction: float = 2 / 3
     """After which share of its life a certificate is issued anew."""
+    margin_seconds: float | None = None
+    """How long before its end, in place of that."""
 
 
 @dataclass(frozen=True)
@@ -107,8 +111,9 @@ def reading(source: Source, reply: Success, now: float, chance: Callable[[], flo
     if source.engine is Engine.PKI or ("certificate" in data and "expiration" in data):
         return _certificate(source, data, now, chance)
     lease, duration = str(reply.body.get("lease_id") or ""), float(reply.body.get("lease_duration") or 0)
-    if lease and duration > 0:
-        return Reading(data, lease, duration, renewable=bool(reply.body.get("renewable")))
+    if lease:
+        lasts = duration if duration > 0 else UNKNOWN_LEASE_SECONDS
+        return Reading(data, lease, lasts, renewable=bool(reply.body.get("renewable")))
     if duration > 0 and call(source).method == "GET":  # KV 1 under the engine `dynamic`: a hint, often of 32 days
         return Reading(data, again=_spread(source.poll_seconds, chance))
     if duration > 0:
@@ -157,8 +162,10 @@ def _certificate(source: Source, data: Mapping[str, Any], now: float, chance: Ca
         return Failure(FailureReason.UNUSABLE, "the certificate's answer has no expiration")
     if left <= 0:
         return Failure(FailureReason.UNUSABLE, "the certificate has ended already; do the clocks agree?")
-    share = source.life_fraction * (1 - CERTIFICATE_JITTER * chance())
-    return Reading(data, again=left * share, ends=left)
+    share = 1 - CERTIFICATE_JITTER * chance()
+    if source.margin_seconds is not None and source.margin_seconds < left:
+        return Reading(data, again=(left - source.margin_seconds) * share, ends=left)
+    return Reading(data, again=left * source.life_fraction * share, ends=left)
 
 
 def version_of_mount(reply: Success) -> Engine:

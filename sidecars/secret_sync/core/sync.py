@@ -45,6 +45,7 @@ class Kind(StrEnum):
     RENEW_TOKEN = "renew_token"
     LOOKUP_TOKEN = "lookup_token"
     REVOKE_TOKEN = "revoke_token"
+    REVOKE = "revoke"
     READ = "read"
     RENEW = "renew"
     LOOKUP = "lookup"
@@ -562,6 +563,19 @@ class Sync:
         return found
 
     # --- from one run to the next ---
+
+    def take_back(self, *, given: bool) -> list[ProviderRequest]:
+        """Return the requests that end all that was issued, for the end of a run: each token, and its leases with it.
+        A token that was `given` to us is not ours to end: then each lease by itself.
+        """
+        tokens = [token.generation for token in (self.old, self.token) if token is not None]
+        if not given:
+            return [ProviderRequest(Kind.REVOKE_TOKEN, token=generation) for generation in tokens]
+        return [
+            ProviderRequest(Kind.REVOKE, name, tokens[-1], secret.lease.id)
+            for name, secret in self.secrets.items()
+            if tokens and secret.lease is not None
+        ]
 
     def restore(self, token: Granted, left: Mapping[str, "SecretState"], now: float) -> int:
         """Take over what a former run had, its token and its secrets. Return the generation that the token has from now

@@ -10,7 +10,7 @@ from typing import Any
 
 from sidecars.kit.files import open_regular
 from sidecars.kit.generations import Entry, Generations
-from sidecars.runtime.errors import Problem
+from sidecars.runtime.errors import Permanent, Problem
 from sidecars.secret_sync.core.formats import Format, Unwritable
 from sidecars.secret_sync.settings import SecretFile, SecretSettings, SecretSyncSettings
 
@@ -19,6 +19,8 @@ from .files import content
 _MEMORY = ("tmpfs", "ramfs")
 _PAIR = ("certificate", "private_key")
 _MOST_BYTES = 64 << 20
+_UNTOLD = "..untold"
+"""A link in a target folder from just before a generation is published until the app was notified of it."""
 
 
 @dataclass
@@ -49,24 +51,51 @@ class Targets:
         for folder in self._folders.values():
             folder.recover()
 
+    @property
+    def is_untold(self) -> bool:
+        """Whether the app was not notified yet of what is published, be it by a former run that was killed."""
+        return any(map(os.path.lexists, self._marks()))
+
+    def told(self) -> None:
+        """Note that the app was notified of all that is published."""
+        for mark in self._marks():
+            with suppress(OSError):  # then the app is notified once more after a restart
+                os.unlink(mark)
+
+    def _marks(self) -> Iterator[str]:
+        return (os.path.join(path, _UNTOLD) for path in self._paths.values())
+
     def publish(self, values: Mapping[str, Mapping[str, Any]]) -> Publication:
         """Write a new generation of each folder whose files changed. The files of secrets whose values are not known
         yet stay as they are, also those of a former run; a file that cannot be made keeps its former content, and only
         its secret is at fault. Raises OSError and Permanent when a folder cannot be written; the former generation
         stays then, and what was published before that is told of by the next call that succeeds.
         """
-        made = Publication()
+        made, follows = Publication(), self.had_files
         for name, folder in self._folders.items():
             files, path = self._staged(name, values, made)
             if path:
-                folder.publish(path)
-                self._fresh.append(self._paths[name])
+                self._switch(name, path, follows=follows)
             self._last[name] = files or self._last[name]
             if path:
                 with suppress(OSError):  # it only tidies up, and is done again with the next one
                     folder.keep(path)
         made.folders, self._fresh = self._fresh, []
         return made
+
+    def _switch(self, name: str, path: str, *, follows: bool) -> None:
+        """Publish a staged generation. When one `follows` another, a mark says that the app is to be notified: it
+        outlives a kill, and costs no room.
+        """
+        folder, mark = self._folders[name], os.path.join(self._paths[name], _UNTOLD)
+        try:
+            if follows and self._settings.notify and not os.path.lexists(mark):
+                os.symlink(os.path.basename(path), mark)
+            folder.publish(path)
+        except (OSError, Permanent):
+            folder.discard(path)
+            raise
+        self._fresh.append(self._paths[name])
 
     def _staged(
         self, name: str, values: Mapping[str, Mapping[str, Any]], made: Publication

@@ -98,6 +98,9 @@ class VaultProvider:
             case Kind.REVOKE_TOKEN:
                 outcome = await self._token_call(request, "POST", "auth/token/revoke-self", Endpoint.REVOKE)
                 self._tokens.pop(request.token, None)
+            case Kind.REVOKE:
+                body = {"lease_id": request.lease}
+                outcome = await self._call(request, Endpoint.REVOKE, "PUT", "sys/leases/revoke", body)
             case Kind.LOOKUP:
                 body = {"lease_id": request.lease}
                 outcome = await self._call(request, Endpoint.LOOKUP, "POST", "sys/leases/lookup", body)
@@ -172,6 +175,8 @@ class VaultProvider:
             if not os.path.exists(path):
                 yield Finding("error", f"there is no file {path}: mount what the login needs")
         lines = {path: words for source in self._sources.values() for path, words in policy(source)}
+        if not self.revokes and any(source.engine is Engine.DYNAMIC for source in self._sources.values()):
+            lines["sys/leases/revoke"] = ("update",)  # at the end, one by one: the token is not ours to end
         text = "\n".join(
             f'path "{path}" {{ capabilities = [{", ".join(f"{word!r}" for word in words)}] }}'.replace("'", '"')
             for path, words in lines.items()

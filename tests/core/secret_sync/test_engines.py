@@ -162,3 +162,22 @@ def test_what_is_read_without_a_lease_is_polled_whatever_its_duration_says() -> 
     assert isinstance(found, Reading)
     assert 27 <= (found.again or 0) <= 30
     assert found.ends is None
+
+
+def test_a_lease_of_no_duration_is_renewed_soon_and_not_read_again_at_once() -> None:
+    source = Source(Engine.DYNAMIC, path="database/creds/app")
+    body = {"lease_id": "x", "lease_duration": 0, "renewable": True, "data": {"a": "1"}}
+    found = reading(source, Success(body), 0.0, lambda: 0.5)
+    assert isinstance(found, Reading)
+    assert (found.lease, found.duration, found.renewable, found.again) == ("x", 300.0, True, None)
+
+
+@pytest.mark.parametrize(("margin", "again"), [(600.0, 3000.0), (7200.0, 2400.0)])
+def test_a_certificate_is_issued_anew_a_margin_before_its_end_where_it_lives_that_long(
+    margin: float, again: float
+) -> None:
+    source = Source(Engine.PKI, mount="pki", role="web", life_fraction=2 / 3, margin_seconds=margin)
+    body = {"data": {"certificate": "x", "private_key": "y", "expiration": 4600}}
+    found = reading(source, Success(body), 1000.0, lambda: 0.0)
+    assert isinstance(found, Reading)
+    assert found.again == pytest.approx(again)
