@@ -12,10 +12,12 @@ from sidecars.kit.net.connect import Liveness, enliven
 from sidecars.kit.net.leg import Leg
 from sidecars.kit.net.listen import Listener, listen_tcp, listen_unix
 from sidecars.kit.net.poller import Poller
+from sidecars.kit.net.resolve import Resolver
 from sidecars.runtime import Context, Permanent, Problem, SettingsError, Sidecar, State, Transient, supervise
 from sidecars.runtime.clock import monotonic, now
 
 from .check import findings, findings_outside, refuse_start
+from .checking.checks import NodeCheck
 from .connecting.dial import Dialler
 from .connecting.security import NodeTls
 from .core.address import HostAddress, SocketPath
@@ -24,7 +26,7 @@ from .core.causes import Cause
 from .core.selection import TargetRole
 from .core.upstream import NodeHealth, NodeRole
 from .metrics import AmbassadorMetrics
-from .pool import NodePool, UpstreamNode
+from .pool import NodePool, PoolParts, UpstreamNode
 from .serving.desk import CancelPlace, Desk
 from .serving.session import LocalSession
 from .settings import AmbassadorSettings, ContainerLifecycle, ListenerPlan
@@ -70,7 +72,9 @@ class Ambassador:
         for pool in made:
             if said(pool.plan) == said(plan):
                 return pool
-        pool = NodePool(plan, self._ctx, self._metrics, self._dialler(plan))
+        dialler = self._dialler(plan)
+        parts = PoolParts(dialler, partial(NodeCheck, plan, dialler), Resolver())
+        pool = NodePool(plan, self._ctx, self._metrics, parts)
         made.append(pool)
         return pool
 

@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from typing import Protocol as Shape
 
 from sidecars.kit.net.core.eyeballs import Place
-from sidecars.kit.net.resolve import NotResolved, Resolver
+from sidecars.kit.net.resolve import NotResolved, Resolved
 from sidecars.runtime import Context, supervise
 from sidecars.runtime.clock import monotonic
 
-from .checking.checks import NodeCheck
 from .connecting.dial import Dialler, NodeTarget
 from .core.address import HostAddress, ServiceName, SocketPath, host_address, upstream_address
 from .core.causes import LASTING, Cause
@@ -67,29 +66,39 @@ class UpstreamNode:
     wake: asyncio.Event = field(default_factory=asyncio.Event)
 
 
+class Names(Shape):
+    """Who looks names up."""
+
+    async def resolve(self, address: str) -> Resolved:
+        """Return where an address leads to. Raise NotResolved."""
+
+
+@dataclass(frozen=True)
+class PoolParts:
+    """What a pool is built of; tests hand in others. `checker` makes one for each node."""
+
+    dialler: Dialler
+    checker: Callable[[], Checker]
+    names: Names
+
+
 class NodePool:
     """Nodes, their state, and the tasks that keep it true."""
 
-    def __init__(
-        self,
-        plan: ListenerPlan,
-        ctx: Context,
-        metrics: AmbassadorMetrics,
-        dialler: Dialler,
-        checker: Callable[[], Checker] | None = None,
-    ) -> None:
+    def __init__(self, plan: ListenerPlan, ctx: Context, metrics: AmbassadorMetrics, parts: PoolParts) -> None:
         self.plan = plan
         self.nodes: list[UpstreamNode] = []
-        self.dialler = dialler
         self._ctx = ctx
         self._metrics = metrics
-        self._checker = checker or (lambda: NodeCheck(plan, dialler))
+        self._parts = parts
         self._changed = asyncio.Event()
         self.told: Callable[[], None] = _nobody
         """Called at each change."""
-        self._resolver = Resolver()
         self._unresolved: dict[str, str] = {}
         self._special: dict[str, NodeTarget] = {}
+        self._gone: list[UpstreamNode] = []
+        """Nodes that have left the DNS, and have sessions still."""
+        self._look_again = asyncio.Event()
 
     # --- for sessions ---
 
@@ -113,8 +122,8 @@ class NodePool:
 
     def must_leave(self, node: UpstreamNode, role: TargetRole) -> bool:
         """Whether a session with this role must not be on a node (any more)."""
-        if node not in self.nodes:  # its address has left the DNS, which says nothing of its role
-            return False
+        if node not in self.nodes:  # its address has left the DNS; somebody else may be the primary by now
+            return role is TargetRole.PRIMARY and bool(self.choice(role))
         everyone = self.candidates(role)
         return must_leave(everyone[self.nodes.index(node)], everyone, role, monotonic())
 
@@ -168,21 +177,35 @@ class NodePool:
                 for node in self.nodes:
                     if node not in checks:
                         checks[node] = group.create_task(self._keep_checking(node), name=f"check {node.shown}")
-                seconds = self.plan.resolve_seconds
-                await self._ctx.stop.pause(min(seconds, _UNRESOLVED_SECONDS) if self._unresolved else seconds)
+                await self._rest_from_looking_up()
+
+    async def _rest_from_looking_up(self) -> None:
+        """Wait for the next look-up: soon when a name is unknown, or a node has gone down, which may have moved."""
+        self._look_again.clear()
+        await self._ctx.stop.pause(min(self.plan.resolve_seconds, _UNRESOLVED_SECONDS))
+        if self._unresolved:
+            return
+        try:
+            async with asyncio.timeout(max(0.0, self.plan.resolve_seconds - _UNRESOLVED_SECONDS)):
+                await self._look_again.wait()
+        except TimeoutError:
+            pass
 
     async def _look_up(self) -> list[UpstreamNode]:
         """Return the nodes that the names lead to now; those that are known already are the same objects."""
-        found: list[UpstreamNode] = []
         self._unresolved = {}
-        for upstream in self.plan.upstreams:
-            try:
-                found += await self._nodes_of(upstream)
-            except NotResolved as error:
-                self._unresolved[upstream.address] = str(error)
-                text = f"cannot look up {upstream.address}: {error}"
-                self._ctx.log.warning(text, action="resolve.failed", upstream=upstream.address, every_seconds=30.0)
-        return found
+        async with asyncio.TaskGroup() as group:  # one that hangs must not hold up the others
+            asked = [group.create_task(self._known_nodes_of(upstream)) for upstream in self.plan.upstreams]
+        return [node for task in asked for node in task.result()]
+
+    async def _known_nodes_of(self, upstream: Upstream) -> list[UpstreamNode]:
+        try:
+            return await self._nodes_of(upstream)
+        except NotResolved as error:
+            self._unresolved[upstream.address] = str(error)
+            text = f"cannot look up {upstream.address}: {error}"
+            self._ctx.log.warning(text, action="resolve.failed", upstream=upstream.address, every_seconds=30.0)
+            return []
 
     async def _nodes_of(self, upstream: Upstream) -> list[UpstreamNode]:
         address = upstream_address(upstream.address)
@@ -190,9 +213,9 @@ class NodePool:
             return [self._node(upstream, str(address), NodeTarget("localhost", address))]
         if upstream.check_address:
             special = host_address(upstream.check_address)
-            places = (await self._resolver.resolve(str(special))).places
+            places = (await self._parts.names.resolve(str(special))).places
             self._special[upstream.address] = NodeTarget(special.host, places)
-        answer = await self._resolver.resolve(str(address))
+        answer = await self._parts.names.resolve(str(address))
         if answer.stale:
             self._ctx.log.warning(
                 f"{answer.stale}; the last answer is kept",
@@ -209,7 +232,9 @@ class NodePool:
         check = self.plan.check
         state = UpstreamState(Patience(check.rise, check.fall, check.slow_start_seconds))
         special = self._special.get(upstream.address)
-        return UpstreamNode(upstream, shown, target, special, self.dialler, state, upstream.priority, upstream.weight)
+        return UpstreamNode(
+            upstream, shown, target, special, self._parts.dialler, state, upstream.priority, upstream.weight
+        )
 
     def _take(self, found: list[UpstreamNode]) -> None:
         gone = [node for node in self.nodes if node not in found]
@@ -222,11 +247,12 @@ class NodePool:
         for node in found:
             node.special = self._special.get(node.upstream.address)
         self.nodes = found
+        self._gone = [node for node in (*self._gone, *gone) if node.sessions and node not in found]
         if gone or new:
             self.tell()
 
     async def _keep_checking(self, node: UpstreamNode) -> None:
-        checker = self._checker()
+        checker = self._parts.checker()
 
         async def looking() -> None:
             while True:
@@ -252,6 +278,10 @@ class NodePool:
     def _checked(self, node: UpstreamNode, result: CheckResult) -> None:
         label = "ok" if result.ok else result.cause or "failed"
         self._metrics.checks.labels(node.upstream.address, label).inc()
+        if result.cause is Cause.EXHAUSTED:  # which says nothing of the node
+            text = f"cannot check {node.shown}: {result.detail}"
+            self._ctx.log.error(text, action="check.impossible", every_seconds=10.0)
+            return
         changes = node.state.checked(result, monotonic())
         if not changes:
             return
@@ -260,6 +290,7 @@ class NodePool:
         if NodeChange.DOWN in changes:
             text = f"{node.shown} is down: {result.detail}"
             self._ctx.log.warning(text, action="upstream.down", cause=result.cause, **about)
+            self._look_again.set()
         elif NodeChange.UP in changes:
             self._ctx.log.info(f"{node.shown} is up", action="upstream.up", **about)
         if NodeChange.ROLE in changes:
@@ -269,7 +300,7 @@ class NodePool:
 
     def _move_sessions(self) -> None:
         """End the sessions that are on a node of the wrong role now."""
-        for node in self.nodes:
+        for node in (*self.nodes, *self._gone):
             for session in list(node.sessions):
                 if self.must_leave(node, session.role):
                     session.end(Cause.ROLE_CHANGED, f"{node.shown} is not the {session.role} any more")

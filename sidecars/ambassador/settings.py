@@ -365,7 +365,8 @@ class AmbassadorSettings(Settings, frozen=True, kw_only=True):
 
     def problems(self) -> Iterable[Problem]:
         """What single fields cannot say."""
-        seen: dict[str, str] = {}
+        seen: set[str] = set()
+        names: set[str] = set()
         for number, listener in enumerate(self.listeners or (ListenerSettings(),)):
             place = f"listeners[{number}]." if self.listeners else ""
             own = {name for name in ListenerSettings.__struct_fields__ if getattr(listener, name) is not None}
@@ -378,7 +379,7 @@ class AmbassadorSettings(Settings, frozen=True, kw_only=True):
                 name, _, rest = problem.field.partition(".")
                 field = _where(place, name, own) + (f".{rest}" if rest else "")
                 yield Problem(field, problem.message, problem.remedy)
-            yield from _clashes(plan, _where(place, "listen", own), seen)
+            yield from _clashes(plan, _where(place, "listen", own), seen, names)
 
 
 def _where(place: str, name: str, own: set[str]) -> str:
@@ -387,14 +388,15 @@ def _where(place: str, name: str, own: set[str]) -> str:
     return f"{place}{name}" if bare in own and place else name
 
 
-def _clashes(plan: ListenerPlan, where: str, seen: dict[str, str]) -> Iterable[Problem]:
+def _clashes(plan: ListenerPlan, where: str, seen: set[str], names: set[str]) -> Iterable[Problem]:
     for address in plan.listen:
         is_free = isinstance(address, HostAddress) and address.port == 0
         if str(address) in seen and not is_free:
             yield Problem(where, f"another listener has {address}", "give each an address of its own")
-        seen[str(address)] = plan.name
-    if plan.name in {f"name:{name}" for name in seen}:
-        yield Problem(where, "another listener has this name", "give each a name of its own")
+        seen.add(str(address))
+    if plan.name in names:
+        yield Problem(where, f"another listener is called {plan.name}", "give each a name of its own")
+    names.add(plan.name)
 
 
 def listening(texts: Iterable[str], protocol: Protocol) -> tuple[HostAddress | SocketPath, ...]:
@@ -416,6 +418,8 @@ def plan_problems(plan: ListenerPlan) -> Iterable[Problem]:
         yield Problem("upstreams", "there is nowhere to connect to", "name one, such as --upstream db-1:5432")
     for number, upstream in enumerate(plan.upstreams):
         yield from _upstream_problems(f"upstreams[{number}]", upstream)
+        if upstream.address in {other.address for other in plan.upstreams[:number]}:
+            yield Problem(f"upstreams[{number}].address", f"{upstream.address} is there twice", "take one out")
     kind = plan.check_kind
     if plan.role is not TargetRole.ANY and kind not in TELLS_ROLES:
         text = f"nothing tells the role of an upstream: the check is {kind}"
