@@ -108,15 +108,6 @@ async def test_writes_are_told_only_when_they_are_asked_for(tmp_path: Path, watc
     assert await watched.told()
 
 
-async def test_a_new_folder_is_looked_at_once_more(tmp_path: Path, watched: Watched) -> None:
-    assert watched.set(tmp_path)
-    assert watched.watch.names_changed
-    assert not watched.set(tmp_path)
-    inner = tmp_path / "inner"
-    inner.mkdir()
-    assert watched.set(tmp_path, inner)
-
-
 async def test_folders_that_are_not_wanted_any_more_are_silent(tmp_path: Path, watched: Watched) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
     one.mkdir()
@@ -158,16 +149,19 @@ async def test_a_folder_that_is_replaced_is_watched_again(tmp_path: Path, watche
             assert await watched.told()
 
 
-async def test_what_cannot_be_watched_is_no_error(tmp_path: Path, watched: Watched) -> None:
+async def test_what_cannot_be_watched_is_no_error_and_a_new_folder_is_looked_at_once_more(
+    tmp_path: Path, watched: Watched
+) -> None:
     (tmp_path / "file").touch()
-    watched.set(tmp_path / "missing", tmp_path / "file" / "below", tmp_path)
+    folders = (tmp_path / "missing", tmp_path / "file" / "below", tmp_path)
+    assert watched.set(*folders)
+    assert watched.watch.names_changed
+    assert not watched.set(*folders)
     watched.watch.names_changed = False
     assert not watched.watch.polling
-    create(tmp_path)
-    assert await watched.told()
     (tmp_path / "missing").mkdir()
     assert await watched.told()
-    assert watched.set(tmp_path / "missing", tmp_path)
+    assert watched.set(*folders)
 
 
 @pytest.mark.looptime

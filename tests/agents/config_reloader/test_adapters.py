@@ -8,13 +8,16 @@ from pathlib import Path
 import pytest
 
 from sidecars.config_reloader.core.messages import Remembered
-from sidecars.config_reloader.core.steps import Validate
+from sidecars.config_reloader.core.snapshot import Snapshot
+from sidecars.config_reloader.core.steps import Render, Validate
 from sidecars.config_reloader.metrics import ReloaderMetrics
 from sidecars.config_reloader.notifying.notifier import Notifier
 from sidecars.config_reloader.notifying.state_file import StateFile
+from sidecars.config_reloader.rendering.output import OutputFolder
 from sidecars.kit.notify.core.change import Change
 from sidecars.kit.notify.core.options import Exec, Signal, StepOptions, Webhook
 from sidecars.kit.notify.core.outcome import Outcome, Result
+from tests.agents.config_reloader.stage import snapshot
 from tests.support.context import condition, context
 
 
@@ -49,6 +52,18 @@ async def test_a_state_file_that_cannot_be_written_degrades_until_it_can(tmp_pat
         await StateFile(str(tmp_path / place), ctx, metrics).save(Remembered("a"))
         assert ("mount a writable volume" in condition(ctx, "state").reason) is not writable
         assert ctx.metrics.registry.get_sample_value("sidecar_config_reloader_state_writable") == writable
+
+
+async def test_content_that_changed_since_it_was_seen_is_not_rendered(tmp_path: Path) -> None:
+    """The app would be notified with the hash of other content than it reads."""
+    output = OutputFolder(Render(output=str(tmp_path / "out")), context(name="config-reloader").log)
+
+    async def contents() -> Snapshot:
+        return snapshot("newer")
+
+    outcome, folder = await output.render(snapshot("older").hash, contents)
+    assert (outcome.result, folder, (tmp_path / "out").exists()) == (Result.UNREACHABLE, "", False)
+    assert (await output.render(snapshot("newer").hash, contents))[0].ok
 
 
 async def act(step: StepOptions) -> Outcome:

@@ -12,50 +12,39 @@ OWN = ("unshare", "--user", "--map-root-user")
 """A user namespace has limits of its own, and who makes it may set them."""
 
 
-def limited(what: str, limit: int) -> tuple[str, ...]:
-    """A prefix that runs the sidecar with so many of them to be had."""
-    shell = ("sh", "-c", f'echo {limit} > /proc/sys/user/max_inotify_{what} && exec "$@"', "sh")
+def limited(watches: int) -> tuple[str, ...]:
+    """A prefix that runs the sidecar with so many watches to be had."""
+    shell = ("sh", "-c", f'echo {watches} > /proc/sys/user/max_inotify_watches && exec "$@"', "sh")
     if not can_run(*OWN, *shell, "true"):
         pytest.skip("may not make a user namespace here (unshare --user)")
     return (*OWN, *shell)
 
 
-def free(reloader: ReloaderProcess, what: str, limit: int) -> None:
+def free(reloader: ReloaderProcess, watches: int) -> None:
     """So many are to be had from now on."""
     enter = ["nsenter", "--user", "--preserve-credentials", "--target", str(reloader.pid)]
-    subprocess.run([*enter, "sh", "-c", f"echo {limit} > /proc/sys/user/max_inotify_{what}"], check=True)
+    subprocess.run([*enter, "sh", "-c", f"echo {watches} > /proc/sys/user/max_inotify_watches"], check=True)
     reloader.until(lambda: reloader.status()["mode"] == "inotify", "it to use events again")
     reloader.until(lambda: reloader.metric("watch_polling") == 0, "the metric to say so")
 
 
-def test_while_inotify_is_used_up_it_polls_and_then_returns_to_events(stage: ConfigStage) -> None:
-    reloader = stage.reloader(prefix=limited("instances", 0), poll_seconds=0.2)
-    stage.begin(reloader)
-    assert (reloader.status()["mode"], reloader.metric("watch_polling")) == ("poll", 1)
-    (line,) = reloader.logged("watch.polling")
-    assert "inotify is exhausted" in line["message"]
-    assert reloader.ask("/readyz")[0] == 200
-    stage.tells(reloader, lambda: stage.write("1"))
-    stage.tells_nothing(reloader, stage.config.rewrite)
-    free(reloader, "instances", 16)  # from here on nothing but an event makes it look
-    stage.tells(reloader, lambda: stage.write("2"))
-    stage.ends(reloader, told=2)
-
-
-def test_watches_that_are_used_up_while_it_runs_are_polled_for(stage: ConfigStage) -> None:
-    """One watch is to be had, and a second folder comes."""
+def test_while_watches_are_used_up_it_polls_and_then_returns_to_events(stage: ConfigStage) -> None:
+    """One watch is to be had, and a second folder comes. tests/kit/test_watch.py has the instances."""
     plain = stage.folder / "plain"
     plain.mkdir()
     (plain / "a").write_text("0")
-    reloader = stage.reloader(plain, prefix=limited("watches", 1), poll_seconds=0.2)
+    reloader = stage.reloader(plain, prefix=limited(1), poll_seconds=0.2)
     stage.begin(reloader)
     assert reloader.status()["mode"] == "inotify"
     stage.tells(reloader, lambda: (plain / "a").write_text("1"))
     (plain / "sub").mkdir()
     reloader.until(lambda: reloader.status()["mode"] == "poll", "it to poll")
+    assert (reloader.metric("watch_polling"), reloader.ask("/readyz")[0]) == (1, 200)
+    (line,) = reloader.logged("watch.polling")
+    assert "inotify is exhausted" in line["message"]
     for name in ("sub/b", "a"):
         stage.tells(reloader, lambda n=name: (plain / n).write_text("2"))  # type: ignore[misc]
-    free(reloader, "watches", 16)
+    free(reloader, 16)
     stage.tells(reloader, lambda: (plain / "sub" / "b").write_text("3"))
     stage.ends(reloader, told=4)
 
