@@ -55,6 +55,14 @@ async def test_the_quiet_period_the_longest_wait_and_the_splay_are_those_of_the_
         assert 5 < at - began < 5 + 10
 
 
+async def test_what_could_not_be_read_in_time_is_looked_at_again_soon_without_an_event() -> None:
+    async with Stage(HOOK).running() as stage:
+        await stage.sees("?")
+        stage.watcher.content = "a"  # type: ignore[attr-defined]
+        await passes(1)
+        assert stage.told == [A]
+
+
 @pytest.mark.parametrize(("takes_seconds", "told_after"), [(0.1, 0.1), (60.0, 0.25)])
 async def test_it_is_written_down_before_somebody_is_told_unless_the_disk_hangs(
     takes_seconds: float, told_after: float

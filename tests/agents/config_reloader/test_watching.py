@@ -2,11 +2,12 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 
+from sidecars.kit.watch.folders import FolderWatch
 from sidecars.runtime import Transient
 from tests.agents.config_reloader.stage import HOOK, Files
 from tests.support.kubelet import Volume
@@ -235,6 +236,29 @@ async def test_each_change_is_told_once_and_nothing_else(tmp_path: Path, shape: 
             print(number, told.__name__)
             await told(stage, act)
         assert len(stage.told) == sum(told is ONCE for told, _ in steps)
+
+
+class LateWatch:
+    """Something comes between the snapshot and the watch that it asks for."""
+
+    def __init__(self, watch: FolderWatch, come: Act) -> None:
+        self._watch, self._come = watch, come
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._watch, name)
+
+    def watch(self, contents: Iterable[str], names: Iterable[str] = ()) -> bool:
+        self._come()
+        return self._watch.watch(contents, names)
+
+
+async def test_what_comes_before_the_watch_is_set_is_seen(tmp_path: Path) -> None:
+    (tmp_path / "plain").mkdir()
+    stage = Files(HOOK, watch=[str(tmp_path / "plain")])
+    stage.watcher._watch = LateWatch(stage.watcher._watch, write(tmp_path / "plain" / "late", "x"))  # type: ignore[assignment]
+    async with stage.running():
+        assert stage.watcher.last is not None
+        assert stage.watcher.last.names.keys() == {"late"}
 
 
 async def test_what_no_event_tells_of_is_seen_by_the_clock_and_the_clock_tells_nothing_else(tmp_path: Path) -> None:
