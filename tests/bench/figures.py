@@ -5,11 +5,12 @@ CPU is user plus system time of the whole process (/proc/PID/stat, in ticks of 1
 outside, the same for every program.
 """
 
+import math
 import os
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,6 +77,14 @@ class Outcome:
     broken: Sequence[str] = ()
 
 
+def judged(what: str, value: float, bar: float | None, digits: int = 1, *, least: bool = False) -> Row:
+    """A figure and the most (or the least) that it may be; without a bar it is only shown."""
+    shown = f"{value:,.{digits}f}"
+    if bar is None:
+        return Row(what, shown)
+    return Row(what, shown, f"{'>=' if least else '<='} {bar:,g}", value >= bar if least else value <= bar)
+
+
 class Broken(Exception):
     """The benchmark cannot give figures, because something does not work at all."""
 
@@ -98,6 +107,44 @@ def spread(values: Sequence[float], digits: int = 1) -> str:
     """Lowest, median and highest."""
     low, middle, high = min(values), statistics.median(values), max(values)
     return f"{low:,.{digits}f} / {middle:,.{digits}f} / {high:,.{digits}f}"
+
+
+def p99(values: Sequence[float]) -> float:
+    """By nearest rank: of up to a hundred it is the highest."""
+    return sorted(values)[math.ceil(0.99 * len(values)) - 1]
+
+
+@dataclass(frozen=True)
+class Rest:
+    """What a program does while nothing happens. A wake-up is a voluntary context switch of one of its threads."""
+
+    resident_mib: float
+    cpu_ms_per_second: float
+    wakeups_per_second: float
+
+
+def at_rest(programs: Mapping[str, Process], seconds: float) -> dict[str, Rest]:
+    """Measure programs at the same time, while this many seconds pass."""
+    before = {name: (one.cpu_seconds(), one.voluntary_switches()) for name, one in programs.items()}
+    began = time.monotonic()
+    pause(seconds, f"at rest: {', '.join(programs)}")
+    passed, found = time.monotonic() - began, {}
+    for name, one in programs.items():
+        cpu_seconds, switches = before[name]
+        cpu_ms = 1000 * (one.cpu_seconds() - cpu_seconds) / passed
+        found[name] = Rest(one.resident_mib(), cpu_ms, (one.voluntary_switches() - switches) / passed)
+    return found
+
+
+def show_rests(rests: Mapping[str, Rest]) -> None:
+    """Print them as a table."""
+    table(
+        ("program", "RSS MiB", "CPU ms per s", "wake-ups per s"),
+        [
+            (name, f"{one.resident_mib:.1f}", f"{one.cpu_ms_per_second:.2f}", f"{one.wakeups_per_second:.2f}")
+            for name, one in rests.items()
+        ],
+    )
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

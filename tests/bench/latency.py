@@ -5,17 +5,15 @@ so noticing, reading and the wait for company in a batch (`batch_seconds`) are a
 moments, so that no timer of the program is met in step. The p99 of fifty runs is their slowest.
 """
 
-import math
 import random
 import statistics
-import tempfile
 import time
 from pathlib import Path
 
 from tests.bench import lines
-from tests.bench.figures import Outcome, Process, Row, say, wait_until
-from tests.bench.shippers import ours, running, wait_for_lines
-from tests.bench.sink import Handle, sink
+from tests.bench.figures import Outcome, Process, judged, p99, pause, say, wait_until
+from tests.bench.shippers import bench, ours, running, wait_for_lines
+from tests.bench.sink import Handle
 
 _NEW_RUNS = 50
 _IDLE_RUNS = 25
@@ -27,8 +25,7 @@ _IDLE_SECONDS = 2.0
 def measure() -> Outcome:
     """Ours; new files first, then an idle one."""
     chance = random.Random(3)
-    with tempfile.TemporaryDirectory(prefix="sidecars-bench-") as temporary, sink() as served:
-        folder = Path(temporary)
+    with bench() as (folder, served):
         idle = folder / "logs" / "idle.log"
         idle.parent.mkdir()
         lines.write(idle, 0, 1)
@@ -36,25 +33,19 @@ def measure() -> Outcome:
             wait_for_lines(process, served, 1)
             new_seconds, idle_seconds = [], []
             for number in range(1, _NEW_RUNS + 1):
-                _let_pass(chance.uniform(0.2, 1.2))
+                pause(chance.uniform(0.2, 1.2), "a moment")
                 new_seconds.append(_seconds(process, served, idle.with_name(f"new-{number}.log"), number))
             say(f"  {_NEW_RUNS} new files: {_text(new_seconds)}")
             for number in range(_NEW_RUNS + 1, _NEW_RUNS + 1 + _IDLE_RUNS):
-                _let_pass(chance.uniform(_IDLE_SECONDS, _IDLE_SECONDS + 1))
+                pause(chance.uniform(_IDLE_SECONDS, _IDLE_SECONDS + 1), "the file is idle")
                 idle_seconds.append(_seconds(process, served, idle, number))
             say(f"  {_IDLE_RUNS} lines in an idle file: {_text(idle_seconds)}")
     return Outcome(
         (
-            _row("new file to its first request", new_seconds),
-            _row("line in an idle file to its request", idle_seconds),
+            judged("new file to its first request, p99 s", p99(new_seconds), _BAR_SECONDS, 2),
+            judged("line in an idle file to its request, p99 s", p99(idle_seconds), _BAR_SECONDS, 2),
         )
     )
-
-
-def _let_pass(seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while (left := end - time.monotonic()) > 0:
-        time.sleep(left)
 
 
 def _seconds(process: Process, served: Handle, log: Path, number: int) -> float:
@@ -67,14 +58,5 @@ def _seconds(process: Process, served: Handle, log: Path, number: int) -> float:
     return float(served.books()["marked_at"]) - began
 
 
-def _p99(seconds: list[float]) -> float:
-    """By nearest rank."""
-    return sorted(seconds)[math.ceil(0.99 * len(seconds)) - 1]
-
-
 def _text(seconds: list[float]) -> str:
-    return f"median {statistics.median(seconds):.2f} s, p99 {_p99(seconds):.2f} s, lowest {min(seconds):.2f} s"
-
-
-def _row(what: str, seconds: list[float]) -> Row:
-    return Row(f"{what}, p99 s", f"{_p99(seconds):.2f}", f"<= {_BAR_SECONDS:.0f}", _p99(seconds) <= _BAR_SECONDS)
+    return f"median {statistics.median(seconds):.2f} s, p99 {p99(seconds):.2f} s, lowest {min(seconds):.2f} s"

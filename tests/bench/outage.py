@@ -7,15 +7,14 @@ after the outage until the sink was less than a second of input behind; the wait
 shipper's pause between attempts) is shown apart.
 """
 
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench import lines
-from tests.bench.figures import Outcome, Process, Row, say, wait_until
-from tests.bench.shippers import ours, running, wait_for_lines
-from tests.bench.sink import Handle, sink
+from tests.bench.figures import Outcome, Process, judged, say, wait_until
+from tests.bench.shippers import bench, ours, running, wait_for_lines
+from tests.bench.sink import Handle
 
 _LINES_PER_SECOND = 5_000
 _BEFORE_SECONDS = 10
@@ -40,8 +39,7 @@ class CatchUp:
 
 def measure() -> Outcome:
     """The whole course; then what was lost."""
-    with tempfile.TemporaryDirectory(prefix="sidecars-bench-") as temporary, sink() as served:
-        folder = Path(temporary)
+    with bench() as (folder, served):
         log = folder / "logs" / "app.log"
         log.parent.mkdir()
         log.touch()
@@ -63,9 +61,9 @@ def measure() -> Outcome:
     say(f"  RSS MiB: {before_mib:.1f} before, {outage_mib:.1f} in the outage, {caught_up.peak_mib:.1f} catching up")
     lost = _TOTAL - int(books["distinct"])
     rows = (
-        Row(f"outage of {_OUTAGE_SECONDS} s: lines lost", f"{lost}", "0", lost == 0),
-        Row("outage: memory growth MiB", f"{growth_mib:.1f}", f"<= {_BAR_MIB}", growth_mib <= _BAR_MIB),
-        Row("outage: catch-up rate / input rate", f"{ratio:.1f}", f">= {_BAR_RATIO}", ratio >= _BAR_RATIO),
+        judged(f"outage of {_OUTAGE_SECONDS} s: lines lost", lost, 0, 0),
+        judged("outage: memory growth MiB", growth_mib, _BAR_MIB),
+        judged("outage: catch-up rate / input rate", ratio, _BAR_RATIO, least=True),
     )
     return Outcome(rows)
 

@@ -6,7 +6,6 @@ take turns, so that what else the machine does is shared by all. At rest: 60 s, 
 timer is done.
 """
 
-import math
 import random
 import statistics
 import tempfile
@@ -16,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.bench.figures import Broken, Outcome, Process, Row, pause, say, table
+from tests.bench.figures import Broken, Outcome, Process, Row, at_rest, judged, p99, pause, say, show_rests
 from tests.bench.reload_target import Target, target
 from tests.bench.reloaders import OURS, Program, ours, peers
 from tests.bench.shippers import running
@@ -88,7 +87,7 @@ def measure() -> Outcome:
             _warm_up(runner)
         for _ in range(_SWAPS):
             for runner in runners:
-                _let_pass(chance.uniform(0.02, 0.1))
+                pause(chance.uniform(0.02, 0.1), "a moment")
                 runner.measure()
         rows = [row for runner in runners for row in _speed(runner)]
         pause(_SETTLE_SECONDS, "the programs come to rest")
@@ -110,56 +109,39 @@ def _warm_up(runner: Runner) -> None:
             break
     for _ in range(_WARM_UP_SWAPS):
         runner.measure()
-    _let_pass(1.0)
+    pause(1.0, "the last requests")
     runner.target.arrivals(0)
     runner.milliseconds.clear()
     runner.requests = 0
 
 
 def _rest(runners: list[Runner]) -> list[Row]:
-    before = [(one.process.cpu_seconds(), one.process.voluntary_switches()) for one in runners]
-    began = time.monotonic()
-    pause(_REST_SECONDS, "at rest")
-    seconds = time.monotonic() - began
-    rows, shown = [], []
-    for runner, (cpu_seconds, switches) in zip(runners, before, strict=True):
-        process = runner.process
-        cpu_ms = 1000 * (process.cpu_seconds() - cpu_seconds) / seconds
-        wakeups = (process.voluntary_switches() - switches) / seconds
-        mib = process.resident_mib()
-        shown.append((runner.name, f"{mib:.1f}", f"{cpu_ms:.2f}", f"{wakeups:.2f}"))
-        what = f"reload at rest, {runner.name}"
-        rows.append(_row(runner, f"{what}: RSS MiB", mib, _BAR_MIB))
-        rows.append(_row(runner, f"{what}: CPU ms per s", cpu_ms, _BAR_CPU_MS))
-        rows.append(_row(runner, f"{what}: wake-ups per s", wakeups, _BAR_WAKEUPS))
-    table(("program", "RSS MiB", "CPU ms per s", "wake-ups per s"), shown)
+    rests = at_rest({runner.name: runner.process for runner in runners}, _REST_SECONDS)
+    show_rests(rests)
+    rows = []
+    for name, rest in rests.items():
+        rows.append(_row(name, f"reload at rest, {name}: RSS MiB", rest.resident_mib, _BAR_MIB))
+        rows.append(_row(name, f"reload at rest, {name}: CPU ms per s", rest.cpu_ms_per_second, _BAR_CPU_MS))
+        rows.append(_row(name, f"reload at rest, {name}: wake-ups per s", rest.wakeups_per_second, _BAR_WAKEUPS))
     return rows
 
 
 def _speed(runner: Runner) -> list[Row]:
     found = runner.milliseconds
-    median, p99 = statistics.median(found), sorted(found)[math.ceil(0.99 * len(found)) - 1]
+    median, slowest = statistics.median(found), p99(found)
     say(
         f"  {runner.name}: {len(found)} swaps, {runner.requests} requests; ms: lowest {min(found):.2f}, median "
-        f"{median:.2f}, p99 {p99:.2f}, highest {max(found):.2f}"
+        f"{median:.2f}, p99 {slowest:.2f}, highest {max(found):.2f}"
     )
     return [
-        _row(runner, f"swap to request, {runner.name}: median ms", median, _BAR_MEDIAN_MS),
-        _row(runner, f"swap to request, {runner.name}: p99 ms", p99, _BAR_P99_MS),
+        _row(runner.name, f"swap to request, {runner.name}: median ms", median, _BAR_MEDIAN_MS),
+        _row(runner.name, f"swap to request, {runner.name}: p99 ms", slowest, _BAR_P99_MS),
     ]
 
 
-def _row(runner: Runner, what: str, value: float, bar: float) -> Row:
-    if runner.name != OURS:
-        return Row(what, f"{value:.2f}")
-    return Row(what, f"{value:.2f}", f"<= {bar:g}", value <= bar)
+def _row(name: str, what: str, value: float, bar: float) -> Row:
+    return judged(what, value, bar if name == OURS else None, 2)
 
 
 def _content(version: int) -> dict[str, bytes]:
     return {"app.yaml": b"version: %d\n" % version * 100, "rules.yaml": b"rules: []\n" * 100}
-
-
-def _let_pass(seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while (left_seconds := end - time.monotonic()) > 0:
-        time.sleep(left_seconds)

@@ -10,18 +10,21 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from tests.bench.figures import Broken, Process, wait_until
-from tests.bench.sink import Handle
+from tests.bench.sink import Handle, sink
 from tests.rules import agents
 
 _ROOT = Path(__file__).resolve().parents[2]
 _END_SECONDS = 60
 OURS = "log-shipper"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,24 @@ def running(shipper: Shipper, folder: Path, port: int) -> Iterator[Process]:
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
+
+
+@contextmanager
+def bench() -> Iterator[tuple[Path, Handle]]:
+    """A folder of a benchmark's own, and a sink."""
+    with tempfile.TemporaryDirectory(prefix="sidecars-bench-") as temporary, sink() as served:
+        yield Path(temporary), served
+
+
+def one_by_one(measure: Callable[[Shipper, Path, Handle], T]) -> dict[str, T]:
+    """Measure ours and each peer that is there, alone: each gets a folder with `logs` in it, and an empty sink."""
+    found = {}
+    with bench() as (folder, served):
+        for shipper in (ours(), *peers()[0]):
+            served.tell("reset")
+            (folder / shipper.name / "logs").mkdir(parents=True)
+            found[shipper.name] = measure(shipper, folder / shipper.name, served)
+    return found
 
 
 def wait_for_lines(process: Process, served: Handle, count: int) -> None:

@@ -4,44 +4,34 @@ CPU time from the first line written until the last one has arrived, over the sa
 peak since the program started, its start included. A process of its own writes the lines.
 """
 
-import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench import lines
-from tests.bench.figures import Outcome, Row, pause, say, table
-from tests.bench.shippers import OURS, Shipper, ours, peers, running, wait_for_lines
-from tests.bench.sink import Handle, sink
+from tests.bench.figures import Outcome, Row, judged, pause, say, table
+from tests.bench.shippers import OURS, Shipper, one_by_one, running, wait_for_lines
+from tests.bench.sink import Handle
 
 _LINES_PER_SECOND = 10_000
 _SECONDS = 20
-_BAR_MIB = 64
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Of one program under the load."""
-
-    name: str
-    core_percent: float
-    peak_mib: float
+_BARS_MIB = {OURS: 64.0}
 
 
 def measure() -> Outcome:
     """Each program once, ours first."""
-    with tempfile.TemporaryDirectory(prefix="sidecars-bench-") as temporary, sink() as served:
-        costs = [_cost(shipper, Path(temporary) / shipper.name, served) for shipper in (ours(), *peers()[0])]
-    table(
-        ("program", "% of a core", "peak RSS MiB"),
-        [(cost.name, f"{cost.core_percent:.1f}", f"{cost.peak_mib:.1f}") for cost in costs],
-    )
-    return Outcome([row for cost in costs for row in _rows(cost)])
+    costs = one_by_one(_cost)
+    shown = [(name, f"{percent:.1f}", f"{peak_mib:.1f}") for name, (percent, peak_mib) in costs.items()]
+    table(("program", "% of a core", "peak RSS MiB"), shown)
+    rows: list[Row] = []
+    for name, (percent, peak_mib) in costs.items():
+        what = f"at {_LINES_PER_SECOND:,} lines/s, {name}"
+        rows.append(judged(f"{what}: % of a core", percent, None))
+        rows.append(judged(f"{what}: peak RSS MiB", peak_mib, _BARS_MIB.get(name)))
+    return Outcome(rows)
 
 
-def _cost(shipper: Shipper, folder: Path, served: Handle) -> Cost:
-    served.tell("reset")
-    (folder / "logs").mkdir(parents=True)
+def _cost(shipper: Shipper, folder: Path, served: Handle) -> tuple[float, float]:
+    """Percent of a core, and peak MiB."""
     log = folder / "logs" / "app.log"
     lines.write(log, 0, 1)
     with running(shipper, folder, served.port) as process:
@@ -52,18 +42,4 @@ def _cost(shipper: Shipper, folder: Path, served: Handle) -> Cost:
             wait_for_lines(process, served, 1 + _LINES_PER_SECOND * _SECONDS)
         share = (process.cpu_seconds() - cpu_before) / (time.monotonic() - began)
         say(f"  {shipper.name}: {served.as_text()}")
-        return Cost(shipper.name, 100 * share, process.peak_mib())
-
-
-def _rows(cost: Cost) -> list[Row]:
-    is_ours = cost.name == OURS
-    what = f"at {_LINES_PER_SECOND:,} lines/s, {cost.name}"
-    return [
-        Row(f"{what}: % of a core", f"{cost.core_percent:.1f}"),
-        Row(
-            f"{what}: peak RSS MiB",
-            f"{cost.peak_mib:.1f}",
-            f"<= {_BAR_MIB}" if is_ours else "",
-            cost.peak_mib <= _BAR_MIB if is_ours else None,
-        ),
-    ]
+        return 100 * share, process.peak_mib()

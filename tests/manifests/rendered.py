@@ -28,6 +28,8 @@ def kind_of(folder: Path) -> str:
 SNIPPETS = K8S / "snippets"
 """What the documents show, in manifests that are whole but short."""
 FOLDERS = sorted(path.parent for path in K8S.rglob("kustomization.yaml") if SNIPPETS not in path.parents)
+SHOWN = [path.parent for path in sorted(SNIPPETS.rglob("kustomization.yaml"))]
+SHOWN += [path for path in sorted(SNIPPETS.rglob("*.yaml")) if path.parent not in SHOWN]
 COMPONENTS = [folder for folder in FOLDERS if kind_of(folder) == "Component"]
 EXAMPLES = sorted((K8S / "examples").glob("*.yaml"))
 GRACES = [folder for folder in COMPONENTS if folder.name == "grace"]
@@ -77,6 +79,12 @@ def manifest(path: Path) -> list[Object]:
     if path in GRACES:
         return overlay([path.parent, path], [K8S / "app"])
     return overlay([path], [K8S / "app"]) if path in COMPONENTS else kustomize(path)
+
+
+@functools.cache
+def shown(path: Path) -> list[Object]:
+    """Return what a cluster would get of a snippet, a folder or a file."""
+    return kustomize(path) if path.is_dir() else list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
 
 
 def name_of(path: Path) -> str:

@@ -1,6 +1,7 @@
 """Holds objects against the schemas of Kubernetes versions; runs in the environment of requirements/manifests.txt.
 
-Reads {"versions": [...], "objects": [...]} from stdin; writes a list of [version, index of the object, what is wrong].
+Reads questions from stdin, [{"versions": [...], "objects": [...]}, ...], and writes the answer to each: a list of
+[version, index of the object, what is wrong].
 Not the program kubernetes-validate: that reads the schema, more than a megabyte, again for every object.
 """
 
@@ -14,7 +15,8 @@ from typing import Any
 def complaints(versions: list[str], objects: list[dict[str, Any]]) -> list[tuple[str, int, str]]:
     """Every object that a version would not take."""
     found: Any = importlib.import_module("kubernetes_validate.utils")  # mypy runs where it is not installed
-    found.schema_contents = functools.cache(found.schema_contents)
+    if not hasattr(found.schema_contents, "cache_info"):
+        found.schema_contents = functools.cache(found.schema_contents)
     said: list[tuple[str, int, str]] = []
     for version in versions:
         for index, item in enumerate(objects):
@@ -29,5 +31,4 @@ def complaints(versions: list[str], objects: list[dict[str, Any]]) -> list[tuple
 
 
 if __name__ == "__main__":
-    asked = json.load(sys.stdin)
-    json.dump(complaints(asked["versions"], asked["objects"]), sys.stdout)
+    json.dump([complaints(asked["versions"], asked["objects"]) for asked in json.load(sys.stdin)], sys.stdout)

@@ -7,15 +7,13 @@ import textwrap
 from pathlib import Path
 
 import pytest
-import yaml
 
 from sidecars.__main__ import find
 from sidecars.declaration import names
 from sidecars.runtime.life.run import read_arguments
 from sidecars.runtime.settings.load import load
 
-from .rendered import K8S, ROOT, SNIPPETS, Container, Object, kustomize, name_of, template
-from .test_schemas import NATIVE, judge
+from .rendered import K8S, ROOT, SHOWN, SNIPPETS, Container, Object, name_of, shown, template
 from .test_settings import environment
 
 DOCUMENTS = [
@@ -24,24 +22,15 @@ DOCUMENTS = [
     ROOT / "tests" / "support" / "README.md",
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
-FOLDERS = [path.parent for path in sorted(SNIPPETS.rglob("kustomization.yaml"))]
-FILES = [path for path in sorted(SNIPPETS.rglob("*.yaml")) if path.parent not in FOLDERS]
 BLOCK = re.compile(r"^( *)```yaml\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 
 
-def objects(path: Path) -> list[Object]:
-    """What a cluster would get."""
-    if path.is_dir():
-        return kustomize(path)
-    return list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
-
-
-@pytest.fixture(params=[*FOLDERS, *FILES], ids=name_of)
+@pytest.fixture(params=SHOWN, ids=name_of)
 def snippet(request: pytest.FixtureRequest) -> list[Object]:
     if request.param.is_dir():
         request.getfixturevalue("kustomize")
-    return objects(request.param)
+    return shown(request.param)
 
 
 def ours(found: list[Object]) -> list[Container]:
@@ -59,11 +48,6 @@ def ours(found: list[Object]) -> list[Container]:
 def sidecar_of(one: Container) -> str:
     """By its image; one of them has a validator in it."""
     return one.image.removesuffix("-nginx")
-
-
-def test_every_snippet_is_valid_in_every_version_with_native_sidecars(tools: Path, kustomize: None) -> None:
-    every = [found for path in [*FOLDERS, *FILES] for found in objects(path)]
-    assert judge(tools, NATIVE, every) == []
 
 
 def test_a_sidecar_that_stays_gates_the_app_and_is_waited_for_on_a_busy_node(snippet: list[Object]) -> None:
@@ -140,9 +124,7 @@ def anchors(document: Path) -> set[str]:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
 def test_every_link_of_a_document_leads_to_a_file_and_a_heading_that_are_there(document: Path) -> None:
-    for target in LINK.findall(
-        re.sub(r"^```.*?^```", "", document.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
-    ):
+    for target in LINK.findall(prose(document)):
         if re.match(r"[a-z]+:", target):
             continue
         file, _, anchor = target.partition("#")
@@ -153,7 +135,7 @@ def test_every_link_of_a_document_leads_to_a_file_and_a_heading_that_are_there(d
 
 @pytest.mark.usefixtures("kustomize")
 def test_the_workloads_of_the_page_get_what_they_ask_for() -> None:
-    found = {one["metadata"]["name"]: template(one)["spec"] for one in objects(SNIPPETS / "workload") if template(one)}
+    found = {one["metadata"]["name"]: template(one)["spec"] for one in shown(SNIPPETS / "workload") if template(one)}
 
     def inits(name: str) -> list[str]:
         return [one["name"] for one in found[name].get("initContainers", [])]
@@ -170,7 +152,7 @@ def test_the_workloads_of_the_page_get_what_they_ask_for() -> None:
 def test_the_patch_for_openshift_leaves_the_choice_of_the_user_to_the_cluster() -> None:
     (shop,) = [
         template(one)["spec"]
-        for one in objects(SNIPPETS / "openshift")
+        for one in shown(SNIPPETS / "openshift")
         if template(one) and one["metadata"]["name"] == "shop"
     ]
     assert shop["securityContext"].keys() == {"runAsNonRoot", "seccompProfile"}

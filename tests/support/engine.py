@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from tests.support.books import Samples, samples
 from tests.support.processes import Done, run
+from tests.support.rest import ask
 from tests.support.waiting import until
 
 IMAGES_LABEL, PODS_LABEL = "image-test", "podlab"
@@ -148,15 +149,7 @@ class Container:
 
     def get(self, page: str) -> tuple[int, str]:
         """A page of its admin endpoint: status and body; (0, "") when it cannot be reached (yet)."""
-        connection = http.client.HTTPConnection(self.address, self.port, timeout=30)
-        try:
-            connection.request("GET", page)
-            reply = connection.getresponse()
-            return reply.status, reply.read().decode()
-        except (OSError, http.client.HTTPException):
-            return 0, ""
-        finally:
-            connection.close()
+        return ask((self.address, self.port), page)
 
     def metrics(self) -> Samples:
         """One scrape."""

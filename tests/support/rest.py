@@ -1,4 +1,4 @@
-"""Raw HTTP against Elasticsearch's REST interface: what exactly came back, and the lines of a bulk request.
+"""Raw HTTP: a page of an endpoint of ours, and Elasticsearch's REST interface with the lines of a bulk request.
 
 Raw on purpose: the contract tests compare replies as they are on the wire, which a client would tidy up.
 """
@@ -39,6 +39,21 @@ def call(url: str, method: str, path: str, body: bytes | Mapping[str, Any] | Non
         raw = reply.read()
         lowered = {name.lower(): value for name, value in reply.getheaders()}
         return Reply(reply.status, lowered, _parsed(raw))
+    finally:
+        connection.close()
+
+
+def ask(
+    place: tuple[str, int], path: str, method: str = "GET", headers: Mapping[str, str] | None = None
+) -> tuple[int, str]:
+    """One request to an endpoint of ours: status and body; (0, "") when it cannot be reached (yet)."""
+    connection = http.client.HTTPConnection(*place, timeout=_TIMEOUT_SECONDS)
+    try:
+        connection.request(method, path, headers=dict(headers or {}))
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    except (OSError, http.client.HTTPException):
+        return 0, ""
     finally:
         connection.close()
 

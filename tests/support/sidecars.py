@@ -8,7 +8,6 @@ reloader = ReloaderProcess(tmp_path, {"watch": volume.folder, "webhook_url": app
 waiting = WaitForProcess(tmp_path, "tcp://db:5432", timeout_seconds=5).start()
 """
 
-import http.client
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, Self
 
 from tests.support.books import Samples, assert_law, samples
 from tests.support.processes import SIDECARS, Done, Process, Word, run, variables_of
+from tests.support.rest import ask
 from tests.support.waiting import PATIENCE_SECONDS
 
 PREFIX = "sidecar_log_shipper_"
@@ -67,22 +67,14 @@ class SidecarProcess(Process):
         """Run `sidecar check` with the same settings, prefix and flags."""
         return run(*self.prefix, *SIDECARS, "check", self.name, *self.flags, variables=self.variables())
 
-    def ask(self, path: str, method: str = "GET") -> tuple[int, str]:
+    def ask(self, path: str, method: str = "GET", headers: Mapping[str, str] | None = None) -> tuple[int, str]:
         """One request to the admin endpoint: status and body; (0, "") when it cannot be reached (yet)."""
         if not self._port:
             lines = self.logged("admin.listening")
             if not lines:
                 return 0, ""
             self._port = int(lines[0]["port"])
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=PATIENCE_SECONDS)
-        try:
-            connection.request(method, path)
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode()
-        except (OSError, http.client.HTTPException):
-            return 0, ""
-        finally:
-            connection.close()
+        return ask(("127.0.0.1", self._port), path, method, headers)
 
     def status(self) -> dict[str, Any]:
         """/status: what the sidecar says about itself."""

@@ -1,25 +1,30 @@
 """Toys (tests/support/toys.py, toy_oneshots.py) as a process, seen as an operator sees them."""
 
-import http.client
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from tests.support.processes import Process
-from tests.support.waiting import PATIENCE_SECONDS, until
+from tests.support.sidecars import SidecarProcess
+from tests.support.waiting import until
 
 TOY = (sys.executable, "-m", "tests.support.toy_process")
 
 
-class ToyRun(Process):
+class ToyRun(SidecarProcess):
     """One process of toys; `words` are its command line, names first. It runs at once."""
 
     name = "toys"
+    program = TOY
 
     def __init__(self, folder: Path, words: tuple[str, ...], environ: dict[str, str]) -> None:
-        super().__init__(folder, (*TOY, *words), environment=environ)
-        self.start()
+        super().__init__(folder, {}, environment=environ)
+        self.flags = words
+        self.start(wait=False)
+
+    def variables(self) -> dict[str, str]:
+        return self.environment
 
     def actions(self, sidecar: str = "") -> list[str]:
         return [line["action"] for line in self.logs if sidecar in {"", line["sidecar"]}]
@@ -29,16 +34,10 @@ class ToyRun(Process):
         until(lambda: action in self.actions() or not self.running, f"action {action}")
         return self.logged(action)[0]
 
-    def ask(self, path: str, method: str = "GET", headers: dict[str, str] | None = None) -> tuple[int, str]:
-        """One request to the admin endpoint: status and body."""
-        port = self.first("admin.listening")["port"]
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
-        try:
-            connection.request(method, path, headers=headers or {})
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode()
-        finally:
-            connection.close()
+    def ask(self, path: str, method: str = "GET", headers: Mapping[str, str] | None = None) -> tuple[int, str]:
+        """One request to the admin endpoint, once it is there: status and body."""
+        self.first("admin.listening")
+        return super().ask(path, method, headers)
 
     def started(self) -> Self:
         """Return when every main has said that it started."""

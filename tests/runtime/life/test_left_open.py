@@ -4,23 +4,22 @@ and callers from elsewhere.
 
 import contextlib
 import fcntl
-import http.client
 import json
 import os
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
+from tests.runtime.conftest import Start
 from tests.support.processes import ROOT, SIDECARS, Process, environment, sidecar
-from tests.support.toy_runs import TOY, ToyRun
+from tests.support.rest import ask
+from tests.support.toy_runs import TOY
 from tests.support.waiting import until
-
-Start = Callable[..., ToyRun]
 
 
 @contextlib.contextmanager
@@ -76,15 +75,9 @@ def off_loopback(family: int) -> str:
     return found[0]
 
 
-def ask(host: str, port: int, path: str, method: str = "GET") -> tuple[int, str]:
+def ask_forwarded(host: str, port: int, path: str, method: str = "GET") -> tuple[int, str]:
     """Status and body of a request that claims to come from loopback."""
-    connection = http.client.HTTPConnection(host, port, timeout=30)
-    try:
-        connection.request(method, path, headers={"X-Forwarded-For": "127.0.0.1", "Forwarded": "for=127.0.0.1"})
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode()
-    finally:
-        connection.close()
+    return ask((host, port), path, method, {"X-Forwarded-For": "127.0.0.1", "Forwarded": "for=127.0.0.1"})
 
 
 @pytest.mark.parametrize(
@@ -99,14 +92,14 @@ def test_triggers_off_loopback_are_refused(start: Start, family: int, everywhere
     address = off_loopback(family)
     run = start("idle", "--admin-host", everywhere)
     port = run.first("admin.listening")["port"]
-    until(lambda: ask(address, port, "/startupz")[0] == 200, "the start, which everybody may ask for")
+    until(lambda: ask_forwarded(address, port, "/startupz")[0] == 200, "the start, which everybody may ask for")
     for path in ("/pull", "/quit"):
-        assert ask(address, port, path, "POST")[0] == 403
-    assert 'pulls_total{how="post"} 0.0' in ask(address, port, "/metrics")[1]
-    assert json.loads(ask(address, port, "/status")[1])["stop"]["requested"] is False
-    assert ask(loopback, port, "/pull", "POST")[0] == 200
-    assert 'pulls_total{how="post"} 1.0' in ask(loopback, port, "/metrics")[1]
-    assert ask(loopback, port, "/quit", "POST")[0] == 200
+        assert ask_forwarded(address, port, path, "POST")[0] == 403
+    assert 'pulls_total{how="post"} 0.0' in ask_forwarded(address, port, "/metrics")[1]
+    assert json.loads(ask_forwarded(address, port, "/status")[1])["stop"]["requested"] is False
+    assert ask_forwarded(loopback, port, "/pull", "POST")[0] == 200
+    assert 'pulls_total{how="post"} 1.0' in ask_forwarded(loopback, port, "/metrics")[1]
+    assert ask_forwarded(loopback, port, "/quit", "POST")[0] == 200
     assert run.wait() == 0
 
 
