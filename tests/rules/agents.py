@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Self
 
 from sidecars.declaration import declarations
+from tests.support import sidecars
 from tests.support.processes import ROOT, run
-from tests.support.sidecars import SidecarProcess
 
 DECLARED = declarations()
 SERVING = [name for name, declared in DECLARED.items() if declared.serves]
 ENDING = [name for name in DECLARED if name not in SERVING]
-TOGETHER = "log-shipper config-reloader"
+TOGETHER = " ".join(sidecars.TOGETHER)
 """Two in one process, as they are named on the command line; stands wherever one name does."""
 TOGETHER_FACTOR = 1.4
 """What both in one process may weigh, in multiples of the heavier one alone."""
@@ -41,7 +41,7 @@ def shipping_environment(name: str) -> Path:
     return python
 
 
-class Shipped(SidecarProcess):
+class Shipped(sidecars.SidecarProcess):
     """A sidecar (or several: TOGETHER) with the least that it works with: `app.log` and `config/app.yaml` are in its
     folder. It has an admin endpoint, unless it gets words of its own.
     """

@@ -19,6 +19,8 @@ from tests.support.rest import ask
 from tests.support.waiting import PATIENCE_SECONDS
 
 PREFIX = "sidecar_log_shipper_"
+TOGETHER = ("log-shipper", "config-reloader")
+"""What a test runs in one process that wants two."""
 
 
 class SidecarProcess(Process):

@@ -166,7 +166,6 @@ class Pod:
 
 _COMPOSE = ROOT / "compose.yaml"
 _LOCAL = ROOT / "images" / "compose.local.yaml"
-_OURS = ("pause", "log-shipper", "config-reloader", "wait-for", "devstack")
 _PULL_SECONDS = 600.0
 _OLDEST_ENGINE, _OLDEST_API = "25", (1, 44)
 """Before it a health check has no `start_interval`."""
@@ -186,12 +185,12 @@ async def choose(say: Callable[[str], None], *, local: bool) -> Choice:
     if not _COMPOSE.is_file():
         raise TourError(f"cannot find {_COMPOSE}: run this from a clone of the project")
     await _check_engine()
-    prefix, tag = os.environ.get("SIDECAR_IMAGE_PREFIX", "sidecars/"), os.environ.get("SIDECAR_IMAGE_TAG", "dev")
-    missing = [name for name in (f"{prefix}{one}:{tag}" for one in _OURS) if not await _is_here(name)]
-    if missing:
+    services = await _services()
+    ours = sorted({service["image"] for service in services.values() if "build" in service})
+    if missing := [name for name in ours if not await _is_here(name)]:
         raise TourError(f"cannot find {', '.join(missing)}: make them with `make images`")
     if not local:
-        official = await _official()
+        official = services["elasticsearch"]["image"]
         if await _is_here(official) or await _pulled(official, say):
             return Choice((_COMPOSE,), official)
     return Choice((_COMPOSE, _LOCAL), "the embedded stand-in")
@@ -217,11 +216,13 @@ def _version(text: str) -> tuple[int, ...]:
     return tuple(map(int, found[0].split("."))) if found else ()
 
 
-async def _official() -> str:
+async def _services() -> dict[str, Any]:
+    """The services of compose.yaml, with the variables filled in."""
     ended = await docker(["compose", "--file", str(_COMPOSE), "config", "--format", "json"])
     if ended.status:
         raise TourError(f"cannot read {_COMPOSE}: {ended.complaint}")
-    return str(msgspec.json.decode(ended.output)["services"]["elasticsearch"]["image"])
+    found: dict[str, Any] = msgspec.json.decode(ended.output)["services"]
+    return found
 
 
 async def _is_here(image: str) -> bool:

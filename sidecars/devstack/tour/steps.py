@@ -12,8 +12,8 @@ from .view import StepError
 _KILLED = 137
 _NAMED = 5
 _LAST_LINES = 8
-_START_ORDER = ("pause", "log-shipper", "config-reloader", "wait-for", "app")
-_STOP_ORDER = ("app", "config-reloader", "log-shipper", "pause")
+START_ORDER = ("pause", "log-shipper", "config-reloader", "wait-for", "app")
+STOP_ORDER = ("app", "config-reloader", "log-shipper", "pause")
 _BROKEN = b'{"greeting": "Good evening", "currency": "EUR", "prices": {"espresso": -1}}'
 
 
@@ -27,7 +27,7 @@ async def start(scene: Scene) -> None:
     scene.search.url = await pod.address("elasticsearch", 9200)
     scene.reloader = await pod.address("pause", 9102)
     passed: list[Happening] = []
-    for service in _START_ORDER:
+    for service in START_ORDER:
         started = await scene.happening(service, "start")
         through = await scene.happening(service, _gate(service))
         _check_order([*passed, started], "the start only when the one before is through")
@@ -113,7 +113,7 @@ async def stop(scene: Scene) -> None:
         await scene.under_load()
         began = time.time()
         await scene.pod.stop()
-        ends = [await scene.happening(service, "die", since) for service in _STOP_ORDER]
+        ends = [await scene.happening(service, "die", since) for service in STOP_ORDER]
     for end in ends:
         scene.board.fact(f"{end.service:<16} ended at {end.at - began:.1f} s with status {end.status}")
     _check_order(ends, "the end of the app first, of the pause service last")

@@ -1,14 +1,21 @@
 """What the tests of the compose pod share: an engine with our images, or the reason why there is none."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import yaml
 
 from tests.conftest import GiveUp
 from tests.pods.compose.running import DEADLINE_SECONDS, Tours, leftovers
 from tests.support.engine import missing, run_docker
+from tests.support.processes import ROOT
 
-OURS = ("pause", "log-shipper", "config-reloader", "wait-for", "devstack")
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
+IN_THE_POD = {name: service for name, service in COMPOSE["services"].items() if "build" in service}
+"""What of it is ours, in the order of the file."""
+OURS = [one["build"]["args"].get("SIDECAR", one["build"]["target"]) for one in IN_THE_POD.values()]
+"""Their images."""
 
 
 @pytest.fixture(scope="session")

@@ -14,15 +14,15 @@ import yaml
 
 from sidecars.config_reloader.core.steps import Step
 from sidecars.declaration import declarations
+from sidecars.devstack.tour.steps import START_ORDER, STOP_ORDER
 from sidecars.kit.notify.core.process import Process
 from sidecars.kit.notify.core.selection import Match, select
 from tests.conftest import GiveUp
-from tests.pods.compose.conftest import OURS
+from tests.pods.compose.conftest import COMPOSE, IN_THE_POD, OURS
 from tests.support.processes import can_run
 
 ROOT = Path(__file__).resolve().parents[3]
-IN_THE_POD = ("pause", "log-shipper", "config-reloader", "wait-for", "app")
-JOINED = IN_THE_POD[1:]
+JOINED = [name for name in IN_THE_POD if name != "pause"]
 DECLARED = declarations()
 
 
@@ -31,7 +31,6 @@ def load(path: str) -> dict[str, Any]:
     return read
 
 
-COMPOSE = load("compose.yaml")
 SERVICES: dict[str, Any] = COMPOSE["services"]
 LOCAL: dict[str, Any] = load("images/compose.local.yaml")["services"]
 TARGETS = set(re.findall(r"^FROM \S+ AS (\S+)$", (ROOT / "images" / "Dockerfile").read_text(), re.MULTILINE))
@@ -67,7 +66,8 @@ def test_each_image_of_ours_can_be_built_and_named_otherwise(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("files", "of_ours"), [(["compose.yaml"], 5), (["compose.yaml", "images/compose.local.yaml"], 6)]
+    ("files", "of_ours"),
+    [(["compose.yaml"], len(IN_THE_POD)), (["compose.yaml", "images/compose.local.yaml"], len(IN_THE_POD) + 1)],
 )
 def test_an_image_of_ours_is_never_pulled(files: list[str], of_ours: int, without_server: GiveUp) -> None:
     """As compose understands it. Nobody knows whose those names are in a public registry."""
@@ -106,7 +106,9 @@ def test_every_port_is_for_this_machine_only() -> None:
 
 
 def test_the_order_is_that_of_the_pods_list() -> None:
-    """Each waits for the one before; Compose stops in reverse."""
+    """Each waits for the one before; Compose stops in reverse. The tour sees that it is so."""
+    assert list(IN_THE_POD) == list(START_ORDER)
+    assert [name for name in reversed(IN_THE_POD) if name != "wait-for"] == list(STOP_ORDER)
     waits = {
         name: {other: how["condition"] for other, how in SERVICES[name]["depends_on"].items()} for name in IN_THE_POD
     }

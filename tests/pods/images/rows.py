@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sidecars.declaration import Bars, Declaration, declarations
 from tests.support.engine import Container
+from tests.support.sidecars import TOGETHER
 
 LINES = 3000
 LINE = "2026-01-01T00:00:00.000Z INFO request {:06d} served in 12 ms " + "x" * 90 + "\n"
@@ -114,7 +115,6 @@ def starts(folders: Folders, container: Container) -> None:
 
 
 WORKS = {"ambassador": connects, "log-shipper": ships, "config-reloader": reloads, "wait-for": ends}
-TOGETHER = ("log-shipper", "config-reloader")
 DECLARED = declarations()
 ROWS = (
     *(Row(name, (declared,), WORKS.get(name, starts)) for name, declared in DECLARED.items()),
