@@ -66,7 +66,7 @@ class UpstreamNode:
     wake: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class Names(Shape):
+class NameServer(Shape):
     """Who looks names up."""
 
     async def resolve(self, address: str) -> Resolved:
@@ -79,7 +79,7 @@ class PoolParts:
 
     dialler: Dialler
     checker: Callable[[], Checker]
-    names: Names
+    names: NameServer
 
 
 class NodePool:
@@ -321,7 +321,7 @@ def split(address: HostAddress | ServiceName, places: Iterable[Place]) -> list[t
     are one node with two ways to it. Several ports (SRV) are several nodes.
     """
     places = tuple(dict.fromkeys(places))
-    host = address.host if isinstance(address, HostAddress) else address.name
+    host = address.host if isinstance(address, HostAddress) else address.domain
     fours = [place for place in places if ":" not in place[0]]
     sixes = [place for place in places if ":" in place[0]]
     if len(fours) <= 1 and len(sixes) <= 1:

@@ -35,6 +35,11 @@ class ServiceName:
 
     name: str
 
+    @property
+    def domain(self) -> str:
+        """The domain of the service: whom its certificates are for, as DNS itself is not to be believed (RFC 6125)."""
+        return re.sub(r"^(_[^.]*\.)+", "", self.name)
+
     def __str__(self) -> str:
         return f"{_SRV}{self.name}"
 

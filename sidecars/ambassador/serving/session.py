@@ -16,6 +16,7 @@ from sidecars.ambassador.core.selection import TargetRole
 from sidecars.ambassador.core.waiting import Ticket
 from sidecars.ambassador.pool import UpstreamNode
 from sidecars.ambassador.settings import Protocol, SendProxy
+from sidecars.kit.net.core.causes import EndCause
 from sidecars.kit.net.core.proxy_header import NotProxied, Origin, ProxyVersion, write
 from sidecars.kit.net.leg import Leg, LegBroken
 from sidecars.kit.net.listen import take_origin
@@ -365,7 +366,7 @@ class LocalSession:
             desk.metrics.sessions.labels(node.upstream.address).dec()
             desk.keys.forget(*self._key)
             self._count(node)
-        raise self._ended_by(end)
+        raise self._ended_by(end, self._relay.first_to_end)
 
     def _from_client(self, data: memoryview) -> None:
         del data
@@ -401,7 +402,11 @@ class LocalSession:
             self._desk.metrics.bytes.labels(node.upstream.address, "out").inc(self._bytes[0])
             self._desk.metrics.bytes.labels(node.upstream.address, "in").inc(self._bytes[1])
 
-    def _ended_by(self, end: RelayEnd) -> _Ended:
+    def _ended_by(self, end: RelayEnd, first: Side | None) -> _Ended:
+        """Return how it ended. Redis ends its TLS without a word: to a client that has ended before it owes nothing."""
+        is_redis = self._desk.plan.protocol is Protocol.REDIS
+        if is_redis and first is Side.CLIENT and end.cause == EndCause.TRUNCATED:
+            return _Ended(Side.CLIENT, Cause.FINISHED)
         return _Ended(end.side, broken_cause(end.cause, end.detail), end.detail)
 
     # --- the end ---

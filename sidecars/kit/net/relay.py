@@ -80,6 +80,11 @@ class Relay:
         """Return how many bytes went to the upstream and to the client so far."""
         return self._up.count, self._down.count
 
+    @property
+    def first_to_end(self) -> Side | None:
+        """Return who has said first that nothing more comes; None: nobody yet."""
+        return self._first
+
     async def run(self) -> RelayEnd:
         """Pass bytes through to the end. When it is cancelled both legs are reset."""
         client, upstream = self._legs

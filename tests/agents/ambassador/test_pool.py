@@ -1,7 +1,7 @@
 """A pool of nodes on virtual time: names and checks are scripted, sessions are told when they must leave."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -90,7 +90,6 @@ def world() -> World:
 
 
 TWO = ("db-1:5432", "db-2:5432")
-Names = Callable[[NodePool, TargetRole], list[str]]
 
 
 def usable(pool: NodePool, role: TargetRole) -> list[str]:

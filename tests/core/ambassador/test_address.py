@@ -32,6 +32,10 @@ def test_a_place_is_read_and_shown_as_it_is_written(text: str, place: object) ->
     assert str(place) == text.strip()
 
 
+def test_the_certificate_of_a_service_is_for_its_domain() -> None:
+    assert ServiceName("_postgres._tcp.db.svc").domain == "db.svc"
+
+
 @pytest.mark.parametrize("text", BAD)
 def test_what_is_no_place_is_refused_with_a_remedy(text: str) -> None:
     with pytest.raises(BadAddress) as error:
