@@ -4,6 +4,7 @@ Not loop.create_connection: it makes a transport.
 """
 
 import asyncio
+import errno
 import os
 import socket
 from collections.abc import Sequence
@@ -75,81 +76,83 @@ def enliven(connection: socket.socket, liveness: Liveness) -> None:
 
 
 class _Race:
-    """Attempts that begin one after the other; the first that succeeds ends the others."""
+    """Attempts that begin one after the other; the first that succeeds ends the others. By callbacks: tasks would cost
+    more than all the rest of a connection.
+    """
 
     def __init__(self, poller: Poller, places: Sequence[Place], try_seconds: float) -> None:
         self._poller = poller
-        self._places = places
+        self._left = list(places)
         self._try_seconds = try_seconds
-        self._won: tuple[socket.socket, Place] | None = None
-        self._failed: NotConnected | None = None
+        self._attempts: dict[socket.socket, asyncio.TimerHandle] = {}
+        self._stagger: asyncio.TimerHandle | None = None
+        self._failed = NotConnected(ConnectCause.NO_NAME, "there is no address")
+        self._over: asyncio.Future[tuple[socket.socket, Place]] = poller.loop.create_future()
 
     async def run(self) -> tuple[socket.socket, Place]:
-        """Return the connected socket. Raises NotConnected."""
-        over = asyncio.Event()
+        """Return the connected socket. Raise NotConnected."""
         try:
-            async with asyncio.TaskGroup() as group:
-                attempts: list[asyncio.Task[None]] = []
-                for place in self._places:
-                    over.clear()
-                    attempts.append(group.create_task(self._try(place, over)))
-                    with suppress(TimeoutError):
-                        async with asyncio.timeout(STAGGER_SECONDS):
-                            await over.wait()
-                    if self._won is not None:
-                        break
-                while self._won is None and not all(attempt.done() for attempt in attempts):
-                    await asyncio.wait(attempts, return_when=asyncio.FIRST_COMPLETED)
-                    attempts = [attempt for attempt in attempts if not attempt.done()]
-                for attempt in attempts:
-                    attempt.cancel()
-        except BaseException:
-            if self._won is not None:
-                self._won[0].close()
+            self._begin_next()
+            return await self._over
+        except asyncio.CancelledError:
+            if self._over.done() and not self._over.cancelled() and self._over.exception() is None:
+                self._over.result()[0].close()  # it won, and nobody wants it any more
             raise
-        if self._won is None:
-            raise self._failed or NotConnected(ConnectCause.NO_NAME, "there is no address")
-        return self._won
+        finally:
+            self._stop_stagger()
+            for connection in list(self._attempts):
+                self._drop(connection)
 
-    async def _try(self, place: Place, over: asyncio.Event) -> None:
-        """Connect to one address; its end is noted, never raised."""
+    def _begin_next(self) -> None:
+        """Begin with the next address; when there is none, and no attempt goes on, it has failed."""
+        self._stop_stagger()
+        if not self._left:
+            if not self._attempts and not self._over.done():
+                self._over.set_exception(self._failed)
+            return
+        place = self._left.pop(0)
+        if self._left:
+            self._stagger = self._poller.loop.call_later(STAGGER_SECONDS, self._begin_next)
         family = socket.AF_INET6 if ":" in place[0] else socket.AF_INET
-        connection: socket.socket | None = None
         try:
             connection = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-            async with asyncio.timeout(self._try_seconds):
-                await _connected(self._poller, connection, place)
-            if self._won is None:
-                self._won, connection = (connection, place), None
-        except TimeoutError:
-            self._failed = NotConnected(ConnectCause.TIMED_OUT, f"no answer within {self._try_seconds:g} s")
         except OSError as error:
-            self._failed = NotConnected(connect_cause(error.errno), error.strerror or str(error))
-        finally:
-            if connection is not None:
-                connection.close()
-            over.set()
+            self._fail(connect_cause(error.errno), error.strerror or str(error))
+            return
+        timer = self._poller.loop.call_later(self._try_seconds, self._time_out, connection)
+        self._attempts[connection] = timer
+        number = connection.connect_ex(place)
+        if number in {0, errno.EINPROGRESS}:
+            self._poller.register(connection.fileno(), WRITABLE, lambda _: self._answered(connection, place))
+        else:
+            self._drop(connection)
+            self._fail(connect_cause(number), os.strerror(number))
 
+    def _answered(self, connection: socket.socket, place: Place) -> None:
+        number = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if number:
+            self._drop(connection)
+            self._fail(connect_cause(number), os.strerror(number))
+        elif not self._over.done():
+            self._attempts.pop(connection).cancel()
+            self._poller.forget(connection.fileno())
+            self._over.set_result((connection, place))
 
-async def _connected(poller: Poller, connection: socket.socket, place: Place) -> None:
-    """Return when it is. Raises OSError."""
-    try:
-        connection.connect(place)
-    except BlockingIOError:
-        pass
-    else:
-        return
-    ready = poller.loop.create_future()
+    def _time_out(self, connection: socket.socket) -> None:
+        self._drop(connection)
+        self._fail(ConnectCause.TIMED_OUT, f"no answer within {self._try_seconds:g} s")
 
-    def answered(_: int) -> None:
-        poller.forget(connection.fileno())
-        if not ready.done():
-            ready.set_result(None)
+    def _fail(self, cause: ConnectCause, detail: str) -> None:
+        """One attempt failed: the next one need not wait."""
+        self._failed = NotConnected(cause, detail)
+        self._begin_next()
 
-    poller.register(connection.fileno(), WRITABLE, answered)
-    try:
-        await ready
-    finally:
-        poller.forget(connection.fileno())
-    if number := connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-        raise OSError(number, os.strerror(number))
+    def _drop(self, connection: socket.socket) -> None:
+        self._attempts.pop(connection).cancel()
+        self._poller.forget(connection.fileno())
+        connection.close()
+
+    def _stop_stagger(self) -> None:
+        if self._stagger is not None:
+            self._stagger.cancel()
+            self._stagger = None

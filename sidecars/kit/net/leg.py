@@ -12,7 +12,6 @@ import socket
 import ssl
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from .core.causes import EndCause, end_cause
@@ -37,17 +36,47 @@ class LegBroken(Exception):
         super().__init__(detail)
 
 
-@dataclass(frozen=True, slots=True)
 class TlsFacts:
-    """What a handshake agreed on. `peer_der`: the other side's certificate, empty without one."""
+    """What a handshake agreed on. To read the other side's certificate takes a while, so it is read when it is asked
+    for, while the leg is open.
+    """
 
-    version: str
-    cipher: str
-    alpn: str
-    resumed: bool
-    peer_der: bytes
-    peer_names: tuple[tuple[str, str], ...]
-    """Of its subjectAltName: ("DNS", name), ("URI", uri), ("IP Address", text)."""
+    __slots__ = ("_tls",)
+
+    def __init__(self, tls: ssl.SSLSocket) -> None:
+        self._tls = tls
+
+    @property
+    def version(self) -> str:
+        """Return such as `TLSv1.3`."""
+        return self._tls.version() or ""
+
+    @property
+    def cipher(self) -> str:
+        """Return the name of the cipher suite."""
+        cipher = self._tls.cipher()
+        return cipher[0] if cipher else ""
+
+    @property
+    def alpn(self) -> str:
+        """Return the protocol that was agreed on, or an empty text."""
+        return self._tls.selected_alpn_protocol() or ""
+
+    @property
+    def resumed(self) -> bool:
+        """Return whether it went on with the session of an earlier connection."""
+        return bool(self._tls.session_reused)
+
+    @property
+    def peer_der(self) -> bytes:
+        """Return the other side's certificate, empty without one."""
+        return self._tls.getpeercert(binary_form=True) or b""
+
+    @property
+    def peer_names(self) -> tuple[tuple[str, str], ...]:
+        """Return its subjectAltName: ("DNS", name), ("URI", uri), ("IP Address", text)."""
+        names: Any = (self._tls.getpeercert() or {}).get("subjectAltName", ())
+        return tuple((kind, name) for kind, name in names)
 
 
 class Leg:
@@ -133,7 +162,7 @@ class Leg:
         )
         self._socket = tls
         await self._shake_hands(tls)
-        self.tls = _facts(tls)
+        self.tls = TlsFacts(tls)
         return self.tls
 
     # What tries once, for passing through
@@ -407,16 +436,3 @@ def broken(error: OSError) -> LegBroken:
     if isinstance(error, ssl.SSLError):
         return LegBroken(EndCause.TLS_BROKEN, error.reason or str(error))
     return LegBroken(end_cause(error.errno), error.strerror or str(error))
-
-
-def _facts(tls: ssl.SSLSocket) -> TlsFacts:
-    cipher = tls.cipher()
-    names: Any = (tls.getpeercert() or {}).get("subjectAltName", ())
-    return TlsFacts(
-        version=tls.version() or "",
-        cipher=cipher[0] if cipher else "",
-        alpn=tls.selected_alpn_protocol() or "",
-        resumed=bool(tls.session_reused),
-        peer_der=tls.getpeercert(binary_form=True) or b"",
-        peer_names=tuple((kind, name) for kind, name in names),
-    )
