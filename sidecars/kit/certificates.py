@@ -7,7 +7,11 @@ import os
 import re
 import ssl
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Self
+
+from sidecars.runtime.clock import now
 
 from .files import UnusableFile, read_small
 from .net.secured import Sessions
@@ -17,7 +21,9 @@ from .watch.folders import folder_watch
 from .x509 import CertificateFacts, NotDer, read_certificate
 
 _PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----\s.*?-----END \1-----", re.DOTALL)
-_LOOK_SECONDS = 30.0
+_READS = 5
+_LOOK_SECONDS, _POLL_SECONDS = 30.0, 1.0
+"""Without an event; and where events cannot be had."""
 _SETTLE_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
 """Between attempts at a set that does not fit (yet): others write certificate and key one after the other."""
 
@@ -63,6 +69,17 @@ class _Material:
 
 
 @dataclass(frozen=True, slots=True)
+class _Certificate:
+    pem: bytes
+    facts: CertificateFacts
+
+    @classmethod
+    def read(cls, pem: bytes) -> Self:
+        """Read one from PEM. Raise NotDer, ValueError."""
+        return cls(pem, read_certificate(ssl.PEM_cert_to_DER_cert(pem.decode("ascii"))))
+
+
+@dataclass(frozen=True, slots=True)
 class Reload:
     """A look at changed files. `problem`: why the set before stays in use; empty when the new one is used."""
 
@@ -74,17 +91,24 @@ class CertificateSet:
 
     def __init__(self, files: CertificateFiles) -> None:
         self._files = files
+        self._contents: dict[str, bytes] | None = None
         self._material: _Material | None = None
         self._contexts: dict[tuple[bool, TlsOptions], ssl.SSLContext] = {}
         self._sessions: dict[TlsOptions, Sessions] = {}
         self.generation = 0
 
     def load(self) -> None:
-        """Read the files now. Raises UnusableFile, and keeps what there was."""
-        material = _read(self._files)
-        if material != self._material:
-            self._material, self._contexts, self._sessions = material, {}, {}
-            self.generation += 1
+        """Read the files now. Raise UnusableFile, and keep what there was."""
+        contents = _read_all(self._files)
+        if contents == self._contents:
+            return
+        material, before = _checked(self._files, contents), self._material
+        if before and before.facts and material.facts and material.facts.not_after <= now() < before.facts.not_after:
+            name, path = self._files.prefix + "certificate_file", self._files.certificate_file
+            raise UnusableFile(name, path, "the new certificate has expired, and the one in use has not")
+        self._contents, self._material = contents, material
+        self._contexts, self._sessions = {}, {}
+        self.generation += 1
 
     def client(self, options: TlsOptions = TlsOptions()) -> ssl.SSLContext:
         """Return the context for connections that we make. `load` comes first."""
@@ -115,27 +139,28 @@ class CertificateSet:
         try:
             while True:
                 watch.watch(_folders(self._files))
-                before = self.generation
-                try:
-                    self.load()
-                except UnusableFile as error:
-                    if attempt >= len(_SETTLE_SECONDS) and str(error) != problem:
-                        problem = str(error)
-                        looked(Reload(problem))
-                    attempt += 1
-                else:
+                before, fault = self.generation, self._try_load()
+                if not fault:
                     if self.generation != before or problem:
                         looked(Reload())
                     problem, attempt = "", 0
-                seconds = _SETTLE_SECONDS[attempt - 1] if 0 < attempt <= len(_SETTLE_SECONDS) else _LOOK_SECONDS
-                try:
-                    async with asyncio.timeout(seconds):
-                        await happened.wait()
-                except TimeoutError:
-                    pass
-                happened.clear()
+                elif attempt < len(_SETTLE_SECONDS):
+                    attempt += 1
+                elif fault != problem:
+                    problem = fault
+                    looked(Reload(problem))
+                rest_seconds = _POLL_SECONDS if watch.polling or problem else _LOOK_SECONDS
+                await _event(happened, _SETTLE_SECONDS[attempt - 1] if attempt and not problem else rest_seconds)
         finally:
             watch.close()
+
+    def _try_load(self) -> str:
+        """Return what is wrong with the files."""
+        try:
+            self.load()
+        except UnusableFile as error:
+            return str(error)
+        return ""
 
     def _context(self, options: TlsOptions, *, server_side: bool) -> ssl.SSLContext:
         if self._material is None:
@@ -144,6 +169,14 @@ class CertificateSet:
         if found is None:
             found = self._contexts[server_side, options] = _build(self._material, options, server_side=server_side)
         return found
+
+
+async def _event(happened: asyncio.Event, seconds: float) -> None:
+    """Return when something happened, or after so many seconds."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await happened.wait()
+    happened.clear()
 
 
 def _build(material: _Material, options: TlsOptions, *, server_side: bool) -> ssl.SSLContext:
@@ -181,9 +214,31 @@ def _identify(context: ssl.SSLContext, material: _Material) -> None:
         context.load_cert_chain(f"/proc/self/fd/{descriptor}", password=lambda: b"")
 
 
-def _read(files: CertificateFiles) -> _Material:
-    """Read all files as they are at one moment. Raises UnusableFile."""
-    contents = {name: read_small(name, path) for name, path in files.named.items()}
+def _read_all(files: CertificateFiles) -> dict[str, bytes]:
+    """Return the contents of all files as they are at one moment, by their settings' names. Raise UnusableFile.
+
+    A file may be replaced between two of our reads (`..data` of a mounted volume points elsewhere), or be written in
+    place: then what its path leads to differs before and after.
+    """
+    for _ in range(_READS):
+        before = [_what_is_there(path) for path in files.named.values()]
+        contents = {name: read_small(name, path) for name, path in files.named.items()}
+        if before == [_what_is_there(path) for path in files.named.values()]:
+            return contents
+    name, path = next(iter(files.named.items()))
+    raise UnusableFile(name, path, "it is replaced again and again while it is read")
+
+
+def _what_is_there(path: str) -> tuple[int, int, int, int] | None:
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None  # reading says why
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _checked(files: CertificateFiles, contents: dict[str, bytes]) -> _Material:
+    """Return what the files hold, if it fits together. Raise UnusableFile."""
     authorities = None
     if files.ca_file:
         authorities = contents[files.prefix + "ca_file"].decode("ascii", errors="ignore")
@@ -195,20 +250,32 @@ def _read(files: CertificateFiles) -> _Material:
         return _Material(authorities, b"", b"", None)
     name = files.prefix + "certificate_file"
     bundle = contents[name]
-    chain = [block for kind, block in _blocks(bundle) if kind == b"CERTIFICATE"]
     keys = contents.get(files.prefix + "key_file", bundle)
     key = next((block for kind, block in _blocks(keys) if kind.endswith(b"PRIVATE KEY")), b"")
     try:
-        facts = read_certificate(ssl.PEM_cert_to_DER_cert(chain[0].decode("ascii"))) if chain else None
+        found = [_Certificate.read(block) for kind, block in _blocks(bundle) if kind == b"CERTIFICATE"]
     except (NotDer, ValueError):
-        facts = None
-    material = _Material(authorities, b"\n".join(chain), key, facts)
-    try:
-        _identify(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), material)
-    except (OSError, ValueError):
-        reason = "certificate and key are not PEM, do not fit together, or the key is encrypted"
-        raise UnusableFile(name, files.certificate_file, reason) from None
-    return material
+        found = []
+    for leaf in found:  # most often the first; but Azure Key Vault and others have their own order
+        material = _Material(authorities, _chain(leaf, found), key, leaf.facts)
+        try:
+            _identify(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), material)
+        except (OSError, ValueError):  # ssl.SSLError is an OSError
+            continue
+        return material
+    where = f"{files.certificate_file} with {files.prefix}key_file {files.key_file}" if files.key_file else ""
+    reason = "certificate and key are not PEM, do not fit together, or the key is encrypted"
+    raise UnusableFile(name, where or files.certificate_file, reason)
+
+
+def _chain(leaf: "_Certificate", found: list["_Certificate"]) -> bytes:
+    """Return a certificate and those that vouch for it, in order; without the root, which the other side must have."""
+    by_subject = {each.facts.subject: each for each in found if each.facts.subject != each.facts.issuer}
+    chain, last = [leaf], leaf
+    while (issuer := by_subject.get(last.facts.issuer)) is not None and issuer not in chain:
+        chain.append(issuer)
+        last = issuer
+    return b"\n".join(each.pem for each in chain)
 
 
 def _blocks(pem: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -9,6 +9,8 @@ import select
 from collections.abc import Callable
 from typing import Self
 
+from sidecars.kit.memory import give_back
+
 from .pipe import Pipes
 from .secured import Aside
 
@@ -19,6 +21,8 @@ BUFFER_BYTES = 128 << 10
 _EVENTS = 256
 _ROUNDS = 8
 """So often it looks again at once before the loop has its turn, while something happens."""
+_TRIM_AFTER, _TRIM_SECONDS = 128, 5.0
+"""When so many connections came or went, the heap is trimmed once, so long after."""
 
 Handler = Callable[[int], None]
 
@@ -37,6 +41,8 @@ class Poller:
         self.aside = Aside()
         self._epoll = select.epoll()
         self._handlers: dict[int, Handler] = {}
+        self._trimmed_at = 0
+        self._trim: asyncio.TimerHandle | None = None
         self.loop.add_reader(self._epoll.fileno(), self._ready)
 
     def __enter__(self) -> Self:
@@ -51,6 +57,8 @@ class Poller:
             self.loop.remove_reader(self._epoll.fileno())
             self._epoll.close()
             self._handlers.clear()
+            if self._trim is not None:
+                self._trim.cancel()
             self.pipes.close()
             self.aside.close()
 
@@ -58,10 +66,7 @@ class Poller:
         """Call the handler when a descriptor is ready for one of these events."""
         self._epoll.register(descriptor, events)
         self._handlers[descriptor] = handler
-
-    def handle(self, descriptor: int, handler: Handler) -> None:
-        """Let another handler be called from now on."""
-        self._handlers[descriptor] = handler
+        self._count()
 
     def modify(self, descriptor: int, events: int) -> None:
         """Watch a registered descriptor for other events."""
@@ -71,6 +76,16 @@ class Poller:
         """Watch a descriptor no longer, before it is closed."""
         if self._handlers.pop(descriptor, None) is not None and not self._epoll.closed:
             self._epoll.unregister(descriptor)
+            self._count()
+
+    def _count(self) -> None:
+        """After a burst, give back the memory that it leaves behind."""
+        if self._trim is None and abs(len(self._handlers) - self._trimmed_at) >= _TRIM_AFTER:
+            self._trim = self.loop.call_later(_TRIM_SECONDS, self._trim_heap)
+
+    def _trim_heap(self) -> None:
+        self._trim, self._trimmed_at = None, len(self._handlers)
+        give_back()
 
     def _ready(self) -> None:
         handlers = self._handlers
