@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from sidecars.kit.files import UnusableFile, read_small
 
 from .core.dns import (
+    AskByTcp,
     NameServers,
     NoAnswer,
     Service,
-    Truncated,
     candidates,
     read_resolv_conf,
     read_services,
@@ -131,7 +131,7 @@ def _ask(name: str, address: str, port: int) -> tuple[Service, ...]:
         connection.send(query)
         try:
             return read_services(connection.recv(_ANSWER_BYTES), number, name)
-        except Truncated:
+        except AskByTcp:
             pass
     with socket.create_connection((address, port), timeout=_TRY_SECONDS) as stream, stream.makefile("rb") as answer:
         stream.sendall(len(query).to_bytes(2, "big") + query)

@@ -6,10 +6,10 @@ import pytest
 
 from sidecars.kit.net.core.dns import (
     SRV,
+    AskByTcp,
     NameServers,
     NoAnswer,
     Service,
-    Truncated,
     candidates,
     read_resolv_conf,
     read_services,
@@ -75,7 +75,7 @@ def test_what_is_no_answer_is_not_believed(data: bytes) -> None:
 
 
 def test_a_truncated_answer_says_so() -> None:
-    with pytest.raises(Truncated):
+    with pytest.raises(AskByTcp):
         read_services(answer(flags=0x8380), 7, NAME)
 
 

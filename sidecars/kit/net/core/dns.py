@@ -18,7 +18,7 @@ class NoAnswer(ValueError):
     """What came answers not this question, or says that the server has failed."""
 
 
-class Truncated(NoAnswer):
+class AskByTcp(NoAnswer):
     """There is more than fits into a datagram: ask by TCP."""
 
 
@@ -80,7 +80,7 @@ def write_query(number: int, name: str, kind: int = SRV) -> bytes:
 
 def read_services(data: bytes, number: int, name: str) -> tuple[Service, ...]:
     """Return the records of an answer, the first to try first; none when there is no such name. Raise NoAnswer,
-    Truncated.
+    AskByTcp.
     """
     try:
         return _read_services(data, number, name)
@@ -97,7 +97,7 @@ def _read_services(data: bytes, number: int, name: str) -> tuple[Service, ...]:
     if (asked.lower(), kind) != (name.lower(), SRV):
         raise NoAnswer("it answers another question")
     if flags & _TRUNCATED:
-        raise Truncated("it is truncated")
+        raise AskByTcp("it is truncated")
     if (code := flags & 0xF) not in {0, _NO_SUCH_NAME}:
         raise NoAnswer(f"the name server has failed (code {code})")
     at += 4
