@@ -167,9 +167,7 @@ class SecretSync:
             text = f"cannot {_WORDS[request.kind]}{' ' + request.secret if request.secret else ''}: {result.text}"
             action = f"{request.kind}.failed"
             subject = request.secret or request.kind
-            reason, again_at = self._told.get(subject, ("", 0.0))
-            if reason != result.reason or monotonic() >= again_at:  # each subject by itself, and what is new at once
-                self._told[subject] = (result.reason, monotonic() + SAID_AGAIN_SECONDS)
+            if self._is_news(subject, result.reason):
                 log.warning(text, action=action, reason=result.reason, status=result.status, **about)
             return
         self._told.pop(request.secret or request.kind, None)
@@ -177,6 +175,14 @@ class SecretSync:
             log.info("logged in", action="login.done", lasts_seconds=result.duration, renewable=result.renewable)
         elif isinstance(result, Reading) and result.lease:
             log.info("a secret was issued", action="secret.issued", lease_seconds=result.duration, **about)
+
+    def _is_news(self, subject: str, reason: str) -> bool:
+        """Whether a failure is to be logged: each subject by itself, what is new at once, what goes on now and then."""
+        before, again_at = self._told.get(subject, ("", 0.0))
+        if before == reason and monotonic() < again_at:
+            return False
+        self._told[subject] = (reason, monotonic() + SAID_AGAIN_SECONDS)
+        return True
 
     def _take_over(self) -> None:
         """Go on with what a former run left. Whether its token lives is what the provider is asked first; while it is
@@ -239,7 +245,8 @@ class SecretSync:
         self._write_fault = ""
         self._again_at = now + FAULTY_AGAIN_SECONDS if made.faults else float("inf")
         for name, text in self._faults.items():
-            self._ctx.log.error(f"cannot write {name}: {text}", action="secret.unwritable", every_seconds=30.0)
+            if self._is_news(f"file of {name}", text):
+                self._ctx.log.error(f"cannot write {name}: {text}", action="secret.unwritable", secret=name)
         self._published_once |= set(values) - set(made.faults)
         if made.folders:
             if self._metrics is not None:

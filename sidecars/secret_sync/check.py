@@ -8,7 +8,7 @@ from sidecars.runtime import Finding
 from sidecars.runtime.errors import Problem
 
 from .provider import provider_of
-from .publishing.targets import refused, swaps
+from .publishing.volumes import refused
 from .settings import SecretSyncSettings
 
 
@@ -26,8 +26,6 @@ def findings(settings: SecretSyncSettings) -> Iterable[Finding]:
         folder = target.path if os.path.isdir(target.path) else os.path.dirname(target.path)
         if not os.access(folder, os.W_OK):
             yield Finding("error", f"cannot write to {target.path} as uid {os.getuid()}: mount a volume, set fsGroup")
-    if swaps(settings):
-        yield Finding("warning", "this machine swaps: what is on a memory volume may reach a disk")
 
 
 def _provider_findings(settings: SecretSyncSettings) -> Iterable[Finding]:

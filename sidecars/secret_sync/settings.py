@@ -259,11 +259,12 @@ class SecretSyncSettings(Settings, frozen=True, kw_only=True):
 
     def problems(self) -> Iterable[Problem]:
         """What single fields cannot say."""
-        address = self.server.address
+        address, field = self.server.address, "vault_address" if self.vault is None else "vault.address"
         if not address:
-            yield Problem("vault_address", "it is not set", "set it to the URL of Vault, such as https://vault:8200")
+            yield Problem(field, "it is not set", "set it to the URL of Vault, such as https://vault:8200")
         elif not re.match(r"https?://[^/@\s]+/?$", address):
-            yield Problem("vault_address", "it is no URL of a server", "write it as https://HOST:PORT, without a path")
+            yield Problem(field, "it is no URL of a server", "write it as https://HOST:PORT, without a path")
+        yield from self._twice_problems()
         if not self.all_targets:
             yield Problem("target", "no folder is named", "set it to the memory volume, such as /secrets")
         if not self.all_secrets:
@@ -281,6 +282,12 @@ class SecretSyncSettings(Settings, frozen=True, kw_only=True):
             for field, message, remedy in notify_problems(step.options[0]):
                 yield Problem(f"notify[{number}].{kind}.{field}".removesuffix("."), message, remedy)
 
+    def _twice_problems(self) -> Iterable[Problem]:
+        """What is said in the simple form and in the full one: only the full one would count."""
+        for simple, full in (("vault_address", "vault"), ("kubernetes_role", "auth"), ("target", "targets")):
+            if getattr(self, simple) and getattr(self, full):
+                yield Problem(simple, f"{full} is set too, and would be used in place of it", "keep one of them")
+
     def _auth_problems(self) -> Iterable[Problem]:
         auth = self.login
         name = "kubernetes_role" if self.auth is None else "auth.role"
@@ -297,6 +304,8 @@ class SecretSyncSettings(Settings, frozen=True, kw_only=True):
         if auth.wrapped and not auth.wrapped_path:
             text = "it is not set, so a secret-id that somebody else wrapped could not be told from ours"
             yield Problem("auth.wrapped_path", text, f"such as auth/{auth.mounted}/role/ROLE/secret-id")
+        if self.server.client_key_file and not self.server.client_certificate_file:
+            yield Problem("vault.client_key_file", "there is no certificate for it", "set client_certificate_file too")
         if auth.method is Method.CERT and not self.server.client_certificate_file:
             yield Problem(
                 "vault.client_certificate_file", "it is not set, and the method cert needs it", "name the file"
@@ -310,13 +319,17 @@ class SecretSyncSettings(Settings, frozen=True, kw_only=True):
                 yield Problem(where, "it is no absolute path", "write it as /secrets")
             if names.count(target.name) > 1:
                 yield Problem(f"targets[{number}].name", "another target has this name", "give each a name of its own")
+            for other in self.all_targets[:number]:
+                if _is_within(target.path, other.path) or _is_within(other.path, target.path):
+                    text = f"it is, or lies in, the folder of another target, {other.path}, or that lies in it"
+                    yield Problem(where, text, "give each a folder of its own, or leave one of them out")
 
     def _secret_problems(self) -> Iterable[Problem]:
         known = {target.name for target in self.all_targets}
         names = [secret.name for secret in self.all_secrets]
         taken: set[tuple[str, str]] = set()
         for number, secret in enumerate(self.all_secrets):
-            where = f"secrets[{number}]"
+            where = f"secrets[{number}]" if number < len(self.secrets) else f"secret[{number - len(self.secrets)}]"
             if names.count(secret.name) > 1:
                 yield Problem(f"{where}.name", "another secret has this name", "give each a name of its own")
             yield from _source_problems(where, secret)
@@ -338,6 +351,10 @@ class SecretSyncSettings(Settings, frozen=True, kw_only=True):
         folder = next((one.path for one in self.all_targets if one.name == target), "")
         if self.handover_file and self.handover_file == f"{folder.rstrip('/')}/{path}":
             yield Problem(where, "handover_file has this path", "choose another one")
+
+
+def _is_within(path: str, folder: str) -> bool:
+    return f"{path.rstrip('/')}/".startswith(f"{folder.rstrip('/')}/")
 
 
 def _source_problems(where: str, secret: SecretSettings) -> Iterable[Problem]:
@@ -371,8 +388,13 @@ def _file_problems(where: str, file: SecretFile, targets: set[str]) -> Iterable[
         yield Problem(
             f"{where}.target", f"there is no target {file.target!r}", f"it is one of {', '.join(sorted(targets))}"
         )
+    if not file.path.isprintable():
+        yield Problem(f"{where}.path", "it holds a line break or a control character", "leave it out")
     if not _MODE.fullmatch(file.mode):
         yield Problem(f"{where}.mode", "it is no mode of a file", 'write it as "0400"')
+    elif not file.bits & 0o400:
+        text = "its owner could not read it, and so it could not be seen whether it is as it should be"
+        yield Problem(f"{where}.mode", text, 'let the owner read it, as "0400" or "0440" does')
     given = bool(file.template) + bool(file.template_file)
     if (file.format is Format.TEMPLATE) != bool(given) or given > 1:
         yield Problem(f"{where}.format", "a template needs one of template and template_file", "set one of them")

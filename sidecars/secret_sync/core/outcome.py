@@ -86,7 +86,8 @@ def judged(endpoint: Endpoint, status: int, body: Any, retry_after: str = "") ->
         return Failure(reason, _explained(endpoint, reason, said(texts), status), wait, status)
     if status == 400:
         gone = endpoint in (Endpoint.RENEW, Endpoint.LOOKUP) and any(text in _GONE for text in texts)
-        return Failure(FailureReason.GONE if gone else FailureReason.REFUSED, said(texts) or "HTTP 400", wait, status)
+        reason = FailureReason.GONE if gone else FailureReason.REFUSED
+        return Failure(reason, _explained(endpoint, reason, said(texts), status), wait, status)
     if status < 300:
         return Failure(FailureReason.GARBLED, "the answer is no JSON object", wait, status)
     kind = FailureReason.SERVER_ERROR if status >= 500 else FailureReason.REFUSED
@@ -105,6 +106,10 @@ _REMEDIES = {
         Endpoint.READ,
         FailureReason.DENIED,
     ): "its policy does not allow it: `sidecar check secret-sync` prints what is needed",
+    (
+        Endpoint.LOGIN,
+        FailureReason.REFUSED,
+    ): "check auth: it is tried again when one of its files changes, or in five minutes",
     (Endpoint.LOGIN, FailureReason.DENIED): "check auth.mount and role; an AppRole may be locked out for 15 minutes",
 }
 _RECOVERY_SECONDARY = 472

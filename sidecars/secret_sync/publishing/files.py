@@ -10,6 +10,10 @@ from sidecars.secret_sync.core.formats import Format, Unwritable, written
 from sidecars.secret_sync.settings import SecretFile
 
 
+_OF_EXPRESSIONS = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
+"""What the expressions of a template may raise."""
+
+
 def content(file: SecretFile, name: str, values: Mapping[str, Mapping[str, Any]]) -> bytes:
     """Return the bytes of a file of the secret `name`. Raises Unwritable, whose text holds no value."""
     if file.format is not Format.TEMPLATE:
@@ -32,6 +36,6 @@ def _rendered(text: str, name: str, values: Mapping[str, Mapping[str, Any]]) -> 
         raise Unwritable(f"the template has an error in line {error.lineno}") from None
     except jinja2.UndefinedError as error:
         raise Unwritable(f"the template names what is not there: {error.message}") from None
-    except (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
+    except (jinja2.TemplateError, *_OF_EXPRESSIONS) as error:
         raise Unwritable(f"the template cannot be rendered: {type(error).__name__}") from None
     return made.encode()

@@ -3,20 +3,19 @@
 import errno
 import os
 import ssl
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from sidecars.kit.files import open_regular
 from sidecars.kit.generations import Entry, Generations
-from sidecars.runtime.errors import Permanent, Problem
+from sidecars.runtime.errors import Permanent
 from sidecars.secret_sync.core.formats import Format, Unwritable
 from sidecars.secret_sync.settings import SecretFile, SecretSettings, SecretSyncSettings
 
 from .files import content
 
-_MEMORY = ("tmpfs", "ramfs")
 _PAIR = ("certificate", "private_key")
 _MOST_BYTES = 64 << 20
 _UNTOLD = "..untold"
@@ -200,42 +199,3 @@ def _fits(pair: Mapping[str, str]) -> bool:
     except (ssl.SSLError, OSError, ValueError):
         return asked  # an encrypted key cannot be looked at
     return True
-
-
-def refused(settings: SecretSyncSettings) -> Iterable[Problem]:
-    """Return what forbids a start: targets that are on a disk, or on memory that may be swapped to one."""
-    for number, target in enumerate(settings.all_targets):
-        where = f"targets[{number}].path" if settings.targets else "target"
-        if target.allow_disk:
-            continue
-        kind = filesystem(target.path)
-        if kind not in _MEMORY:
-            remedy = "mount an emptyDir with medium: Memory there, or set allow_disk: true"
-            yield Problem(where, f"{target.path} is on {kind or 'no file system'}, not in memory", remedy)
-
-
-def swaps(settings: SecretSyncSettings) -> bool:
-    """Return whether this machine swaps, so that a memory volume may reach a disk."""
-    del settings
-    try:
-        with open("/proc/swaps", encoding="utf-8") as file:
-            return len(file.readlines()) > 1
-    except OSError:
-        return False
-
-
-def filesystem(path: str) -> str:
-    """Return the kind of file system that a path is on, of the nearest folder that exists; "" when it is unknown."""
-    here = os.path.realpath(path)
-    best, kind = -1, ""
-    try:
-        with open("/proc/self/mountinfo", encoding="utf-8") as file:
-            lines = [line.split() for line in file]
-    except OSError:
-        return ""
-    for words in lines:
-        mount = words[4].encode().decode("unicode_escape")
-        inside = here == mount or here.startswith(mount.rstrip("/") + "/")
-        if inside and len(mount) >= best:
-            best, kind = len(mount), words[words.index("-") + 1]
-    return kind

@@ -420,3 +420,18 @@ async def test_each_secret_that_fails_is_in_the_log_at_once_and_by_its_name(
         "cannot read one: nothing is there",
         "cannot read two: nothing is there",
     ]
+
+
+async def test_each_secret_that_cannot_be_written_is_in_the_log_at_once(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = ["{{ nothing }}", "{% if %}", "{{ 'x' * 10 ** 15 }}", "{{ range(10 ** 9) | list }}", "{{ secret.a.b() }}"]
+    for number, template in enumerate(broken):
+        scene.secret(f"s{number}", files=[{"path": f"f{number}", "format": "template", "template": template}])
+    scene.secret("good")
+    async with scene.running():
+        await passes(2)
+        assert scene.read("good.json")
+        await passes(25)
+    said = [record.getMessage() for record in caplog.records if "cannot write" in record.getMessage()]
+    assert sorted(text.partition(":")[0] for text in said) == [f"cannot write s{number}" for number in range(5)]

@@ -8,7 +8,7 @@ import pytest
 from sidecars.secret_sync.settings import SecretSyncSettings
 
 
-def problems(*secrets: dict[str, Any]) -> list[str]:
+def problems(*secrets: dict[str, Any], **more: Any) -> list[str]:
     usual = {"engine": "kv2", "mount": "kv", "path": "app", "files": [{"path": "app.json"}]}
     given = {
         "vault": {"address": "https://vault:8200"},
@@ -17,7 +17,7 @@ def problems(*secrets: dict[str, Any]) -> list[str]:
         "handover_file": "/secrets/.leases",
         "secrets": [usual | {"name": f"s{number}"} | secret for number, secret in enumerate(secrets)],
     }
-    return [problem.field for problem in msgspec.convert(given, SecretSyncSettings).problems()]
+    return [problem.field for problem in msgspec.convert(given | more, SecretSyncSettings).problems()]
 
 
 def files(*paths: str) -> dict[str, Any]:
@@ -39,6 +39,8 @@ def files(*paths: str) -> dict[str, Any]:
         (files("tls/key", "tls"), "files[1].path"),
         (files(".leases"), "files[0].path"),
         ({"files": [{"path": "x", "mode": "9999"}]}, "files[0].mode"),
+        ({"files": [{"path": "x", "mode": "0000"}]}, "files[0].mode"),
+        (files("a\nb"), "files[0].path"),
         ({"files": [{"path": "x", "target": "nowhere"}]}, "files[0].target"),
         ({"files": [{"path": "x", "format": "template"}]}, "files[0].format"),
         ({"files": []}, "files"),
@@ -51,3 +53,25 @@ def test_what_cannot_be_meant_is_refused(secret: dict[str, Any], field: str) -> 
 
 def test_what_is_usual_is_accepted() -> None:
     assert problems(files("app.json", "tls/tls.key", "tls/tls.crt"), files("tls.json")) == []
+
+
+@pytest.mark.parametrize(
+    ("more", "field"),
+    [
+        ({"vault_address": "https://other:8200"}, "vault_address"),
+        ({"kubernetes_role": "other"}, "kubernetes_role"),
+        ({"target": "/other"}, "target"),
+        ({"vault": {}}, "vault.address"),
+        ({"vault": {"address": "vault:8200"}}, "vault.address"),
+        ({"vault": {"address": "https://v", "client_key_file": "/k"}}, "vault.client_key_file"),
+        ({"targets": [{"path": "/secrets"}, {"path": "/secrets/"}]}, "targets[1].path"),
+        ({"targets": [{"path": "/secrets"}, {"path": "/secrets/tls"}]}, "targets[1].path"),
+        ({"notify": [{"signal": {"signal": "SIGNONE", "process": "app"}}]}, "notify[0].signal.signal"),
+        ({"notify": [{"webhook": {"url": "app:80"}}]}, "notify[0].webhook.url"),
+        ({"notify": [{"exec": {"command": []}}]}, "notify[0].exec.command"),
+        ({"notify": [{}]}, "notify[0]"),
+    ],
+    ids=str,
+)
+def test_settings_that_do_not_go_together_are_named(more: dict[str, Any], field: str) -> None:
+    assert problems({}, **more) == [field]
