@@ -101,7 +101,7 @@ def basic(username: str, password: str) -> str:
     return f"Basic {base64.b64encode(pair).decode()}"
 
 
-class _Tcp(aiohttp.TCPConnector):
+class _OneConnection(aiohttp.BaseConnector):
     """Remembers its connection: closing politely would wait, for good, for a peer that reads no more."""
 
     _opened: asyncio.Transport | None = None
@@ -117,11 +117,14 @@ class _Tcp(aiohttp.TCPConnector):
             self._opened.abort()
 
 
-class _Unix(aiohttp.UnixConnector):
-    """As `_Tcp`, and with TLS: aiohttp's own has none, and sends what is meant for https in clear text (3.14)."""
+class _Tcp(_OneConnection, aiohttp.TCPConnector):
+    """To a host and port."""
+
+
+class _Unix(_OneConnection, aiohttp.UnixConnector):
+    """To a unix socket, with TLS: aiohttp's own has none, and sends what is meant for https in clear text (3.14)."""
 
     tls: ssl.SSLContext | None = None
-    _opened: asyncio.Transport | None = None
 
     async def _create_connection(
         self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
@@ -129,15 +132,10 @@ class _Unix(aiohttp.UnixConnector):
         # A part of aiohttp that is not public: nothing that is makes a connection to a unix socket with TLS.
         del traces, timeout
         name = (req.server_hostname or req.url.raw_host or "").removesuffix(".") if self.tls else None
-        self._opened, protocol = await self._loop.create_unix_connection(
+        _, protocol = await self._loop.create_unix_connection(
             self._factory, self.path, ssl=self.tls, server_hostname=name
         )
         return protocol
-
-    def cut(self) -> None:
-        """Let go of the connection at once."""
-        if self._opened:
-            self._opened.abort()
 
 
 def _connector(request: Request) -> _Tcp | _Unix:
