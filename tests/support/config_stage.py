@@ -27,9 +27,9 @@ RELOAD = "/-/reload"
 class ConfigStage:
     """`config` is a ConfigMap volume; `target` is told the hash of the content as the body."""
 
-    def __init__(self, folder: Path, *, listening: bool = True) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.target = App(listening=listening)
+        self.target = App()
         self.config = Volume(folder / "config")
         self.write("0")
 
@@ -70,44 +70,19 @@ class ConfigStage:
         assert len(self.told) == len(before) + 1
         return told
 
-    def tells_nothing(self, reloader: ReloaderProcess, act: Act) -> None:
-        """This makes it look, and find nothing to tell. `act` happens at once: each look finds what it found before."""
-        before, (changed, unchanged) = self.told, looks(reloader)
-        act()
-        reloader.until(lambda: looks(reloader)[1] > unchanged, "another look at the content")
-        assert looks(reloader)[0] == changed
-        assert reloader.status()["pending"] is None
-        assert self.told == before
-
-    def misses(self, reloader: ReloaderProcess, delete: Act) -> None:
-        """This takes away what is watched, perhaps not all at once, and nothing is told."""
-        before = self.told
-        delete()
-        reloader.until(lambda: reloader.metric("watch_missing") == 1, "what is watched to be missing")
-        assert reloader.status()["pending"] is None
-        assert self.told == before
-
     def until_told(self, count: int) -> None:
         """Until the app was told so often, whatever became of the reloader."""
         until(lambda: len(self.told) >= count, f"{count} requests")
 
     def ends(self, reloader: ReloaderProcess, told: int) -> None:
-        """The app was told so often, and nothing is under way: the one that is asked for by hand is the next (and
-        refused when what is watched is not there).
-        """
-        missing = any(root["state"] != "ok" for root in reloader.status()["watch"])
-        assert reloader.ask("/reload", "POST")[0] == (503 if missing else 200)
-        assert len(self.told) == told + (not missing), self.told
+        """The app was told so often, and nothing is under way: what is asked for by hand is the next."""
+        assert reloader.ask("/reload", "POST")[0] == 200
+        assert len(self.told) == told + 1, self.told
         assert reloader.metric('reloads_total{result="superseded"}') == 0
         assert reloader.terminate() == 0
 
     def close(self) -> None:
         self.target.close()
-
-
-def looks(reloader: ReloaderProcess) -> tuple[float, float]:
-    """How many looks at the content found it changed and unchanged."""
-    return reloader.metric('looks_total{found="changed"}'), reloader.metric('looks_total{found="unchanged"}')
 
 
 def hash_by_itself(folder: Path, watch: Path | str) -> str:

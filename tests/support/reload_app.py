@@ -40,27 +40,18 @@ OK, HANGS, CUTS = Answer(), Answer(0), Answer(-1)
 
 
 class App:
-    """Answers 200 unless `answers` has something else for the path. Refuses connections until it listens, and nobody
-    else gets its port.
-    """
+    """Answers 200 unless `answers` has something else for the path."""
 
-    def __init__(self, *, listening: bool = True, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
         self.answers: dict[str, Answer | Callable[[Asked], Answer]] = {}
         self.requests: list[Asked] = []
         self.over = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler(), bind_and_activate=False)
-        self._server.server_bind()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.port: int = self._server.server_port
         if tls:
             self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
         self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
-        if listening:
-            self.listen()
-
-    def listen(self) -> None:
-        """Accept from now on."""
-        self._server.server_activate()
         self._thread.start()
 
     def __enter__(self) -> Self:
@@ -72,9 +63,8 @@ class App:
     def close(self) -> None:
         """Refuse connections from now on."""
         self.over.set()
-        if self._thread.is_alive():
-            self._server.shutdown()
-            self._thread.join()
+        self._server.shutdown()
+        self._thread.join()
         self._server.server_close()
 
     def asked(self, path: str) -> list[Asked]:

@@ -1,9 +1,14 @@
 """A snapshot of what is watched: consistent for volumes, complete for plain folders, not stopped by a bad file."""
 
 import hashlib
+import multiprocessing
 import os
+import shutil
 import socket
+import tempfile
+import time
 from collections.abc import Callable, Iterator
+from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
 import pytest
@@ -13,6 +18,7 @@ from sidecars.config_reloader.watching import volume
 from sidecars.config_reloader.watching.volume import Bounds
 from tests.support.kubelet import Volume
 from tests.support.limits import descriptors_left, open_descriptors
+from tests.support.scale import scaled
 
 
 def snapshot(*watch: Path | str) -> Snapshot:
@@ -357,3 +363,48 @@ def test_a_name_that_is_not_utf_8_is_read(etc: Path) -> None:
     seen = snapshot(etc)
     assert seen.files[os.fsdecode(b"caf\xe9")] == b"x"
     seen.unreadable[0].path.encode()
+
+
+def swap_for_ever(folder: str, stop: "Synchronized[int]") -> None:
+    made, n, parent = Volume(Path(folder)), 0, os.getppid()
+    while not stop.value and os.getppid() == parent:  # a test that is killed leaves nobody behind
+        n += 1
+        made.write({"one": b"%d" % n, "two": b"%d" % n, "dir/three": b"%d" % n})
+
+
+@pytest.fixture
+def torn(tmp_path: Path) -> Iterator[Path]:
+    """A volume that is swapped as fast as can be."""
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else tmp_path
+    top = Path(tempfile.mkdtemp(prefix="sidecars-torn-", dir=memory))
+    folder = top / "torn"
+    Volume(folder).write({"one": b"0", "two": b"0", "dir/three": b"0"})
+    stop = multiprocessing.get_context("spawn").Value("i", 0)
+    writer = multiprocessing.get_context("spawn").Process(target=swap_for_ever, args=(str(folder), stop))
+    writer.start()
+    yield folder
+    stop.value = 1
+    writer.join(30)
+    shutil.rmtree(top)
+
+
+def test_a_snapshot_never_mixes_versions_and_is_never_short(torn: Path) -> None:
+    looks, unstable, n = scaled(3_000, 100_000), 0, 0
+    versions: set[bytes] = set()
+    plain = torn.parent / "plain"
+    plain.mkdir()
+    (plain / "one").symlink_to(torn / "one")
+    (plain / "three").symlink_to(torn / "..data/dir/three")
+    give_up_at = time.monotonic() + 60
+    while n < looks or (len(versions) < looks // 100 and time.monotonic() < give_up_at):
+        n += 1
+        seen = snapshot(torn) if n % 2 else snapshot(torn / "one", plain, torn / "dir/*")
+        if any(entry.state is EntryState.UNSTABLE for entry in seen.entries):
+            unstable += 1
+            continue
+        assert [entry.files for entry in seen.entries] == ([3] if n % 2 else [1, 2, 1]), f"it was short: {seen}"
+        values = set(seen.files.values())
+        assert len(values) == 1, f"versions mixed: {seen.files}"
+        versions |= values
+    assert len(versions) >= looks // 100, "the writer stood still"
+    assert unstable < n // 2
