@@ -113,6 +113,8 @@ def error_fields(body: bytes) -> dict[str, str]:
 class MessageReader:
     """Cuts what a server sends into messages."""
 
+    __slots__ = ("_longest_bytes", "rest")
+
     def __init__(self, longest_bytes: int = _LONGEST_LOGIN_BYTES) -> None:
         self._longest_bytes = longest_bytes
         self.rest = b""
@@ -165,6 +167,11 @@ class ServerStream:
     What follows the login is not parsed: whether a session is idle shows in its last six bytes.
     """
 
+    __slots__ = (
+        "_asked", "_reader", "_tail", "is_authenticated", "is_ready", "is_standby", "key", "offers_only_channel_binding",
+        "refusal",
+    )  # fmt: skip
+
     def __init__(self) -> None:
         self._reader = MessageReader()
         self._tail = b""
@@ -195,7 +202,7 @@ class ServerStream:
         if found and found[-1][0] == b"Z":
             rest, self._reader.rest = self._reader.rest, b""
             out.append(rest)
-            self._tail = b"".join(out)[-6:]
+            self.looked_at(b"".join(out))
         return b"".join(out)
 
     def from_client(self) -> None:

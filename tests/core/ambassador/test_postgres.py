@@ -109,6 +109,7 @@ def test_a_session_is_idle_between_the_answer_and_the_next_query_and_not_in_a_tr
     def seen() -> tuple[bool, bool]:
         return stream.is_idle, stream.can_be_told
 
+    stream.from_client()
     assert seen() == (False, False), "it has not logged in"
     stream.from_server(LOGIN)
     assert seen() == (True, True)

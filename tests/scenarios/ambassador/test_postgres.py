@@ -3,6 +3,7 @@ and offers channel binding.
 """
 
 import asyncio
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ import psycopg
 import pytest
 
 from tests.scenarios.ambassador.conftest import Authority, connected
+from tests.services.maven import Unavailable, fetch
 from tests.support.postgres_server import PostgresServer
 from tests.support.processes import run
 from tests.support.sidecars import AmbassadorProcess
 
+PGJDBC = Path(__file__).parent / "pgjdbc"
 QUESTION = "SELECT ssl, version FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
 
 
@@ -30,6 +33,7 @@ def running(
             protocol="postgres",
             upstream=f"localhost:{database.port}",
             ca_file=authority.ca_file,
+            drain_seconds=0.5,
         )
         .start()
         .until_usable()
@@ -103,3 +107,36 @@ def test_a_wrong_password_and_a_client_that_wants_channel_binding_get_the_reason
         connected(running.port(), password="wrong")
     with pytest.raises(psycopg.OperationalError, match="channel binding"):
         connected(running.port(), channel_binding="require")
+
+
+def test_pgjdbc_works_with_its_default_options_and_its_timeouts_cancel(
+    running: AmbassadorProcess, tmp_path_factory: pytest.TempPathFactory, without_server: Callable[..., object]
+) -> None:
+    java, jars = shutil.which("java"), tmp_path_factory.mktemp("pgjdbc")
+    if java is None:
+        without_server("java", "it is not installed")
+    try:
+        fetch(PGJDBC / "pom.xml", jars)
+    except Unavailable as error:
+        without_server("pgjdbc", str(error))
+    url = f"jdbc:postgresql://127.0.0.1:{running.port()}/postgres?user=postgres&password=secret"
+    done = run(str(java), "-cp", f"{jars}/*", PGJDBC / "Ask.java", url)
+    assert done.stdout.split() == ["true", "TLSv1.3", "57014"], done.stderr
+    assert running.metric('cancels_total{result="forwarded"}') == 1
+
+
+def test_a_drain_ends_idle_sessions_with_words_and_waits_for_a_transaction(running: AmbassadorProcess) -> None:
+    idle, busy = connected(running.port()), connected(running.port(), autocommit=False)
+    busy.execute("SELECT 1")
+    running.until(lambda: running.metric("sessions") == 2, "two sessions")
+    status, text = running.ask("/drain", "POST")
+    assert (status, '"draining":2' in text) == (200, True)
+    (first,) = running.until(running.closed, "the idle one to be ended", 30)
+    assert (first["side"], first["cause"]) == ("sidecar", "drained")
+    with pytest.raises(psycopg.errors.AdminShutdown, match="ambassador: a drain was asked for"):
+        idle.execute("SELECT 1")
+    assert busy.execute("SELECT 2").fetchone() == (2,)
+    busy.commit()
+    running.until(lambda: len(running.closed()) == 2, "the other one after its transaction", 30)
+    with pytest.raises(psycopg.errors.AdminShutdown):
+        busy.execute("SELECT 3")
