@@ -15,7 +15,7 @@ SOURCES = Path(__file__).resolve().parent / "elasticsearch"
 CACHE = Path(__file__).resolve().parents[2] / ".cache" / "elasticsearch"
 PLUGIN = "transport-netty4"
 _PLUGIN_JARS = ("netty-", PLUGIN, "elasticsearch-ssl-config")
-_JVM = ["-Xms256m", "-Xmx256m", "-XX:+UseSerialGC"]
+_JVM = ["-Xms256m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]  # C2 pays off after minutes only
 _ADD_MODULES = "org.elasticsearch.server,jdk.net,jdk.management.agent,jdk.incubator.vector"
 _NATIVE = "org.elasticsearch.nativeaccess,org.apache.lucene.core"
 

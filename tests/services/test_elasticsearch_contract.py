@@ -12,6 +12,7 @@ import pytest
 from elasticsearch import Elasticsearch
 
 from tests.services.conftest import Limited
+from tests.services.troubles import TROUBLES, make
 from tests.support.rest import Reply, call, count, creates, lines
 
 NOW = "2026-11-22T10:00:00.000Z"
@@ -395,14 +396,6 @@ def test_the_official_client_writes_through_its_bulk_helper(url: str, stream: st
     assert count(url, stream) == 2
 
 
-def make(url: str, index: str, **body: Any) -> None:
-    assert call(url, "PUT", f"/{index}", body).status == 200
-
-
-def change(url: str, index: str, settings: dict[str, Any]) -> None:
-    assert call(url, "PUT", f"/{index}/_settings", settings).status == 200
-
-
 def refused(url: str, index: str) -> tuple[int, str, str]:
     """What a document for the index meets: status, type and reason."""
     item = only_item(bulk(url, index, creates({"a": record(1)})))
@@ -413,79 +406,21 @@ def takes_documents(url: str, index: str) -> bool:
     return bool(only_item(bulk(url, index, creates({"z": record(1)})))["status"] == 201)
 
 
-def test_a_closed_index_refuses_its_items(url: str, index: str) -> None:
-    make(url, index)
-    assert call(url, "POST", f"/{index}/_close").status == 200
-    assert refused(url, index) == (400, "index_closed_exception", "closed")
-    assert call(url, "POST", f"/{index}/_open").status == 200
+@pytest.mark.parametrize("name", TROUBLES)
+def test_an_index_in_trouble_refuses_its_items_until_that_is_mended(url: str, index: str, name: str) -> None:
+    trouble = TROUBLES[name]
+    trouble.spoil(url, index)
+    try:
+        status, kind, reason = refused(url, index)
+    finally:
+        trouble.mend(url, index)
+    assert (status, kind) == (trouble.status, trouble.kind)
+    assert reason.startswith(trouble.reason.format(index=index))
     assert takes_documents(url, index)
-
-
-BLOCKS = {
-    "write": (403, "blocked by: [FORBIDDEN/8/index write (api)"),
-    "read_only": (403, "blocked by: [FORBIDDEN/5/index read-only (api)"),
-    "read_only_allow_delete": (429, "blocked by: [TOO_MANY_REQUESTS/12/disk usage exceeded flood-stage watermark"),
-}
-
-
-@pytest.mark.parametrize("block", BLOCKS)
-def test_a_blocked_index_refuses_its_items(url: str, index: str, block: str) -> None:
-    make(url, index)
-    change(url, index, {f"index.blocks.{block}": True})
-    status, kind, reason = refused(url, index)
-    assert (status, kind) == (BLOCKS[block][0], "cluster_block_exception")
-    assert reason.startswith(f"index [{index}] {BLOCKS[block][1]}")
-    change(url, index, {f"index.blocks.{block}": None})
-    assert takes_documents(url, index)
-
-
-@pytest.mark.parametrize("which", ["default_pipeline", "final_pipeline"])
-def test_a_missing_pipeline_refuses_its_items(url: str, index: str, which: str) -> None:
-    make(url, index, settings={f"index.{which}": "nowhere"})
-    assert refused(url, index) == (400, "illegal_argument_exception", "pipeline with id [nowhere] does not exist")
-    change(url, index, {f"index.{which}": "_none"})
-    assert takes_documents(url, index)
-
-
-def test_an_alias_without_a_write_index_refuses_its_items(url: str, index: str) -> None:
-    for number in (1, 2):
-        make(url, f"{index}-{number}", aliases={index: {}})
-    status, kind, reason = refused(url, index)
-    assert (status, kind) == (400, "illegal_argument_exception")
-    assert reason.startswith(f"no write index is defined for alias [{index}]. The write index may be")
-    to = {"index": f"{index}-1", "alias": index, "is_write_index": True}
-    assert call(url, "POST", "/_aliases", {"actions": [{"add": to}]}).status == 200
-    assert takes_documents(url, index)
-    assert (count(url, index), count(url, f"{index}-1")) == (1, 1)
+    assert count(url, index) == 1
 
 
 def test_an_alias_of_one_index_takes_documents_unless_that_is_ruled_out(url: str, index: str) -> None:
     make(url, f"{index}-1", aliases={f"{index}-to": {}, f"{index}-not": {"is_write_index": False}})
     assert takes_documents(url, f"{index}-to")
     assert refused(url, f"{index}-not")[1] == "illegal_argument_exception"
-
-
-def set_cluster(url: str, name: str, value: Any) -> None:
-    assert call(url, "PUT", "/_cluster/settings", {"persistent": {name: value}}).status == 200
-
-
-def test_where_no_more_shards_may_be_a_write_makes_no_index(url: str, index: str) -> None:
-    make(url, f"{index}-first")
-    set_cluster(url, "cluster.max_shards_per_node", 1)
-    try:
-        status, kind, reason = refused(url, index)
-    finally:
-        set_cluster(url, "cluster.max_shards_per_node", None)
-    assert (status, kind) == (400, "validation_exception")
-    assert reason.startswith("Validation Failed: 1: this action would add [2] shards, but this cluster currently has [")
-    assert takes_documents(url, index)
-
-
-def test_where_writes_may_make_no_index_it_is_missing(url: str, index: str) -> None:
-    set_cluster(url, "action.auto_create_index", "false")
-    try:
-        missing = refused(url, index)
-    finally:
-        set_cluster(url, "action.auto_create_index", None)
-    reason = f"no such index [{index}] and [action.auto_create_index] is [false]"
-    assert missing == (404, "index_not_found_exception", reason)

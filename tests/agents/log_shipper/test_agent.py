@@ -14,6 +14,7 @@ from sidecars.log_shipper.core.checkpoint import load
 from sidecars.runtime import State
 from tests.support.context import condition, metric, passes
 from tests.support.reading import write
+from tests.support.records import cri
 from tests.support.whole_shipper import Memory, WholeShipper, clock
 
 pytestmark = pytest.mark.looptime
@@ -409,10 +410,6 @@ async def test_zeros_at_the_end_do_not_hold_up_the_exit(stage: WholeShipper) -> 
         began = clock()
     assert clock() - began < 5
     stage.assert_all_arrived()
-
-
-def cri(text: str, tag: str = "F", stream: str = "stdout") -> str:
-    return f"2026-11-22T13:45:00.123456789Z {stream} {tag} {text}"
 
 
 async def test_a_record_without_an_end_leaves_after_five_seconds_or_at_the_stop(stage: WholeShipper) -> None:

@@ -32,48 +32,26 @@ def test_more_files_than_descriptors_are_all_read(reading: Make, crowd: list[Pat
     assert one.counts() == once([*expected, *(f"{path.name} c" for path in crowd)])
 
 
-def test_a_restart_with_a_backlog_and_few_descriptors_forgets_no_position(reading: Make, crowd: list[Path]) -> None:
+@pytest.mark.parametrize("renamed", [False, True])
+@pytest.mark.parametrize("down", [False, True])
+def test_what_is_written_to_files_beyond_the_descriptors_is_read_wherever_they_went(
+    reading: Make, crowd: list[Path], renamed: bool, down: bool
+) -> None:
     one = reading("*.log", descriptors=3)
     for _ in range(8):
         one.go(1)
-    saved = one.stop()
+    one.sent.clear()
+    saved = one.stop() if down else None
     for path in crowd:
         write(path, f"{path.name} c")
-    one.start(saved)
-    one.sent.clear()
+        if renamed:
+            path.rename(path.with_name(path.name + ".1"))
+    if down:
+        one.start(saved)
     for _ in range(8):
         one.go(1)
     assert sorted(one.sent) == sorted(f"{path.name} c" for path in crowd)
     assert one.said(Notice.GONE) == []
-
-
-def test_rotated_files_beyond_the_descriptors_are_taken_up_after_a_restart(reading: Make, crowd: list[Path]) -> None:
-    one = reading("*.log", descriptors=3)
-    for _ in range(8):
-        one.go(1)
-    saved = one.stop()
-    for path in crowd:
-        write(path, f"{path.name} c")
-        path.rename(path.with_name(path.name + ".1"))
-    one.start(saved)
-    one.sent.clear()
-    for _ in range(8):
-        one.go(1)
-    assert sorted(one.sent) == sorted(f"{path.name} c" for path in crowd)
-    assert one.said(Notice.GONE) == []
-
-
-def test_a_closed_file_that_is_written_and_renamed_is_found_again(reading: Make, crowd: list[Path]) -> None:
-    one = reading("*.log", descriptors=3)
-    for _ in range(8):
-        one.go(1)
-    one.sent.clear()
-    for path in crowd:
-        write(path, f"{path.name} c")
-        path.rename(path.with_name(path.name + ".1"))
-    for _ in range(8):
-        one.go(1)
-    assert sorted(one.sent) == sorted(f"{path.name} c" for path in crowd)
 
 
 def test_a_closed_file_that_is_gone_is_let_go_also_when_its_name_is_taken(reading: Make, crowd: list[Path]) -> None:

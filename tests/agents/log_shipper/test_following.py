@@ -223,6 +223,9 @@ def test_hard_links_and_symbolic_links_are_one_file(reading: Make, log: Path) ->
     log.with_name("soft.log").symlink_to(log)
     assert one.go() == ["a"]
     assert len(one.following.tails) == 1
+    log.unlink()
+    write(log.with_name("hard.log"), "b")
+    assert one.go() == ["b"]
 
 
 def test_a_link_that_is_swapped_leads_to_a_new_file_and_the_former_is_read_on(reading: Make, log: Path) -> None:

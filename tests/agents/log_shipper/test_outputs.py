@@ -102,11 +102,18 @@ async def sending(path: Path, texts: list[str]) -> AsyncIterator["asyncio.Task[A
     await output.close()
 
 
+async def taken(output: NdjsonFile, reader: Reader, texts: list[str]) -> None:
+    """This reader takes the payload."""
+    task = asyncio.create_task(output.send(payload(texts)))
+    await until_async(lambda: reader.take() and task.done(), "the payload to be read")
+    assert task.result().accepted
+
+
 async def received(reader: Reader, path: Path, texts: list[str]) -> None:
     """A whole life, with this reader."""
-    async with sending(path, texts) as task:
-        await until_async(lambda: reader.take() and task.done(), "the payload to be read")
-        assert task.result().accepted
+    output = NdjsonFile(str(path))
+    await taken(output, reader, texts)
+    await output.close()
 
 
 async def test_a_pipe_that_nobody_reads_takes_nothing(pipe: Path) -> None:
@@ -133,9 +140,7 @@ async def test_what_the_reader_did_not_take_before_it_went_is_not_accepted(pipe:
     answer = await ended(task)
     assert (answer.accepted, answer.reason) == (False, "output")
     with closing(Reader(pipe)) as second:
-        task = asyncio.create_task(output.send(payload(["one"])))
-        await until_async(lambda: second.take() and task.done(), "the payload to be read")
-        assert task.result().accepted
+        await taken(output, second, ["one"])
         assert second.lines == documents(["one"])
     await output.close()
     assert len(os.listdir("/proc/self/fd")) == len(open_before)
@@ -157,8 +162,7 @@ async def test_a_reader_that_takes_over_between_two_payloads_gets_the_next_one(p
     output = NdjsonFile(str(pipe))
     for text in ("one", "two"):
         with closing(Reader(pipe)) as reader:
-            task = asyncio.create_task(output.send(payload([text])))
-            await until_async(lambda reader=reader, task=task: reader.take() and task.done(), "the payload to be read")  # type: ignore[misc]
+            await taken(output, reader, [text])
             assert reader.lines == documents([text])
         answer = await ended(output.send(payload(["for nobody"])))
         assert answer.detail == f"cannot write {pipe} (output_path): nobody reads this named pipe"
@@ -169,13 +173,11 @@ async def test_a_pipe_made_anew_is_the_one_that_is_written_to(pipe: Path) -> Non
     open_before = os.listdir("/proc/self/fd")
     output = NdjsonFile(str(pipe))
     with closing(Reader(pipe)) as former:
-        task = asyncio.create_task(output.send(payload(["one"])))
-        await until_async(lambda: former.take() and task.done(), "the payload to be read")
+        await taken(output, former, ["one"])
         os.mkfifo(f"{pipe}.new")
         os.replace(f"{pipe}.new", pipe)
         with closing(Reader(pipe)) as latter:
-            task = asyncio.create_task(output.send(payload(["two"])))
-            await until_async(lambda: latter.take() and task.done(), "the payload to be read")
+            await taken(output, latter, ["two"])
             assert (former.lines, latter.lines) == (documents(["one"]), documents(["two"]))
             pipe.unlink()
             assert (await ended(output.send(payload(["three"])))).accepted
@@ -212,8 +214,7 @@ async def test_after_a_reader_that_went_within_a_line_the_next_one_begins_with_a
         assert not first.take(1000)
     assert not (await ended(task)).accepted
     with closing(Reader(pipe)) as second:
-        task = asyncio.create_task(output.send(payload(LONG)))
-        await until_async(lambda: second.take() and task.done(), "the payload to be read")
+        await taken(output, second, LONG)
         assert second.lines == [b"", *documents(LONG)]
 
 

@@ -6,16 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.reading import Make, Reading, copytruncate, write
-
-AT = "2026-11-22T13:45:00.123456789Z"
-
-
-def cri(text: str, tag: str = "F", stream: str = "stdout") -> str:
-    return f"{AT} {stream} {tag} {text}"
-
-
-def docker(text: str) -> str:
-    return f'{{"log":"{text}","stream":"stdout","time":"{AT}"}}'
+from tests.support.records import cri, docker
 
 
 def committed(one: Reading) -> list[int]:

@@ -8,8 +8,7 @@ import pytest
 from sidecars.log_shipper.core.identity import Mark
 from sidecars.log_shipper.tailing.files import Tail, Truncated
 from tests.support.reading import Make, numbered, write
-
-AT = "2026-11-22T13:45:00.123456789Z"
+from tests.support.records import cri
 
 
 @pytest.mark.parametrize("parts", [2, 8, 30, 300])
@@ -18,9 +17,9 @@ def test_a_record_of_many_parts_is_joined_whatever_the_batch_has_room_for(
     reading: Make, log: Path, parts: int, batch_bytes: int
 ) -> None:
     one = reading("*.log", parse="cri", batch_bytes=batch_bytes)
-    write(log, f"{AT} stdout F first", *[f"{AT} stdout P {number}," for number in range(parts)])
+    write(log, cri("first"), *[cri(f"{number},", "P") for number in range(parts)])
     one.go()
-    write(log, f"{AT} stdout F end", f"{AT} stdout F last")
+    write(log, cri("end"), cri("last"))
     one.go()
     whole = "".join(f"{number}," for number in range(parts)) + "end"
     assert list(one.stored.values()) == ["first", whole, "last"]
@@ -28,7 +27,7 @@ def test_a_record_of_many_parts_is_joined_whatever_the_batch_has_room_for(
 
 def test_at_the_end_a_record_of_many_parts_is_still_one(reading: Make, log: Path) -> None:
     one = reading("*.log", parse="cri", batch_bytes=4096)
-    write(log, *[f"{AT} stdout P {number}," for number in range(40)], f"{AT} stdout F end", f"{AT} stdout P half")
+    write(log, *[cri(f"{number},", "P") for number in range(40)], cri("end"), cri("half", "P"))
     one.look()
     one.take(final=True)
     assert list(one.stored.values()) == ["".join(f"{number}," for number in range(40)) + "end", "half"]
@@ -36,7 +35,7 @@ def test_at_the_end_a_record_of_many_parts_is_still_one(reading: Make, log: Path
 
 def test_a_record_without_an_end_does_not_hold_up_the_file_for_ever(reading: Make, log: Path) -> None:
     one = reading("*.log", parse="cri", max_line_bytes=4096, batch_bytes=4096)
-    write(log, *[f"{AT} stdout P {number:05}" for number in range(2000)])
+    write(log, *[cri(f"{number:05}", "P") for number in range(2000)])
     one.go()
     assert one.stored
     one.take(final=True)

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sidecars.log_shipper.core.documents import Encoded, Shape, Template, merged, nested, texts_of
-from sidecars.log_shipper.core.lines import Taken
+from tests.support.records import taken_of
 
 TIME = "2026-11-22T13:45:00.000Z"
 PLACES = [Shape({}), Shape({}, with_id=False), Shape({}, action=False), Shape({"a": {"b": "c"}, "log": {"x": '"'}})]
@@ -19,14 +19,6 @@ TEXTS = st.text(
     ),
     max_size=12,
 )
-
-
-def taken_of(lines: list[bytes], offset: int = 1, cut: frozenset[int] = frozenset()) -> Taken:
-    starts, place = [], offset
-    for line in lines:
-        starts.append(place)
-        place += len(line) + 1
-    return Taken(lines, starts, [len(line) + 1 for line in lines], place - offset, cut=cut)
 
 
 def strict(text: str) -> Any:
@@ -59,7 +51,7 @@ def documents(encoded: Encoded, shape: Shape) -> list[tuple[Any, Any]]:
 @example([""], PLACES[2])
 @example(["a\\b", 'x",', "y"], PLACES[0])  # splitting the encoded list at `","` would go wrong here
 def test_every_text_comes_back(texts: list[str], shape: Shape) -> None:
-    taken = taken_of([text.encode() for text in texts])
+    taken = taken_of([text.encode() for text in texts], 1)
     encoded = Template(shape, "/logs/a.log", "P" * 16).plain(taken, TIME)
     assert encoded.invalid_utf8_lines == 0
     found = documents(encoded, shape)
@@ -73,7 +65,7 @@ def test_every_text_comes_back(texts: list[str], shape: Shape) -> None:
 
 @given(st.lists(st.binary(max_size=12).filter(lambda line: b"\n" not in line), max_size=6), st.sampled_from(PLACES))
 def test_any_bytes_become_one_document_a_line(lines: list[bytes], shape: Shape) -> None:
-    encoded = Template(shape, "/logs/a.log", "P" * 16).plain(taken_of(lines), TIME)
+    encoded = Template(shape, "/logs/a.log", "P" * 16).plain(taken_of(lines, 1), TIME)
     found = documents(encoded, shape)
     expected = [line.decode("utf-8", "replace").removesuffix("\r") for line in lines]
     assert [document["message"] for _, document in found] == expected

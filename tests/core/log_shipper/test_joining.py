@@ -17,26 +17,18 @@ from sidecars.log_shipper.core.joining import (
     docker_frame,
     may_be_docker,
 )
-from sidecars.log_shipper.core.lines import Taken
+from tests.support import records
+from tests.support.records import taken_of
 
-AT = "2026-11-22T13:45:00.123456789Z"
 LIMIT = 1 << 20
 
 
 def cri(text: str, tag: str = "F", stream: str = "stdout") -> bytes:
-    return f"{AT} {stream} {tag} {text}".encode()
+    return records.cri(text, tag, stream).encode()
 
 
 def docker(text: str, stream: str = "stdout", more: str = "") -> bytes:
-    return f'{{"log":"{text}","stream":"{stream}",{more}"time":"{AT}"}}'.encode()
-
-
-def taken_of(lines: list[bytes], offset: int = 0) -> Taken:
-    starts, place = [], offset
-    for line in lines:
-        starts.append(place)
-        place += len(line) + 1
-    return Taken(list(lines), starts, [len(line) + 1 for line in lines], place - offset)
+    return records.docker(text, stream, more).encode()
 
 
 def text_of(record: Record) -> bytes:

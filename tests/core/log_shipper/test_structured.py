@@ -11,19 +11,12 @@ from hypothesis import strategies as st
 from sidecars.log_shipper.core.documents import Encoded, Shape, Template
 from sidecars.log_shipper.core.lines import Taken
 from sidecars.log_shipper.core.structured import cri_documents, json_documents
+from tests.support import records
+from tests.support.records import AT, taken_of
 
 TIME = "2026-11-22T13:45:00.000Z"
 SHAPE = Shape({"kubernetes": {"pod": {"name": "p"}}, "labels": {"team": "t"}})
 TEMPLATE = Template(SHAPE, "/a.log", "P" * 16)
-AT = "2026-11-22T13:45:00.123456789Z"
-
-
-def taken_of(lines: list[bytes], offset: int = 0, cut: frozenset[int] = frozenset()) -> Taken:
-    starts, place = [], offset
-    for line in lines:
-        starts.append(place)
-        place += len(line) + 1
-    return Taken(list(lines), starts, [len(line) + 1 for line in lines], place - offset, cut=cut)
 
 
 def documents(encoded: Encoded) -> list[dict[str, Any]]:
@@ -179,7 +172,7 @@ def test_a_cut_object_is_shipped_whole_and_marked() -> None:
 
 
 def cri(text: str, tag: str = "F", stream: str = "stdout") -> bytes:
-    return f"{AT} {stream} {tag} {text}".encode()
+    return records.cri(text, tag, stream).encode()
 
 
 CRI: dict[str, tuple[bytes, tuple[str, str | None]]] = {
