@@ -1,7 +1,7 @@
 """The settings of secret-sync, each declared once: type, unit, default and why."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -96,6 +96,17 @@ class SecretFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     key: Annotated[str, Meta(description="Only this key of the secret.")] = ""
     template: Annotated[str, Meta(description="Jinja2 template (format: template).")] = ""
     template_file: Annotated[str, Meta(description="File with the template; read at each writing.")] = ""
+    passphrase_file: Annotated[
+        str, Meta(description="File with the passphrase of the store (pkcs12); read at each writing.")
+    ] = ""
+    passphrase_from: Annotated[
+        str,
+        Meta(
+            description="Secret and key that hold the passphrase of the store (pkcs12), in place of a file. Neither is "
+            "set: the store is not encrypted.",
+            examples=["stores#password"],
+        ),
+    ] = ""
     mode: Annotated[str, Meta(description="Mode of the file.", examples=["0400", "0440"])] = "0400"
     uid: Annotated[Annotated[int, Meta(ge=0)] | None, Meta(description="Owner. Unset: us.")] = None
     gid: Annotated[Annotated[int, Meta(ge=0)] | None, Meta(description="Group. Unset: ours.")] = None
@@ -337,6 +348,7 @@ class SecretSyncSettings(Settings, frozen=True, kw_only=True):
                 yield Problem(f"{where}.files", "it is written nowhere", "name a file")
             for place, file in enumerate(secret.files):
                 yield from _file_problems(f"{where}.files[{place}]", file, known)
+                yield from _store_problems(f"{where}.files[{place}]", file, names)
                 target = file.target or (self.all_targets[0].name if self.all_targets else "")
                 yield from self._place_problems(f"{where}.files[{place}].path", (target, file.path), taken)
                 taken.add((target, file.path))
@@ -398,6 +410,18 @@ def _file_problems(where: str, file: SecretFile, targets: set[str]) -> Iterable[
     given = bool(file.template) + bool(file.template_file)
     if (file.format is Format.TEMPLATE) != bool(given) or given > 1:
         yield Problem(f"{where}.format", "a template needs one of template and template_file", "set one of them")
+
+
+def _store_problems(where: str, file: SecretFile, secrets: Container[str]) -> Iterable[Problem]:
+    for field in ("passphrase_file", "passphrase_from"):
+        if getattr(file, field) and file.format is not Format.PKCS12:
+            yield Problem(f"{where}.{field}", "only the format pkcs12 has a passphrase", "leave it out")
+    if file.passphrase_file and file.passphrase_from:
+        yield Problem(f"{where}.passphrase_from", "there is a passphrase_file too", "keep one of them")
+    secret, _, key = file.passphrase_from.partition("#")
+    if file.passphrase_from and not (key and secret in secrets):
+        remedy = "write it as SECRET#KEY, with the name of one of `secrets`"
+        yield Problem(f"{where}.passphrase_from", "it names no key of a secret", remedy)
 
 
 def simple_secret(text: str) -> SecretSettings:

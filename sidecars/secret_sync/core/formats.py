@@ -23,6 +23,7 @@ class Format(StrEnum):
     PROPERTIES = "properties"
     YAML = "yaml"
     PEM_BUNDLE = "pem-bundle"
+    PKCS12 = "pkcs12"
     TEMPLATE = "template"
 
 
@@ -61,7 +62,7 @@ def written(form: Format, value: Mapping[str, Any], key: str = "") -> bytes:
         case Format.PROPERTIES:
             lines = (f"{_property(name, key=True)}={_property(as_text(item))}" for name, item in chosen.items())
             return "".join(line + "\n" for line in lines).encode("ascii")
-    raise Unwritable("a template is rendered elsewhere")
+    raise Unwritable(f"{form} is made elsewhere")
 
 
 def as_text(item: Any) -> str:

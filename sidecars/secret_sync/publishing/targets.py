@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Container, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from sidecars.kit.files import open_regular
@@ -140,7 +141,7 @@ class Targets:
             data: bytes | None = None
             if not former:
                 try:
-                    data = content(file, secret.name, values)
+                    data = content(file, secret.name, values, partial(self._former, target, file.path))
                 except Unwritable as error:
                     made.faults[secret.name] = f"{file.path}: {error}"
             if data is None:

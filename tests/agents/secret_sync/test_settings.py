@@ -43,6 +43,8 @@ def files(*paths: str) -> dict[str, Any]:
         (files("a\nb"), "files[0].path"),
         ({"files": [{"path": "x", "target": "nowhere"}]}, "files[0].target"),
         ({"files": [{"path": "x", "format": "template"}]}, "files[0].format"),
+        ({"files": [{"path": "x", "passphrase_file": "/p"}]}, "files[0].passphrase_file"),
+        ({"files": [{"path": "x", "format": "pkcs12", "passphrase_from": "other#a"}]}, "files[0].passphrase_from"),
         ({"files": []}, "files"),
     ],
     ids=str,

@@ -20,7 +20,7 @@ import trustme
 from sidecars.secret_sync.publishing.targets import Targets
 from sidecars.secret_sync.settings import SecretSyncSettings
 
-ROTATIONS, READERS, ISSUES = 500, 4, 8
+ROTATIONS, READERS, ISSUES = 2000, 4, 8
 MEMORY = Path("/dev/shm")
 FILES = [
     {"path": "tls.crt", "format": "raw", "key": "certificate"},
@@ -125,6 +125,28 @@ def test_a_key_with_a_passphrase_asks_nobody(volume: Path) -> None:
     folder = targets(volume / "out", {"name": "tls", "files": FILES})
     assert not folder.publish({"tls": made | {"private_key": encrypted}}).faults
     assert (volume / "out" / "tls.key").read_text() == encrypted
+
+
+@pytest.mark.parametrize("passphrase", ["s3cret äß", ""], ids=["encrypted", "open"])
+def test_a_store_is_read_by_openssl_and_stays_as_it_is_while_its_content_does(volume: Path, passphrase: str) -> None:
+    first, second, word = issue(), issue(), {"password": passphrase}
+    store = {"path": "tls.p12", "format": "pkcs12"} | ({"passphrase_from": "word#password"} if passphrase else {})
+    secrets = {"name": "tls", "files": [store]}, {"name": "word", "files": [{"path": "word.json"}]}
+    folder = targets(volume, *secrets)
+    assert not folder.publish({"tls": first, "word": word}).faults
+    command = ["openssl", "pkcs12", "-in", str(volume / "tls.p12"), "-nodes", "-passin", f"pass:{passphrase}"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout
+    for part in (first["certificate"], first["ca_chain"][0], "BEGIN PRIVATE KEY", "friendlyName: tls"):
+        assert part in shown
+    made = (volume / "tls.p12").read_bytes()
+    assert folder.publish({"tls": first, "word": word}).folders == []
+    restarted = targets(volume, *secrets)
+    assert restarted.publish({"tls": first, "word": word | {"more": "1"}}).folders
+    assert (volume / "tls.p12").read_bytes() == made
+    assert restarted.publish({"tls": second, "word": word}).folders
+    assert (volume / "tls.p12").read_bytes() != made
+    unfit = restarted.publish({"tls": second | {"private_key": first["private_key"]}, "word": word})
+    assert unfit.faults == {"tls": "tls.p12: its private key does not fit its certificate"}
 
 
 def test_modes_are_those_that_are_set_when_a_file_can_first_be_seen(volume: Path) -> None:
