@@ -1,6 +1,8 @@
 """Wires the ambassador: pools keep their nodes true, listeners make sessions, and the stop waits for the clients."""
 
 import asyncio
+import contextlib
+import resource
 import socket
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -39,6 +41,8 @@ NATIVE_QUIET_SECONDS = 0.5
 _GOODBYE_SECONDS = 0.5
 _LOOK_SECONDS = 0.05
 _EXPIRES_SOON_SECONDS = 86400.0
+_RESERVED_FILES = 32
+_MANY_FILES = 1 << 20
 
 
 class Ambassador:
@@ -58,7 +62,9 @@ class Ambassador:
         self._listeners: list[Listener] = []
         self._addresses: dict[str, list[str]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._is_over = False
         self._kept: dict[str, str] = {}
+        self._most_sessions = affordable(raise_open_files())
         for pool in made:
             pool.told = self._observe
         self._begin_metrics()
@@ -99,6 +105,7 @@ class Ambassador:
                 await self._serve_the_last()
                 working.cancel()
         finally:
+            self._is_over = True
             for listener in self._listeners:
                 listener.close()
             await self._say_goodbye()
@@ -143,10 +150,18 @@ class Ambassador:
         task = self._poller.loop.create_task(session.run(), name="session")
         self._tasks.add(task)
         task.add_done_callback(self._ended)
+        if len(self._tasks) >= self._most_sessions:
+            text = f"{len(self._tasks)} connections need all open files that there are; the next ones wait"
+            self._ctx.log.error(text, action="listener.full", every_seconds=10.0)
+            for listener in self._listeners:
+                listener.pause()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """Let one broken session break nothing else."""
         self._tasks.discard(task)
+        if len(self._tasks) == self._most_sessions - 1 and not self._is_over:
+            for listener in self._listeners:
+                listener.resume()
         if not task.cancelled() and (error := task.exception()) is not None:
             self._ctx.log.error("a session crashed", action="session.crashed", error=error, every_seconds=1.0)
 
@@ -305,6 +320,21 @@ class Ambassador:
         for session in sessions:
             session.drain(Cause.DRAINED, why, self._settings.drain_seconds)
         return len(sessions)
+
+
+def raise_open_files() -> int:
+    """Let this process have as many open files as it may, and return how many that are."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            soft = hard
+    return soft if soft > 0 else _MANY_FILES
+
+
+def affordable(files: int) -> int:
+    """Return how many sessions there may be: each needs two files, and checks, logs and probes need some, too."""
+    return max(1, (files - _RESERVED_FILES) // 2)
 
 
 def _is_up(node: UpstreamNode) -> bool:

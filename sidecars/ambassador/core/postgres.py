@@ -168,8 +168,8 @@ class ServerStream:
     """
 
     __slots__ = (
-        "_asked", "_reader", "_tail", "is_authenticated", "is_ready", "is_standby", "key", "offers_only_channel_binding",
-        "refusal",
+        "_asked", "_reader", "_tail", "is_authenticated", "is_ready", "is_standby", "key",
+        "offers_only_channel_binding", "refusal",
     )  # fmt: skip
 
     def __init__(self) -> None:

@@ -166,3 +166,22 @@ def test_the_second_upstream_is_used_when_the_first_is_gone_and_failover_goes_aw
     assert running.ask("/drain?host=nobody:1", "POST")[0] == 400
     assert "127.0.0.1" in running.ask("/status?format=table")[1]
     kept.close()
+
+
+def test_without_open_files_left_the_next_connections_wait_and_the_others_go_on(
+    ambassador: Make, echo: Listener
+) -> None:
+    echo.listen(echoing)
+    running = ambassador(upstream=echo.place)
+    running.prefix = ("prlimit", "--nofile=64")
+    running.start().until_usable()
+    with socket.create_connection(("127.0.0.1", running.port()), 30) as kept:
+        held = [socket.create_connection(("127.0.0.1", running.port()), 30) for _ in range(40)]
+        running.until(lambda: running.logged("listener.full"), "the ambassador to say so")
+        kept.sendall(b"x")
+        assert kept.recv(1) == b"x"
+        running.until(lambda: running.nodes()[echo.place]["health"] == "up", "checks that have their files")
+        for connection in held:
+            connection.close()
+        assert spoken(running.port()) == b"word"
+    assert not running.logged("listener.exhausted")
