@@ -8,6 +8,7 @@ buffers while a connection is idle (SSL_MODE_RELEASE_BUFFERS).
 import asyncio
 import contextlib
 import errno
+import os
 import socket
 import ssl
 import struct
@@ -15,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .core.causes import EndCause, end_cause
-from .poller import BROKEN, READABLE, WRITABLE, Poller
+from .poller import BROKEN, EPOLLERR, READABLE, WRITABLE, Poller
 from .secured import Sessions
 
 NOTHING = -1
@@ -23,6 +24,8 @@ NOTHING = -1
 _RECORD_BYTES = 16 << 10
 """The most that one TLS record carries (RFC 8446, 5.1); SSL_read returns no more at once."""
 _PARTING_SECONDS = 1.0
+_TCP_CLOSE = 7
+"""include/net/tcp_states.h"""
 _RESET = struct.pack("ii", 1, 0)
 
 Buffer = bytes | bytearray | memoryview
@@ -87,10 +90,9 @@ class Leg:
     """
 
     __slots__ = (
-        "_alert", "_asked", "_flushed", "_peer", "_poller", "_readable", "_registered", "_sessions", "_socket",
-        "_tls", "_unread", "_unsent", "_waiting_read", "_waiting_write", "descriptor", "is_closed", "is_finished",
-        "is_parting",
-        "tls",
+        "_alert", "_asked", "_error", "_flushed", "_peer", "_poller", "_readable", "_registered", "_sessions",
+        "_socket", "_tls", "_unread", "_unsent", "_waiting_read", "_waiting_write", "descriptor", "is_closed",
+        "is_finished", "is_parting", "tls",
     )  # fmt: skip
 
     def __init__(self, poller: Poller, connection: socket.socket) -> None:
@@ -101,6 +103,7 @@ class Leg:
         self.descriptor = connection.fileno()
         self._sessions: Sessions | None = None
         self._peer: tuple[object, str] = (None, "")
+        self._error = 0
         self._alert = b""
         """Of a close_notify: what the kernel did not take yet."""
         self._asked = 0
@@ -206,6 +209,8 @@ class Leg:
             return NOTHING
         except ssl.SSLZeroReturnError:
             return 0
+        except ssl.SSLEOFError as error:
+            raise broken(self._error_below() or error) from error
         except OSError as error:
             raise broken(error) from error
 
@@ -258,6 +263,7 @@ class Leg:
             return
         self.is_parting = True
         self._poller.loop.call_later(_PARTING_SECONDS, self.close)
+        self._poller.parting[self.descriptor] = self.close
         self.watch(self._throw_away, self._finish_quietly)
         if not self._unsent:
             self._finish_quietly()
@@ -310,6 +316,8 @@ class Leg:
 
     def _event(self, events: int) -> None:
         asked = self._asked
+        if events & EPOLLERR and self._tls is not None:
+            self._error = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or self._error
         if events & (READABLE | BROKEN) and asked & READABLE:
             self._readable()
         if events & (WRITABLE | BROKEN) and asked & WRITABLE and not self.is_closed:
@@ -346,6 +354,17 @@ class Leg:
         if not self._alert:
             self._ask(self._asked & ~WRITABLE)
             self._flushed()
+
+    def _error_below(self) -> OSError | None:
+        """Return why TLS met an end: Python's `read` calls every error of the socket an early EOF (SSL_read_ex returns
+        0 for both). What epoll told of is known; else a connection that was reset is closed, and not half-closed.
+        """
+        number = self._error
+        if not number:
+            with contextlib.suppress(OSError):  # no TCP
+                state = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+                number = errno.ECONNRESET if state == _TCP_CLOSE else 0
+        return OSError(number, os.strerror(number)) if number else None
 
     def _write(self, data: Buffer) -> int:
         try:
@@ -397,6 +416,7 @@ class Leg:
     def _let_go(self) -> None:
         self.is_closed = True
         self._poller.forget(self.descriptor)
+        self._poller.parting.pop(self.descriptor, None)
         self._registered, self._unsent, self._unread = False, b"", b""
         self._socket.close()
         self._readable = self._flushed = _nothing

@@ -15,6 +15,7 @@ from .pipe import Pipes
 from .secured import Aside
 
 READABLE, WRITABLE = select.EPOLLIN, select.EPOLLOUT
+EPOLLERR = select.EPOLLERR
 BROKEN = select.EPOLLERR | select.EPOLLHUP
 """Is reported whether asked for or not."""
 BUFFER_BYTES = 128 << 10
@@ -37,6 +38,8 @@ class Poller:
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
         self.buffer = memoryview(bytearray(BUFFER_BYTES))
+        self.parting: dict[int, Callable[[], None]] = {}
+        """How to close what is about to close by itself."""
         self.pipes = Pipes()
         self.aside = Aside()
         self._epoll = select.epoll()
@@ -52,7 +55,9 @@ class Poller:
         self.close()
 
     def close(self) -> None:
-        """Watch nothing any more. What was registered stays open."""
+        """Watch nothing any more. What was registered stays open, but for what was parting."""
+        for close in list(self.parting.values()):
+            close()
         if not self._epoll.closed:
             self.loop.remove_reader(self._epoll.fileno())
             self._epoll.close()
