@@ -1,7 +1,9 @@
 """`reading` follows files of the test's folder, `log` is one of them; `stage` is a whole shipper."""
 
 import os
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -35,14 +37,27 @@ def stage(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> WholeShipper:
 
 
 @pytest.fixture
-def nobody(tmp_path: Path) -> Iterator[None]:
-    """An ordinary user: root may enter and read everything. The folders above the test's may be entered by all."""
-    if os.geteuid():
-        yield
+def tmp_path(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """For a test that is `nobody` at times: one that everybody may enter. (Pytest's own is its user's alone, and every
+    run that begins on the machine sees to that.)
+    """
+    if "nobody" not in request.fixturenames:
+        yield tmp_path
         return
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.is_relative_to("/tmp") and folder != Path("/tmp"):
-            folder.chmod(folder.stat().st_mode | 0o055)
-    os.seteuid(65534)
-    yield
-    os.seteuid(0)
+    with tempfile.TemporaryDirectory(prefix="everybodys-") as folder:
+        Path(folder).chmod(0o777)
+        yield Path(folder)
+
+
+@pytest.fixture
+def nobody() -> Callable[[], AbstractContextManager[None]]:
+    """Makes this process an ordinary user for a block, since root may enter and read everything."""
+
+    @contextmanager
+    def ordinary() -> Iterator[None]:
+        if os.getuid() == 0:
+            os.seteuid(65534)
+        yield
+        os.seteuid(os.getuid())
+
+    return ordinary

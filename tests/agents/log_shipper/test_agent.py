@@ -6,6 +6,7 @@ import os
 import random
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import pytest
 
@@ -301,20 +302,18 @@ async def test_a_glob_without_a_file_is_said_until_it_has_one(stage: WholeShippe
 
 
 async def test_a_file_and_a_folder_that_cannot_be_read_yet_are_said_once_and_shipped_when_they_can(
-    stage: WholeShipper, nobody: None
+    stage: WholeShipper, nobody: Callable[[], AbstractContextManager[None]]
 ) -> None:
-    us, private = os.geteuid(), stage.folder / "private"
-    os.seteuid(os.getuid())
-    locked = stage.log.parent / "locked.log"
-    write(locked, "locked")
+    locked, private = stage.log.parent / "locked.log", stage.folder / "private"
     private.mkdir()
+    write(locked, "locked")
     write(private / "app.log", "private")
-    for path, mode in ((locked, 0), (private, 0), (stage.log.parent, 0o777), (stage.folder, 0o777)):
-        path.chmod(mode)
-    os.seteuid(us)
+    stage.append("open")
+    for path in (locked, private):
+        path.chmod(0)
     async with stage.running(paths=(f"{stage.log.parent}/*.log", f"{private}/*.log")) as ctx:
-        stage.append("open")
-        await passes(10)
+        with nobody():
+            await passes(10)
         assert stage.backend.messages == ["open"]
         (said,) = stage.said("file.unreadable")
         assert (said["file"], said["reason"]) == (str(locked), "Permission denied")
@@ -322,10 +321,10 @@ async def test_a_file_and_a_folder_that_cannot_be_read_yet_are_said_once_and_shi
             text in condition(ctx, "files").reason for text in (str(locked), f"cannot enter the folder {private}:")
         )
         assert metric(ctx, "closed_folders") == metric(ctx, "unreadable_files") == 1
-        os.seteuid(os.getuid())
         locked.chmod(0o644)
         private.chmod(0o755)
-        await passes(10)
+        with nobody():
+            await passes(10)
         assert condition(ctx, "files").state is State.OK
     stage.lines += ["locked", "private"]
     stage.assert_all_arrived()

@@ -3,6 +3,8 @@ tests/core/log_shipper/test_preflight.py.)
 """
 
 import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -58,13 +60,12 @@ def test_a_glob_without_a_file_is_a_warning(tmp_path: Path) -> None:
 
 
 def test_a_file_that_may_not_be_read_and_a_folder_that_may_not_be_written_are_said(
-    tmp_path: Path, nobody: None, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, nobody: Callable[[], AbstractContextManager[None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    os.seteuid(os.getuid())
     (tmp_path / "app.log").touch(mode=0)
     monkeypatch.setattr(os, "access", lambda _path, _mode: False)  # access(2) asks for the real user, root here
-    os.seteuid(65534 if os.getuid() == 0 else os.getuid())
-    found = local(tmp_path)
+    with nobody():
+        found = local(tmp_path)
     assert f"cannot read {tmp_path}/app.log" in texts(found, "error")
     assert "would run without a checkpoint" in texts(found, "warning")
 

@@ -1,12 +1,11 @@
 """Credentials and certificates against a server that asks for them: any way of giving them, files that are replaced."""
 
 import json
-import os
 import ssl
 from array import array
 from base64 import b64encode
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -100,19 +99,17 @@ async def test_a_file_that_holds_no_credential_is_an_answer_until_it_does(
         assert await outcome(elastic) == 200
 
 
-async def test_a_file_that_becomes_readable_is_read_then(guarded: Served, tmp_path: Path, nobody: None) -> None:
+async def test_a_file_that_becomes_readable_is_read_then(
+    guarded: Served, tmp_path: Path, nobody: Callable[[], AbstractContextManager[None]]
+) -> None:
     """That changes neither its size nor its modification time."""
     file = tmp_path / "credential"
-    os.seteuid(os.getuid())
     file.write_text(ENCODED, encoding="utf-8")
-    file.chmod(0)
-    os.seteuid(65534 if os.getuid() == 0 else os.getuid())
     async with sender(guarded, api_key_file=str(file)) as elastic:
-        assert await outcome(elastic) == "credentials"
-        os.seteuid(os.getuid())
-        file.chmod(0o644)
-        os.seteuid(65534 if os.getuid() == 0 else os.getuid())
-        assert await outcome(elastic) == 200
+        for mode, expected in ((0, "credentials"), (0o644, 200)):
+            file.chmod(mode)
+            with nobody():
+                assert await outcome(elastic) == expected
 
 
 def server_context(authority: trustme.CA, clients: trustme.CA | None = None) -> ssl.SSLContext:

@@ -1,8 +1,9 @@
 """What the globs find: never the shipper's own files, and never without end."""
 
 import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -11,6 +12,8 @@ from sidecars.log_shipper.core.reach import said
 from sidecars.log_shipper.tailing.copies import find_copy
 from sidecars.log_shipper.tailing.discovery import Globs
 from sidecars.log_shipper.tailing.files import Tail
+
+Nobody = Callable[[], AbstractContextManager[None]]
 
 
 def names(globs: Globs) -> list[str]:
@@ -147,18 +150,17 @@ def test_what_is_left_out_is_no_match(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", [0o700, 0o744, 0o000])
 @pytest.mark.parametrize("pattern", ["two/*.log", "two/c.log", "*/c.log", "**/c.log", "two/deep/*.log", "two/*/d.log"])
-def test_a_folder_that_may_not_be_entered_is_known(tmp_path: Path, pattern: str, mode: int, request: Any) -> None:
+def test_a_folder_that_may_not_be_entered_is_known(tmp_path: Path, pattern: str, mode: int, nobody: Nobody) -> None:
     tree(tmp_path)
-    (tmp_path / "two").chmod(mode)
-    request.getfixturevalue("nobody")
-    if os.getuid():
-        (tmp_path / "two").chmod(0o400 if mode & 0o044 else 0o000)
-    globs = Globs((f"{tmp_path}/{pattern}",), ())
-    assert names(globs) == []
-    assert globs.closed == (f"{tmp_path}/two",)
-    (closed,) = globs.reach().closed
+    (tmp_path / "two").chmod(mode if os.getuid() == 0 else 0o400 if mode & 0o044 else 0)
+    with nobody():
+        globs = Globs((f"{tmp_path}/{pattern}",), ())
+        assert names(globs) == []
+        assert globs.closed == (f"{tmp_path}/two",)
+        (closed,) = globs.reach().closed
+        assert f"this process is {os.geteuid()}:" in said(globs.reach())
     assert (closed.path, closed.uid) == (f"{tmp_path}/two", os.getuid())
-    assert f"this process is {os.geteuid()}:" in said(globs.reach())
+    (tmp_path / "two").chmod(0o700)
 
 
 def test_the_root_is_no_file() -> None:
