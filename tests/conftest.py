@@ -23,7 +23,7 @@ TABLES = pytest.StashKey[dict[str, list[str]]]()
 
 pytest_plugins = ["tests.support.processes", "tests.support.elastic", "tests.support.time_limit"]
 
-INSTALLABLE = {"docker", "elasticsearch", "kustomize", "logrotate", "nginx", "prometheus", "postgresql"}
+INSTALLABLE = {"docker", "elasticsearch", "kustomize", "logrotate", "nginx", "prometheus", "postgresql", "redis-server"}
 """What scripts/servers installs. What else a test may want (namespaces, another user) is the machine's to give."""
 
 DEAREST_FIRST = (

@@ -57,6 +57,8 @@ def _with_texts(field: Field, declared: dict[str, Any]) -> dict[str, Any]:
         declared = {**declared, **_bounds(field)}
     if field.kind is SettingKind.TEXT and declared.get("type") == "string":
         return {**field.about, **declared, "type": _TEXT}
+    if field.is_switch:
+        return {**field.about, **declared, "anyOf": [*declared.get("anyOf", []), {"const": True}]}
     if field.kind not in {SettingKind.SIZE, SettingKind.DURATION, SettingKind.LIST, SettingKind.MAPPING}:
         return {**field.about, **declared}
     about: dict[str, Any] = dict(field.about)

@@ -10,6 +10,7 @@ import pytest
 from msgspec import Meta
 
 from sidecars.runtime import Context, Settings, SettingsError, Sidecar
+from sidecars.runtime.command.flags import parse_arguments
 from sidecars.runtime.command.reference import help_text, markdown
 from sidecars.runtime.command.schema import schema
 from sidecars.runtime.settings.fields import SettingKind, fields_of
@@ -57,11 +58,18 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     tell: Annotated[Tell | None, Meta(description="Tell.")] = None
 
 
+class Light(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Something that may be on; each part has a default."""
+
+    colour: Annotated[Colour, Meta(description="Which one.")] = Colour.RED
+
+
 class Deep(Settings, frozen=True, kw_only=True):
     """Settings with parts."""
 
     first: Annotated[Call | None, Meta(description="The first call.")] = None
     tasks: Annotated[tuple[Task, ...], Meta(description="What to do.")] = ()
+    light: Annotated[Light | None, Meta(description="The light.")] = None
 
     def problems(self) -> Any:
         from sidecars.runtime import Problem
@@ -218,6 +226,7 @@ def test_the_reference_has_a_table_for_each_structure_once() -> None:
         "`first`: Call somebody, somewhere.",
         "`tasks[]`: One of them.",
         "`tasks[].tell`: Tell somebody.",
+        "`light`: Something that may be on; each part has a default.",
     ]
     assert "| `tasks` | list of structures |  | `DEEP_TASKS` | What to do. |" in text
     assert "\n\n`tasks[]`: One of them.\n\n| key | type | default | meaning |\n|---|---|---|---|\n| `call` |" in text
@@ -248,3 +257,25 @@ def test_the_schema_allows_what_the_loader_takes_within_structures_too() -> None
     assert call["url"]["type"] == ["string", "number", "boolean"]
     assert call["timeout_seconds"]["description"] == "Longest time."
     assert found["properties"]["tasks"]["items"] == {"$ref": "#/$defs/Task"}
+
+
+@pytest.mark.parametrize(
+    "words", [["--light"], ["--light", "{colour: red}"], ["--light=true"], ["--light", "--tasks=[{}]"]]
+)
+def test_what_has_only_defaults_may_be_switched_on_by_its_bare_flag(words: list[str]) -> None:
+    line = parse_arguments(DEEP, ["--tasks=[{}]", *words])
+    assert not line.problems
+    made = DEEP.load({}, line.flags)
+    assert isinstance(made, Deep)
+    assert made.light == Light()
+
+
+def test_it_may_be_true_in_a_file_and_in_the_schema_and_what_needs_a_part_may_not(tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("{tasks: [{}], light: true}")
+    assert load(Deep, "DEEP_", {"DEEP_CONFIG": str(file)}).light == Light()
+    assert load(Deep, "DEEP_", {"DEEP_TASKS": "[{}]", "DEEP_LIGHT": "true"}).light == Light()
+    assert {"const": True} in schema(DEEP)["properties"]["light"]["anyOf"]
+    file.write_text("{tasks: [{}], first: true}")
+    with pytest.raises(SettingsError, match="cannot use first"):
+        load(Deep, "DEEP_", {"DEEP_CONFIG": str(file)})

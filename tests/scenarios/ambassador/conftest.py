@@ -4,7 +4,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import psycopg
 import pytest
@@ -50,10 +50,10 @@ def takes_connections(port: int) -> bool:
 
 
 @pytest.fixture(scope="session")
-def binary_folder(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+def binary_folder(without_server: Callable[..., NoReturn]) -> Path:
     found = binaries()
     if found is None:
-        pytest.skip("no binaries below /usr/lib/postgresql")
+        without_server("postgresql", "no binaries below /usr/lib/postgresql")
     return found
 
 

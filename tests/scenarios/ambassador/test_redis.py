@@ -4,8 +4,6 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from sidecars.ambassador.core.redis import command, reply
 from tests.scenarios.ambassador.conftest import Authority
 from tests.support.redis_server import RedisServer, binary
@@ -71,10 +69,13 @@ def test_writes_go_to_the_master_reads_to_the_replica_and_both_follow_a_failover
 
 
 def test_a_wrong_password_of_the_check_is_told_and_not_shown(
-    authority: Authority, ambassador: Callable[..., AmbassadorProcess], tmp_path: Path
+    authority: Authority,
+    ambassador: Callable[..., AmbassadorProcess],
+    tmp_path: Path,
+    without_server: Callable[..., object],
 ) -> None:
     if binary() is None:
-        pytest.skip("redis-server is not installed")
+        without_server("redis-server", "it is not installed")
     server = RedisServer(tmp_path, authority.server("localhost"), authority.ca_file).start()
     password = tmp_path / "password"
     password.write_text("not-the-password\n")
