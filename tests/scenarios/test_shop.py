@@ -32,7 +32,8 @@ class Shop(Process):
     def __init__(self, folder: Path) -> None:
         self.config, self.log = folder / "config", folder / "app.log"
         self.config.mkdir(exist_ok=True)
-        arguments = ("--config", self.config, "--log", self.log, "--port", "0")
+        self.secret = folder / "coupon"
+        arguments = ("--config", self.config, "--secret", self.secret, "--log", self.log, "--port", "0")
         super().__init__(folder, (sys.executable, "-m", "sidecars.devstack", "shop", *arguments))
         self.start()
         where = r"^listening on (\S+)\n"
@@ -109,6 +110,14 @@ def test_a_broken_menu_is_refused_by_the_validator_and_by_the_app_alike(shop: Sh
     assert shop.ask("/")[2] == MENU
     assert shop.ask("/config")[2]["loads"] == 1
     assert shop.ask("/readyz")[0] == 200
+
+
+def test_a_new_secret_is_read_at_sighup_and_never_shown(shop: Shop) -> None:
+    assert shop.ask("/config")[2]["secret"] == ""
+    shop.secret.write_text("free-espresso")
+    shop.signal(signal.SIGHUP)
+    until(lambda: shop.ask("/config")[2]["secret"], "the secret to be read")
+    assert "free-espresso" not in shop.stdout + shop.log.read_text() + str(shop.ask("/config"))
 
 
 def test_to_validate_changes_nothing(shop: Shop) -> None:

@@ -25,6 +25,7 @@ _MENU = ROOT / "images" / "shop" / "shop.json"
 _FOLDERS = ROOT / ".cache" / "compose"
 _PATIENCE_SECONDS, _PACE_SECONDS = 60.0, 0.1
 _LAST_LINES = 8
+_COUPON = '{"data": {"coupon": "new"}}'
 _BOLD, _DIM = "1", "2"
 
 
@@ -68,6 +69,7 @@ async def _up(project: str, *, local: bool) -> None:
             "search": await pod.address("elasticsearch", 9200),
             "shipper": await pod.address("pause", 9101),
             "reloader": await pod.address("pause", 9102),
+            "vault": await pod.address("vault", 8200),
         }
         await _until_open(addresses["shop"])
     print(*hints(addresses, project, ink_for(sys.stdout)), sep="\n")
@@ -123,6 +125,10 @@ def hints(addresses: Mapping[str, str], project: str, ink: Ink) -> list[str]:
         "change the menu; a second later the shop answers by it. A price of -1 is refused": [
             f"$EDITOR {menu}",
             f"curl {addresses['reloader']}/status",
+        ],
+        "put another coupon into Vault; two seconds later `secret` is another one": [
+            f"curl {addresses['shop']}/config",
+            f"curl -H X-Vault-Token:root -d '{_COUPON}' {addresses['vault']}/v1/kv/data/shop",
         ],
         "watch": [
             f"{compose} logs --follow",

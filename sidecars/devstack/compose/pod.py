@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 ROOT = Path(__file__).resolve().parents[3]
-IN_THE_POD = ("pause", "log-shipper", "config-reloader", "app")
+IN_THE_POD = ("pause", "log-shipper", "config-reloader", "secret-sync", "app")
 _UP_SECONDS, _STOP_SECONDS, _DOWN_SECONDS, _SHORT_SECONDS = 300.0, 120.0, 120.0, 60.0
 _LET_GO_SECONDS = 20.0
 _DOWN_ATTEMPTS = 3

@@ -1,7 +1,8 @@
 """`python -m sidecars.devstack shop`: the app of compose.yaml, a coffee shop that answers by its configuration.
 
     GET /           the menu; the header X-Request-Id has the id under which this request stands in the log
-    GET /config     which configuration is in effect, and how often one was loaded (the reloader confirms by it)
+    GET /config     which configuration and which secret are in effect, and how often one was loaded (the reloader
+                    confirms by it); of the secret only a name for its bytes
     POST /validate  200 if this content of shop.json could be used, 422 with the reason if not; changes nothing
     GET /livez      200; GET /readyz, /startupz: 200 once there is a configuration
 
@@ -20,6 +21,7 @@ import os
 import secrets
 import signal
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -101,15 +103,19 @@ _CLOSED = "no menu yet: the config-reloader has not published one"
 class Shop:
     """The menu in effect, and the log."""
 
-    def __init__(self, folder: Path, journal: Journal) -> None:
+    def __init__(self, folder: Path, secret: Path, journal: Journal) -> None:
         self._path = folder / FILE
+        self._secret_path = secret
+        self._secret = ""
         self._journal = journal
         self._menu: Menu | None = None
         self._version = ""
         self._loads = 0
 
     def load(self) -> None:
-        """Takes the menu that is in the folder now, or says why not and keeps the one before."""
+        """Takes the secret and the menu that are there now, or says why not and keeps the one before."""
+        with suppress(OSError):  # it may come later
+            self._secret = version(self._secret_path.read_bytes())
         try:
             content = self._path.read_bytes()
             menu = parse(content)
@@ -159,7 +165,7 @@ class Shop:
         return web.json_response(body, headers={"X-Request-Id": name, "X-Config-Version": self._version})
 
     async def _show(self, _request: web.Request) -> web.Response:
-        return web.json_response({"version": self._version, "loads": self._loads})
+        return web.json_response({"version": self._version, "loads": self._loads, "secret": self._secret})
 
     async def _validate(self, request: web.Request) -> web.Response:
         content = await request.read()
@@ -208,6 +214,7 @@ def main(arguments: list[str]) -> int:
     """Serves until a signal. Returns 0; 1 when it cannot write its log or cannot listen."""
     parser = argparse.ArgumentParser(prog="python -m sidecars.devstack shop", description="The app of compose.yaml.")
     parser.add_argument("--config", type=Path, default=Path("/etc/shop"), help="folder of shop.json (%(default)s)")
+    parser.add_argument("--secret", type=Path, default=Path("/run/secrets/coupon"), help="a file (%(default)s)")
     parser.add_argument("--log", default="/var/log/app/app.log", help="the log to append to (%(default)s)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument("--port", type=int, default=8080, help="port; 0 takes a free one (%(default)s)")
@@ -218,7 +225,7 @@ def main(arguments: list[str]) -> int:
         print(f"cannot open the log {parsed.log}: {error.strerror}; its folder must be writable for this user")
         return 1
     try:
-        asyncio.run(_serve(Shop(parsed.config, journal), parsed.host, parsed.port))
+        asyncio.run(_serve(Shop(parsed.config, parsed.secret, journal), parsed.host, parsed.port))
     except OSError as error:
         print(f"cannot listen on {parsed.host}:{parsed.port}: {error.strerror}; choose another --port")
         return 1

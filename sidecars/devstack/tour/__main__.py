@@ -27,7 +27,8 @@ _CANNOT = 2
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _FRAME_SECONDS, _COUNT_SECONDS = 0.2, 1.0
 _LAST_LINES = 8
-_ANY_FREE_PORT = {"SHOP_PORT": "", "LOG_SHIPPER_PORT": "", "CONFIG_RELOADER_PORT": "", "ELASTICSEARCH_PORT": ""}
+_PORTS = ("SHOP", "LOG_SHIPPER", "CONFIG_RELOADER", "SECRET_SYNC", "VAULT", "ELASTICSEARCH")
+_ANY_FREE_PORT = {f"{name}_PORT": "" for name in _PORTS}
 _STATES = {"start": "running", "healthy": "healthy", "unhealthy": "unhealthy"}
 
 

@@ -158,11 +158,31 @@ class Scene:
     guests: Guests
     search: Search
     reloader: str = ""
+    vault: str = ""
     greeting: str = str(MENU["greeting"])
 
     def put_menu(self, greeting: str) -> None:
         """Changes the configuration."""
         self.config.write({"shop.json": msgspec.json.encode({**MENU, "greeting": greeting})})
+
+    async def put_coupon(self, coupon: str) -> None:
+        """Puts another value into Vault. Raises: TourError."""
+        url, root = f"{self.vault}/v1/kv/data/shop", {"X-Vault-Token": "root"}
+        try:
+            async with self.session.post(url, json={"data": {"coupon": coupon}}, headers=root) as reply:
+                if reply.status != 200:
+                    raise TourError(f"cannot write to Vault at {url}: it answers {reply.status}")
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise TourError(f"cannot write to Vault at {url}: {str(error) or type(error).__name__}") from None
+
+    async def shop_config(self) -> dict[str, Any]:
+        """What the shop says of its configuration; nothing while it does not answer."""
+        try:
+            async with self.session.get(f"{self.guests.shop}/config") as reply:
+                found: dict[str, Any] = await reply.json(content_type=None)
+                return found
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+            return {}
 
     async def until(self, look: Callable[[], Awaitable[str | None]], expected: str) -> None:
         """Looks until `look` returns None; what it returns else is what was seen. Raises: StepError."""

@@ -1,10 +1,12 @@
 """The steps of the tour: what is done to the pod, and what has to be seen then. `STEPS` is the order."""
 
+import secrets
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from sidecars.devstack.compose.pod import Happening
+from sidecars.devstack.shop.__main__ import version
 
 from .scene import Scene
 from .view import StepError
@@ -12,8 +14,8 @@ from .view import StepError
 _KILLED = 137
 _NAMED = 5
 _LAST_LINES = 8
-START_ORDER = ("pause", "log-shipper", "config-reloader", "wait-for", "app")
-STOP_ORDER = ("app", "config-reloader", "log-shipper", "pause")
+START_ORDER = ("pause", "log-shipper", "config-reloader", "secret-sync", "wait-for", "app")
+STOP_ORDER = ("app", "secret-sync", "config-reloader", "log-shipper", "pause")
 _BROKEN = b'{"greeting": "Good evening", "currency": "EUR", "prices": {"espresso": -1}}'
 
 
@@ -26,6 +28,7 @@ async def start(scene: Scene) -> None:
     scene.guests.shop = await pod.address("pause", 8080)
     scene.search.url = await pod.address("elasticsearch", 9200)
     scene.reloader = await pod.address("pause", 9102)
+    scene.vault = await pod.address("vault", 8200)
     passed: list[Happening] = []
     for service in START_ORDER:
         started = await scene.happening(service, "start")
@@ -41,9 +44,9 @@ async def start(scene: Scene) -> None:
         if through.what == "die" and through.status != 0:
             raise StepError(f"{service} to end with 0", f"{through.status}")
     mounts = await pod.run_in("app", "/usr/bin/python3", "-I", "-c", "print(open('/proc/self/mounts').read())")
-    secrets = next((line.split() for line in mounts.splitlines() if " /run/secrets " in line), [])
-    if secrets[2:3] != ["tmpfs"] or "ro" not in secrets[3].split(","):
-        raise StepError("/run/secrets in memory (tmpfs) and read-only in the app", " ".join(secrets) or "no such mount")
+    volume = next((line.split() for line in mounts.splitlines() if " /run/secrets " in line), [])
+    if volume[2:3] != ["tmpfs"] or "ro" not in volume[3].split(","):
+        raise StepError("/run/secrets in memory (tmpfs) and read-only in the app", " ".join(volume) or "no such mount")
     scene.board.fact("/run/secrets is in memory (tmpfs), and read-only in the app")
 
 
@@ -59,6 +62,20 @@ async def request(scene: Scene) -> None:
 async def reload(scene: Scene) -> None:
     """A good configuration."""
     await _change(scene, "Good evening")
+
+
+async def rotate(scene: Scene) -> None:
+    """A new value in Vault: secret-sync writes it and signals the app, which reads it."""
+    coupon = f"free-{secrets.token_hex(8)}"
+    await scene.put_coupon(coupon)
+    began = time.monotonic()
+
+    async def look() -> str | None:
+        seen = await scene.shop_config()
+        return None if seen.get("secret") == version(coupon.encode()) else f"the secret {seen.get('secret')}"
+
+    await scene.until(look, "the app to have read the new coupon")
+    scene.board.fact(f"a new coupon is in Vault, and {time.monotonic() - began:.1f} s later the app has read it")
 
 
 async def refuse(scene: Scene) -> None:
@@ -141,6 +158,7 @@ STEPS: tuple[tuple[str, Callable[[Scene], Awaitable[None]]], ...] = (
     ("the pod starts in its order, each gated by the one before", start),
     ("a request is logged, and found in the search", request),
     ("a new configuration reloads the app", reload),
+    ("a secret is rotated, and the app follows", rotate),
     ("a broken configuration is refused", refuse),
     ("the app is killed", kill_app),
     ("the log shipper is killed", kill_shipper),

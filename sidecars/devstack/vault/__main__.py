@@ -7,12 +7,16 @@ import ssl
 import sys
 from pathlib import Path
 
+from .backend import Call
 from .server import Options, Vault
 
 _EPILOG = """
 While it runs:  PUT /_faults [{"kind": "status", "match": "sys/leases/renew", "status": 500}]   DELETE /_faults
                 POST /_clock {"advance_seconds": 3600}    its time goes forward
                 GET /_requests, GET /_state               what was asked, and what lives
+
+With --demo there are kv/shop, which is of KV 2 with the key coupon, and the token "shop", which may read it and lasts
+an hour from its last renewal.
 """
 
 
@@ -30,13 +34,14 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--tls-certificate", type=Path, metavar="PEM", help="serve https with this chain")
     parser.add_argument("--tls-key", type=Path, metavar="PEM", help="private key (default: in the certificate's file)")
     parser.add_argument("--tls-client-ca", type=Path, metavar="PEM", help="ask clients for a certificate of this CA")
+    parser.add_argument("--demo", action="store_true", help="with a secret and a token for the shop of compose.yaml")
     parsed = parser.parse_args(arguments)
     try:
         options = _options(parsed)
     except (OSError, ssl.SSLError) as error:
         parser.error(f"cannot use these arguments: {error}")
     try:
-        asyncio.run(_serve(options))
+        asyncio.run(_serve(options, demo=parsed.demo))
     except OSError as error:
         print(f"cannot listen on {options.host}:{options.port}: {error.strerror}; choose another --port")
         return 1
@@ -52,12 +57,27 @@ def _options(parsed: argparse.Namespace) -> Options:
     return Options(parsed.host, parsed.port, parsed.root_token, tls)
 
 
-async def _serve(options: Options) -> None:
+_DEMO = (
+    ("sys/mounts/kv", {"type": "kv", "options": {"version": "2"}}),
+    ("kv/data/shop", {"data": {"coupon": "free-espresso"}}),
+    ("sys/policies/acl/shop", {"policy": 'path "kv/data/shop" { capabilities = ["read"] }'}),
+    ("auth/token/create", {"id": "shop", "policies": ["shop"], "period": "1h"}),
+)
+
+
+async def _prepare(server: Vault, root_token: str) -> None:
+    for path, body in _DEMO:
+        await server.backend.answer(Call("POST", path, body, root_token))
+
+
+async def _serve(options: Options, *, demo: bool) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with Vault.start(options) as server:
+        if demo:
+            await _prepare(server, options.root_token)
         print(server.url, flush=True)
         await stop.wait()
 

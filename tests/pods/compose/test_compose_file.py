@@ -67,7 +67,7 @@ def test_each_image_of_ours_can_be_built_and_named_otherwise(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("files", "of_ours"),
-    [(["compose.yaml"], len(IN_THE_POD)), (["compose.yaml", "images/compose.local.yaml"], len(IN_THE_POD) + 1)],
+    [(["compose.yaml"], len(IN_THE_POD) + 1), (["compose.yaml", "images/compose.local.yaml"], len(IN_THE_POD) + 2)],
 )
 def test_an_image_of_ours_is_never_pulled(files: list[str], of_ours: int, without_server: GiveUp) -> None:
     """As compose understands it. Nobody knows whose those names are in a public registry."""
@@ -101,7 +101,7 @@ def test_what_stays_is_probed_restarted_published_and_given_time_to_end_and_noth
 
 def test_every_port_is_for_this_machine_only() -> None:
     ports = [port for service in SERVICES.values() for port in service.get("ports", [])]
-    assert len(ports) == 4
+    assert len(ports) == 6
     assert all(re.fullmatch(r"127\.0\.0\.1:\$\{\w+-\d+\}:\d+", port) for port in ports)
 
 
@@ -113,14 +113,16 @@ def test_the_order_is_that_of_the_pods_list() -> None:
         name: {other: how["condition"] for other, how in SERVICES[name]["depends_on"].items()} for name in IN_THE_POD
     }
     assert waits == {
-        "pause": {"elasticsearch": "service_started"},
+        "pause": {"elasticsearch": "service_started", "vault": "service_started"},
         "log-shipper": {"pause": "service_started"},
         "config-reloader": {"log-shipper": "service_healthy"},
-        "wait-for": {"config-reloader": "service_healthy"},
+        "secret-sync": {"config-reloader": "service_healthy"},
+        "wait-for": {"secret-sync": "service_healthy"},
         "app": {
             "wait-for": "service_completed_successfully",
             "log-shipper": "service_healthy",
             "config-reloader": "service_healthy",
+            "secret-sync": "service_healthy",
         },
     }
 

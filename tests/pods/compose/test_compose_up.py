@@ -4,6 +4,7 @@ import json
 import re
 import secrets
 import shutil
+import subprocess
 import urllib.request
 from collections.abc import Iterator
 
@@ -43,12 +44,19 @@ def get(url: str) -> tuple[dict[str, str], str]:
 
 def test_what_it_says_to_try_works_as_it_is_pasted(project: str) -> None:
     said = compose("up", project)
-    shop, search, reloader, shipper = re.findall(r"\$ curl (?:-i )?'?(http://127\.0\.0\.1:[^\s']+)", said)
+    addresses = re.findall(r"\$ curl (?:-i )?'?(http://127\.0\.0\.1:[^\s']+)", said)
+    shop, search, reloader, config, shipper = addresses
     headers, body = get(shop)
     assert json.loads(body)["greeting"].startswith("Good morning")
     asked = search.replace("ID", headers["X-Request-Id"])
     until(lambda: json.loads(get(asked)[1])["hits"]["total"]["value"] == 1, "the request in the search")
     assert json.loads(get(shipper)[1])["name"] == "log-shipper"
+    until(lambda: json.loads(get(config)[1])["secret"], "the shop to have read its secret")
+    coupon = re.search(r"\$ (curl -H .*)", said)
+    assert coupon is not None
+    first = json.loads(get(config)[1])["secret"]
+    subprocess.run(["sh", "-c", coupon[1]], check=True, capture_output=True, timeout=DEADLINE_SECONDS)
+    until(lambda: json.loads(get(config)[1])["secret"] != first, "the new secret")
     edited = re.search(r"\$ \$EDITOR (\S+)", said)
     assert edited is not None
     menu = ROOT / edited[1]
