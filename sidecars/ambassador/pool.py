@@ -5,6 +5,7 @@ Listeners with the same upstreams, TLS and checks share one pool, so that a node
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol as Shape
@@ -63,7 +64,19 @@ class UpstreamNode:
     priority: int = 0
     weight: int = 1
     sessions: set[NodeSession] = field(default_factory=set)
+    wanted: Counter[TargetRole] = field(default_factory=Counter)
+    """How many of them want which role; counted here, as each choice asks for it."""
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def enter(self, session: NodeSession) -> None:
+        """Take a session."""
+        self.sessions.add(session)
+        self.wanted[session.role] += 1
+
+    def leave(self, session: NodeSession) -> None:
+        """Let a session go."""
+        self.sessions.discard(session)
+        self.wanted[session.role] -= 1
 
 
 class NameServer(Shape):
@@ -110,9 +123,7 @@ class NodePool:
     def candidates(self, role: TargetRole) -> list[Candidate]:
         """Return all nodes as the choice sees them."""
         return [
-            Candidate(
-                number, node.state, node.priority, node.weight, sum(session.role is role for session in node.sessions)
-            )
+            Candidate(number, node.state, node.priority, node.weight, node.wanted[role])
             for number, node in enumerate(self.nodes)
         ]
 

@@ -357,12 +357,12 @@ class LocalSession:
         self._key = (b"", place)
         if limits.age_seconds:
             self._look_later(0.9 * limits.age_seconds)
-        node.sessions.add(self)
+        node.enter(self)
         desk.metrics.sessions.labels(node.upstream.address).inc()
         try:
             end = await self._relay.run()
         finally:
-            node.sessions.discard(self)
+            node.leave(self)
             desk.metrics.sessions.labels(node.upstream.address).dec()
             desk.keys.forget(*self._key)
             self._count(node)

@@ -100,7 +100,8 @@ async def test_a_demoted_primary_loses_its_sessions_within_one_check(world: Worl
     async with running(world, upstream=TWO, role="primary") as pool:
         assert usable(pool, TargetRole.PRIMARY) == ["db-1:5432"]
         writer, reader = Visitor(TargetRole.PRIMARY), Visitor(TargetRole.PREFER_REPLICA)
-        pool.nodes[0].sessions |= {writer, reader}
+        for session in (writer, reader):
+            pool.nodes[0].enter(session)
         world.found["10.0.0.1"] = REPLICA
         await passes(1.2)
         assert (writer.told, reader.told) == ([Cause.ROLE_CHANGED], [])
@@ -111,7 +112,7 @@ async def test_a_demoted_primary_loses_its_sessions_within_one_check(world: Worl
 async def test_sessions_of_a_primary_that_does_not_answer_stay_until_another_one_is_promoted(world: World) -> None:
     async with running(world, upstream=TWO, role="primary") as pool:
         writer = Visitor(TargetRole.PRIMARY)
-        pool.nodes[0].sessions.add(writer)
+        pool.nodes[0].enter(writer)
         world.found["10.0.0.1"] = DOWN
         await passes(5)
         assert writer.told == []
@@ -169,7 +170,7 @@ async def test_a_changed_address_is_a_new_node_and_sessions_are_drained_by_setti
     async with running(world, upstream=TWO, resolve_seconds=5, dns_drain_seconds=drain) as pool:
         session = Visitor(TargetRole.ANY)
         kept, moved = pool.nodes
-        moved.sessions.add(session)
+        moved.enter(session)
         world.names["db-2"] = ("10.0.0.9",)
         world.found["10.0.0.9"] = REPLICA
         await passes(6)
@@ -182,7 +183,7 @@ async def test_a_changed_address_is_a_new_node_and_sessions_are_drained_by_setti
 async def test_a_writer_leaves_an_address_that_left_the_dns_when_another_node_is_the_primary(world: World) -> None:
     async with running(world, upstream=TWO, role="primary", resolve_seconds=5) as pool:
         writer = Visitor(TargetRole.PRIMARY)
-        pool.nodes[0].sessions.add(writer)
+        pool.nodes[0].enter(writer)
         world.names["db-1"] = ("10.0.0.9",)
         world.found |= {"10.0.0.9": REPLICA, "10.0.0.2": PRIMARY}
         await passes(8)
