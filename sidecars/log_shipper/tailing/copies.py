@@ -8,13 +8,15 @@ import os
 from collections.abc import Callable, Collection, Mapping
 from heapq import nlargest
 from itertools import pairwise
+from typing import TypeVar
 
+from sidecars.log_shipper.core.beginnings import Beginnings
 from sidecars.log_shipper.core.checkpoint import FilePosition
 from sidecars.log_shipper.core.identity import HEAD_BYTES, FileKey, Mark, digest, first_line_digest, marker_length
 from sidecars.log_shipper.core.rotation import logs_of
 from sidecars.runtime.clock import now as now_seconds
 
-from .discovery import FoundFile, siblings
+from .discovery import FoundFile, Siblings
 from .files import Tail
 
 _COPY_SECONDS = 1.0
@@ -25,18 +27,18 @@ _FRESH_SECONDS = 60.0
 would otherwise be compared with one another at the start.)"""
 _GAP_NS = 2_000_000_000
 """The original may be written on between the last byte of its copy and its truncation: the copy is that much older."""
-_CANDIDATES = 200
-"""Files of a folder that are compared at most, newest first: a copy was made just now."""
+_COMPARED = 64
+"""Files that begin as a new one does and are compared with it at most."""
 _AT_REST = 16
-"""Closed files that are opened at most to be compared with a new one."""
+"""Closed files that are opened at most to be compared with a new one, and longer ones that are read for that."""
 
 
 class Moved(Exception):
     """A name leads elsewhere since the folder was listed: what is looked for may have moved to a name seen before."""
 
 
-def find_copy(original: Tail, taken: Callable[[FileKey], bool]) -> tuple[FoundFile, Mark] | None:
-    """The file that holds what `original` held before it was truncated, and up to where it was read already.
+def find_copy(original: Tail, siblings: Siblings, taken: Callable[[FileKey], bool]) -> tuple[FoundFile, Mark] | None:
+    """Return the file that holds what `original` held before it was truncated, and up to where it was read already.
 
     A copy that ends before the read offset (we were quicker than logrotate) is recognised by an earlier mark.
     `taken`: whether a file is something else already. Raises Moved.
@@ -44,9 +46,9 @@ def find_copy(original: Tail, taken: Callable[[FileKey], bool]) -> tuple[FoundFi
     if original.identity.head.length == 0:
         return None
     marks = [original.ledger.read, *reversed(original.history)]
-    for item in siblings(original.place)[:_CANDIDATES]:
+    for item in siblings.copies_of(original.place):
         if original.ledger.read.offset == 0 and item.modified_ns < original.intact_ns - _GAP_NS:
-            break  # older than what it would be a copy of, and nothing but its head to know it by
+            continue  # older than what it would be a copy of, and nothing but its head to know it by
         if taken(item.key) or item.key == original.key or item.size_bytes < original.identity.head.length:
             continue
         try:
@@ -105,7 +107,7 @@ def alike(original: Tail, other: Tail) -> bool:
 
 class Suspects:
     """New files that hold the same as a followed one, so that they may be its copy in the making. They are compared
-    with those only that have the same first line: there may be thousands of each.
+    with few: there may be thousands that have a banner in common, or all they hold.
     """
 
     def __init__(self, followed: Mapping[FileKey, Tail], closed: Mapping[FileKey, FilePosition]) -> None:
@@ -113,27 +115,24 @@ class Suspects:
         self._followed = followed
         self._closed = closed
         self._seen: dict[FileKey, tuple[int, float]] = {}
-        self._by_line: dict[str, dict[FileKey, None]] | None = None
-        """Keys and not files: a file that is closed meanwhile is not kept in memory."""
-        self._closed_by_line: dict[str, list[FilePosition]] | None = None
+        self._heads: Beginnings | None = None
+        self._closed_heads: Beginnings | None = None
 
     def begin(self) -> None:
-        """A new scan begins."""
-        self._by_line = self._closed_by_line = None
+        """Note that a new scan begins."""
+        self._heads = self._closed_heads = None
 
     def add(self, tail: Tail) -> None:
-        """A file is followed from now on."""
-        if self._by_line is not None:
-            self._by_line.setdefault(_line_of(tail), {})[tail.key] = None
+        """Note that a file is followed from now on."""
+        if self._heads is not None:
+            self._heads.add(tail.identity.head, tail.key)
 
     def may_be_copy(self, tail: Tail, now: float) -> bool:
-        """Whether to wait with this file. Once it was still for _COPY_SECONDS, it is a file of its own."""
+        """Tell whether to wait with this file. Once it was still for _COPY_SECONDS, it is a file of its own."""
         if not _is_fresh(tail):
             return False  # nobody is making it
         start = tail.start_bytes()
-        is_half = len(start) < HEAD_BYTES and b"\n" not in start
-        others = list(self._followed.values()) if is_half else self._beginning(start)
-        likely = bool(start) and any(other is not tail and alike(other, tail) for other in others)
+        likely = bool(start) and any(alike(other, tail) for other in [*self._beginning(tail), *self._longer(start)])
         size, since = self._seen.get(tail.key, (-1, now))
         if likely and (size != tail.size_bytes or now - since < _COPY_SECONDS):
             self._seen[tail.key] = (tail.size_bytes, since if size == tail.size_bytes else now)
@@ -145,62 +144,53 @@ class Suspects:
         """Return the closed files, not too many, of which a new file may be the copy in the making."""
         if not self._closed or not _is_fresh(tail):
             return []
-        if self._closed_by_line is None:
-            self._closed_by_line = {}
+        if self._closed_heads is None:
+            self._closed_heads = Beginnings()
             for each in self._closed.values():
-                self._closed_by_line.setdefault(each.identity.first_line, []).append(each)
-        start = tail.start_bytes()
-        likely = [
-            each
-            for each in self._closed_by_line.get(first_line_digest(start), ())
-            if each.key in self._closed and (len(start) < each.identity.head.length or each.identity.head.fits(start))
-        ]
-        return nlargest(_AT_REST, likely, key=lambda each: each.modified_ns)
+                self._closed_heads.add(each.identity.head, each.key)
+        keys = self._closed_heads.of(tail.start_bytes())
+        return _likeliest(_AT_REST, tail, [self._closed[key] for key in keys if key in self._closed])
 
     def originals(self, tail: Tail) -> list[Tail]:
-        """The files that began as this one does, when they were last looked at."""
-        start = tail.start_bytes()
-        first_line = first_line_digest(start)
-        is_fresh = _is_fresh(tail)
-        return [
-            other
-            for other in self._beginning(start)
-            if other is not tail
-            and (
-                other.identity.first_line == first_line
-                or (is_fresh and not other.identity.first_line and _begins_alike(other, start))
-            )
-        ]
+        """Return files that began as this one does, when they were last looked at."""
+        first_line = first_line_digest(tail.start_bytes())
+        known = (first_line, "") if _is_fresh(tail) else (first_line,)
+        return [other for other in self._beginning(tail) if other.identity.first_line in known]
 
     def clear(self, key: FileKey) -> None:
-        """The file is no longer in doubt."""
+        """Note that the file is no longer in doubt."""
         self._seen.pop(key, None)
 
-    def _beginning(self, start: bytes) -> list[Tail]:
-        """The followed files with the first line of `start`, and those that had none yet."""
-        if self._by_line is None:
-            self._by_line = {}
+    def _beginning(self, tail: Tail) -> list[Tail]:
+        """Return the followed files that this one begins as, not too many."""
+        if self._heads is None:
+            self._heads = Beginnings()
             for each in self._followed.values():
                 self.add(each)
-        keys = self._by_line.get(first_line_digest(start), {}) | self._by_line.get("", {})
-        return [self._followed[key] for key in keys if key in self._followed]
+        others = [self._followed[key] for key in self._heads.of(tail.start_bytes()) if key in self._followed]
+        return _likeliest(_COMPARED, tail, [other for other in others if other is not tail])
+
+    def _longer(self, start: bytes) -> list[Tail]:
+        """Return the followed files that may have begun with `start` and went on since, not too many."""
+        if len(start) >= HEAD_BYTES:
+            return []
+        longer = (each for each in self._followed.values() if each.identity.head.length > len(start))
+        return nlargest(_AT_REST, longer, key=lambda each: each.modified_ns)
 
 
-def _line_of(tail: Tail) -> str:
-    """The digest of a file's first line, also of one that has not been read yet; empty while it has none."""
-    if tail.identity.first_line:
-        return tail.identity.first_line
-    start = tail.start_bytes()
-    return first_line_digest(start) if len(start) == HEAD_BYTES or b"\n" in start else ""
+_Place = TypeVar("_Place", Tail, FilePosition)
+
+
+def _likeliest(count: int, tail: Tail, others: list[_Place]) -> list[_Place]:
+    """Return so many of the files that `tail` may be a copy of: its log by name, and those that changed last."""
+    if len(others) <= count:
+        return others
+    logs = set(logs_of(tail.place))
+    return nlargest(count, others, key=lambda each: (each.place in logs, each.modified_ns))
 
 
 def _is_fresh(tail: Tail) -> bool:
     return now_seconds() - tail.modified_ns / 1e9 <= _FRESH_SECONDS
-
-
-def _begins_alike(tail: Tail, start: bytes) -> bool:
-    head = tail.identity.head
-    return head.length > 0 and head.fits(start)
 
 
 def _common_mark(item: FoundFile, original: Tail, marks: list[Mark]) -> Mark | None:

@@ -11,10 +11,12 @@ import msgspec
 
 from sidecars.log_shipper.core.identity import FileKey
 from sidecars.log_shipper.core.reach import Identity, Owned, Reach, Unmatched
-from sidecars.log_shipper.core.rotation import is_archive
+from sidecars.log_shipper.core.rotation import is_archive, logs_of
 
 _LOOKS = 5
 """A folder is listed so often at most: in some file systems the inode numbers of lists and of files never agree."""
+_CANDIDATES = 200
+"""Files without the name of a generation that may be copies all the same, newest first: a copy was made just now."""
 _LINK, _NOT_LISTED = -1, 0
 """Instead of an inode number: of a link, which says nothing about its target; of a name that no list showed."""
 _WATCHED_FOLDERS = 4096
@@ -268,21 +270,37 @@ def is_hidden(folder: str) -> bool:
 
 
 class Siblings:
-    """Remembers `siblings` for one scan: after a long time down, thousands of files may be looked for in a folder."""
+    """Remembers `siblings`: thousands of files may be looked for in one folder, after a long time down, or when all of
+    them are rotated at once.
+    """
 
     def __init__(self) -> None:
         self._read: dict[str, list[FoundFile]] = {}
+        self._generations: dict[str, dict[str, list[FoundFile]]] = {}
 
     def forget(self) -> None:
-        """A new scan begins."""
+        """Read the folders again when they are asked for next."""
         self._read.clear()
+        self._generations.clear()
 
     def beside(self, path: str) -> list[FoundFile]:
-        """As `siblings`."""
+        """Return what `siblings` returns."""
         folder = os.path.dirname(path)
         if folder not in self._read:
             self._read[folder] = siblings(path)
         return self._read[folder]
+
+    def copies_of(self, path: str) -> list[FoundFile]:
+        """Return the files beside it that may be copies of it: those with the name of a generation of it, then the
+        newest of all.
+        """
+        folder, newest = os.path.dirname(path), self.beside(path)
+        if folder not in self._generations:
+            by_log = self._generations[folder] = {}
+            for item in newest:
+                for log in logs_of(item.path):
+                    by_log.setdefault(log, []).append(item)
+        return [*self._generations[folder].get(path, ()), *newest[:_CANDIDATES]]
 
 
 def owned(path: str) -> Owned | None:

@@ -80,11 +80,9 @@ class Following:
         names that lead to them as before are not looked at.
         """
         self.found = self._globs.find(names_only=names_only)
-        self._siblings.forget()
         self._suspects.begin()
         self._opening.begin(len(self.tails))
-        for tail in list(self.tails.values()):
-            self.refresh(tail, now)
+        self.refresh_all(list(self.tails.values()), now)
         self._note_names(now)
         self._meet_all(now)
         for position in list(self.closed.values()):
@@ -96,8 +94,23 @@ class Following:
         self._rest(now)
         self.folders = self._globs.folders()
 
+    def refresh_all(self, tails: Iterable[Tail], now: float) -> None:
+        """Look at files again. The copies of truncated ones are looked for in folders as they are after that, each read
+        once for all.
+        """
+        truncated = [tail for tail in tails if not self._is_intact(tail, now)]
+        self._siblings.forget()
+        for tail in truncated:
+            if self.tails.get(tail.key) is tail:  # or it was met as the original of another one
+                self._truncated(tail, now)
+
     def refresh(self, tail: Tail, now: float) -> None:
         """Look at one file again; sets `grown_at` when it changed."""
+        if not self._is_intact(tail, now):
+            self.truncated(tail, now)
+
+    def _is_intact(self, tail: Tail, now: float) -> bool:
+        """Look at one file again, and return whether it still holds what was read of it."""
         empty_ns = 0 if tail.identity.head.length else tail.modified_ns
         try:
             if tail.refresh():
@@ -105,13 +118,15 @@ class Following:
                 tail.check()
                 if empty_ns:  # filled and truncated, perhaps, since it was seen empty
                     self._names.search(tail.path, empty_ns, now)
+                    self._suspects.add(tail)
                 if not tail.identity.first_line and self._may_be_copy(tail, now) and self.tails.get(tail.key) is tail:
                     del self.tails[tail.key]
                     self._opening.put_off(tail)  # seen when it was empty, or held half a line
         except Truncated:
-            self.truncated(tail, now)
+            return False
         except OSError as error:
             self._opening.notice(Notice.UNREADABLE, tail.place, error.strerror or "")
+        return True
 
     def refresh_closed(self, share: float, now: float) -> None:
         """Look at this share of the closed files, in turn, and open those that changed."""
@@ -120,20 +135,23 @@ class Following:
         if len(keys) < todo:
             self._round = iter(list(self.closed))
             keys += islice(self._round, todo - len(keys))
-        for key in keys:
-            position = self.closed.get(key)
-            if position is None or _is_as_it_was(position):
-                continue
-            item = self.found.get(key)
+        positions = [self.closed[key] for key in keys if key in self.closed]
+        changed = [(each, self.found.get(each.key)) for each in positions if not _is_as_it_was(each)]
+        there = {item.key: look(item.path) for _, item in changed if item is not None}
+        self._siblings.forget()
+        for position, item in changed:
             if item is None:
-                self._siblings.forget()
                 self._recover(position, now)
-            elif (there := look(item.path)) is not None and there.key == key:
-                self._meet(there, now)
+            elif (now_there := there[item.key]) is not None and now_there.key == position.key:
+                self._meet(now_there, now)
             # else it was renamed or is gone, of which the next scan knows more
 
     def truncated(self, tail: Tail, now: float) -> None:
-        """The content is not what was read. What was unread may live on in a copy; the inode begins anew."""
+        """Note that the content is not what was read. What was unread may live on in a copy; the inode begins anew."""
+        self._siblings.forget()
+        self._truncated(tail, now)
+
+    def _truncated(self, tail: Tail, now: float) -> None:
         self._opening.notice(Notice.TRUNCATED, tail.place)
         fresh = Tail(tail.path)
         fresh.grown_at = now
@@ -225,6 +243,7 @@ class Following:
         """
         new: list[FoundFile] = []
         at_rest: list[FoundFile] = []
+        changed: list[FoundFile] = []
         for key, item in self.found.items():
             position = self.closed.get(key)
             if key in self.tails:
@@ -234,7 +253,10 @@ class Following:
             elif self._is_at_rest(position, item):
                 at_rest.append(item)
             else:
-                self._meet(item, now)
+                changed.append(self.found[key])
+        self._siblings.forget()
+        for item in changed:
+            self._meet(item, now)
         if (spare := self._held - len(self.tails)) > 0:
             for item in nlargest(spare, at_rest, key=lambda each: each.modified_ns):
                 self._meet(item, now)
@@ -303,6 +325,8 @@ class Following:
                     self._names.search(item.path, position.modified_ns, now)
                 tail = again
             else:
+                if item.size_bytes >= position.mark.offset:  # it happened just now, perhaps after the folder was read
+                    self._siblings.forget()
                 self._replaced(tail, position, now)
         elif self._may_be_copy(tail, now):
             self._opening.put_off(tail)
@@ -349,7 +373,7 @@ class Following:
     def _follow_copy(self, tail: Tail, now: float) -> Tail | None:
         """Let `tail` go on in the copy of its former content, if there is one; there may be later copies too."""
         self._names.search(tail.path, tail.intact_ns, now)
-        copy = self._opening.opened_copy(tail, self._is_other, now)
+        copy = self._opening.opened_copy(tail, self._siblings, self._is_other, now)
         if copy is None:
             tail.close()
             return None
@@ -555,18 +579,24 @@ class Opening:
             return None
         return tail
 
-    def opened_copy(self, original: Tail, taken: Callable[[FileKey], bool], now: float) -> tuple[Tail, Mark] | None:
-        """The copy of what `original` held, open, and the mark up to which it was read. Names move while we look."""
+    def opened_copy(
+        self, original: Tail, siblings: Siblings, taken: Callable[[FileKey], bool], now: float
+    ) -> tuple[Tail, Mark] | None:
+        """Return the copy of what `original` held, open, and the mark up to which it was read. Names move while we
+        look.
+        """
         for _ in range(_LOOKS):
             try:
-                copy = find_copy(original, taken)
+                copy = find_copy(original, siblings, taken)
             except Moved:
+                siblings.forget()
                 continue
             if copy is None:
                 return None
             heir = self.opened_item(copy[0], now)
             if heir is not None:
                 return heir, copy[1]
+            siblings.forget()
         return None
 
     def put_off(self, tail: Tail) -> None:

@@ -232,8 +232,7 @@ class Tailing:
     def _refresh(self, at: float, *, told: bool) -> None:
         """Look again at the files that are being written, and at more when the kernel told of a write somewhere."""
         everything = self._schedule.must_refresh_all(at, told=told)
-        for tail in list(self.following.tails.values()) if everything else self._hot(at):
-            self.following.refresh(tail, at)
+        self.following.refresh_all(list(self.following.tails.values()) if everything else self._hot(at), at)
         share = self._schedule.share_of_closed(told=told, hot=bool(self._hot(at)))
         if share and self.following.closed:
             self.following.refresh_closed(share, at)

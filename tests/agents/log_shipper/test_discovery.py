@@ -10,7 +10,7 @@ import pytest
 from sidecars.log_shipper.core.identity import FileIdentity, Head, Mark, digest
 from sidecars.log_shipper.core.reach import said
 from sidecars.log_shipper.tailing.copies import find_copy
-from sidecars.log_shipper.tailing.discovery import Globs
+from sidecars.log_shipper.tailing.discovery import Globs, Siblings
 from sidecars.log_shipper.tailing.files import Tail
 
 Nobody = Callable[[], AbstractContextManager[None]]
@@ -109,7 +109,7 @@ def test_a_copy_may_be_older_than_the_last_write_to_its_original(tmp_path: Path,
     original.size_bytes = len(content)
     original.identity = FileIdentity(original.path, Head.of(content))
     original.intact_ns = copy.stat().st_mtime_ns + 50_000_000
-    found = find_copy(original, lambda _: False)
+    found = find_copy(original, Siblings(), lambda _: False)
     assert found is not None
     assert found[0].path == str(copy)
 

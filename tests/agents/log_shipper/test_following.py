@@ -12,7 +12,7 @@ from sidecars.log_shipper.core.notices import Notice
 from sidecars.log_shipper.metrics import ShipperMetrics
 from sidecars.runtime.observe.metrics import expose
 from tests.support.context import context
-from tests.support.reading import Make, numbered, once, write
+from tests.support.reading import Make, copytruncate, numbered, once, write
 
 
 def test_lines_come_as_they_are_written(reading: Make, log: Path) -> None:
@@ -290,3 +290,18 @@ def test_a_file_that_was_replaced_by_one_with_the_same_head_is_read_whole_after_
     write(log, *head, *numbered(100, 600))
     one.start(saved)
     assert one.go() == [*head, *numbered(100, 600)]
+
+
+def test_copytruncate_of_hundreds_of_logs_at_once_doubles_and_loses_nothing(reading: Make, tmp_path: Path) -> None:
+    """More copies than there is time to compare with each other: their names tell which log each is of."""
+    one = reading("*.log*", descriptors=2000)
+    logs = [tmp_path / f"{number}.log" for number in range(300)]
+    for log in logs:
+        write(log, "banner", f"{log.name} a")
+    one.go()
+    for log in logs:
+        write(log, f"{log.name} unread")
+        copytruncate(log, tmp_path / f"{log.name}.1")
+    one.go()
+    one.go(2)
+    assert one.counts() == {"banner": 300} | once([f"{log.name} {word}" for log in logs for word in ("a", "unread")])
