@@ -84,6 +84,8 @@ def judged(endpoint: Endpoint, status: int, body: Any, retry_after: str = "") ->
     if status in _TROUBLES:
         reason = _TROUBLES[status]
         return Failure(reason, _explained(endpoint, reason, said(texts), status), wait, status)
+    if status == 400 and body is None:  # what Go says in plain text to who speaks no TLS to it
+        return Failure(FailureReason.GARBLED, "HTTP 400 without JSON; does the server want https?", wait, status)
     if status == 400:
         gone = endpoint in (Endpoint.RENEW, Endpoint.LOOKUP) and any(text in _GONE for text in texts)
         reason = FailureReason.GONE if gone else FailureReason.REFUSED

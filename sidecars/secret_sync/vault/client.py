@@ -63,7 +63,9 @@ class VaultClient:
             async with asyncio.timeout(self._server.timeout_seconds + CONNECT_SECONDS + 1.0):
                 return await loop.run_in_executor(self._pool, self._request, asked)
         except TimeoutError:  # a name server that hangs has no limit of its own
-            return Failure(FailureReason.TIMEOUT, f"no answer in {self._server.timeout_seconds:g} s")
+            return Failure(
+                FailureReason.TIMEOUT, f"{self._server.address}: no answer in {self._server.timeout_seconds:g} s"
+            )
 
     def _request(self, asked: VaultRequest) -> Success | Failure:
         import hvac.adapters  # type: ignore[import-untyped]  # it has no types
@@ -95,11 +97,13 @@ class VaultClient:
         except requests.exceptions.InvalidHeader:  # its text shows the header
             return Failure(FailureReason.UNUSABLE, "the token or the namespace holds characters that cannot be sent")
         except requests.exceptions.SSLError as error:
-            return Failure(FailureReason.UNREACHABLE, f"TLS: {_short(error)}")
+            return Failure(FailureReason.UNREACHABLE, f"{self._server.address}: {_explained(_short(error))}")
         except requests.exceptions.Timeout:
-            return Failure(FailureReason.TIMEOUT, f"no answer in {self._server.timeout_seconds:g} s")
+            return Failure(
+                FailureReason.TIMEOUT, f"{self._server.address}: no answer in {self._server.timeout_seconds:g} s"
+            )
         except (requests.exceptions.RequestException, HTTPException, OSError, ValueError) as error:
-            return Failure(FailureReason.UNREACHABLE, _short(error))
+            return Failure(FailureReason.UNREACHABLE, f"{self._server.address}: {_explained(_short(error))}")
 
     def _current_session(self) -> Any:
         """Return a session with the files of TLS as they are now. Raises Permanent, naming the file."""
@@ -135,6 +139,25 @@ def seen(paths: Iterable[str]) -> Seen:
         except OSError:
             found.append((path, 0, 0))
     return tuple(found)
+
+
+_REMEDIES = {
+    "unable to get": "TLS: we know no authority of its certificate; set vault.ca_file to the one that issued it",
+    "self-signed": "TLS: we know no authority of its certificate; set vault.ca_file to the one that issued it",
+    "mismatch": "TLS: its certificate is for another name; set vault.server_name to one that is in it",
+    "doesn't match": "TLS: its certificate is for another name; set vault.server_name to one that is in it",
+    "has expired": "TLS: its certificate has expired",
+    "WRONG_VERSION_NUMBER": "it does not speak TLS; is its address http://?",
+    "CERTIFICATE_REQUIRED": "TLS: it wants a client certificate; set vault.client_certificate_file",
+    "Remote end closed": "it closed the connection without an answer; is its address https://?",
+    "Name or service not known": "no name server knows its name; check vault.address",
+    "Connection refused": "connection refused: nobody listens there; is Vault up, and vault.address right?",
+}
+
+
+def _explained(reason: str) -> str:
+    """Return what a reason of the network means, with what to do."""
+    return next((text for words, text in _REMEDIES.items() if words in reason), reason)
 
 
 def _short(error: BaseException) -> str:

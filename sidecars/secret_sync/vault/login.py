@@ -63,6 +63,9 @@ class Login:
     async def _given(self, token: str) -> tuple[Granted, str] | Failure:
         looked = VaultRequest(Endpoint.TOKEN, "GET", "auth/token/lookup-self", token=token, namespace=self._namespace)
         outcome = await self._ask(looked)
+        if isinstance(outcome, Failure) and outcome.reason is FailureReason.DENIED:
+            text = "the server does not know the token in auth.token_file: it has ended; put another one there"
+            return Failure(FailureReason.DENIED, text, status=outcome.status)
         if isinstance(outcome, Failure):
             return outcome
         data = outcome.body.get("data") or {}

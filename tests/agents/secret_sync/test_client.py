@@ -158,3 +158,36 @@ async def test_a_redirect_is_not_followed_and_the_token_goes_nowhere_else() -> N
         assert isinstance(result, Failure)
         assert result.reason is FailureReason.REDIRECTED
         assert elsewhere.connections == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "remedy"),
+    [
+        ({}, "vault.ca_file"),
+        ({"ca_file": "other.pem"}, "vault.ca_file"),
+        ({"ca_file": "ca.pem", "server_name": "elsewhere"}, "vault.server_name"),
+        ({"address": "http"}, "https"),
+        ({"address": "nobody"}, "vault.address"),
+    ],
+    ids=str,
+)
+async def test_trouble_with_the_connection_names_the_server_and_what_to_do(
+    tmp_path: Path, settings: dict[str, str], remedy: str
+) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "other.pem"))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    async with ScriptedHttp(answer_json({}), tls=context) as server:
+        addresses = {"http": server.url.replace("https", "http"), "nobody": "https://127.0.0.1:1"}
+        given = settings | {"address": addresses.get(settings.get("address", ""), server.url)}
+        if "ca_file" in given:
+            given["ca_file"] = str(tmp_path / given["ca_file"])
+        client = VaultClient(msgspec.convert(given, VaultServer))
+        found = await client.ask(HEALTH)
+        client.close()
+    assert isinstance(found, Failure)
+    assert found.reason is FailureReason.UNREACHABLE
+    assert found.text.startswith(f"{given['address']}: ")
+    assert remedy in found.text

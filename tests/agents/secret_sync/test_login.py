@@ -1,7 +1,10 @@
 """What logs in, with a server that is a function."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from sidecars.secret_sync.core.outcome import Failure, FailureReason, Success
 from sidecars.secret_sync.core.sync import Granted
@@ -62,3 +65,39 @@ async def test_a_file_that_cannot_be_used_is_named_with_its_setting(tmp_path: Pa
     assert isinstance(made, Failure)
     assert "auth.secret_id_file" in made.text
     assert "two" not in made.text
+
+
+def replaced(path: Path, text: str) -> None:
+    """By another file, as kubelets do it."""
+    path.with_suffix(".new").write_text(text)
+    path.with_suffix(".new").rename(path)
+
+
+ROTATED = [
+    (Auth(method=Method.KUBERNETES, role="app", token_file="a"), "jwt"),
+    (Auth(method=Method.JWT, role="app", token_file="a"), "jwt"),
+    (Auth(method=Method.APPROLE, role_id_file="a", secret_id_file="b"), "role_id"),
+    (Auth(method=Method.APPROLE, role_id_file="b", secret_id_file="a"), "secret_id"),
+    (Auth(method=Method.TOKEN, token_file="a"), "token"),
+]
+
+
+@pytest.mark.parametrize("write", [Path.write_text, replaced], ids=["in place", "replaced"])
+@pytest.mark.parametrize(("auth", "sent"), ROTATED, ids=[f"{auth.method}-{sent}" for auth, sent in ROTATED])
+async def test_what_is_rotated_is_used_by_the_next_login(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, auth: Auth, sent: str, write: Callable[[Path, str], object]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "b").write_text("other")
+    seen: list[str] = []
+
+    async def ask(request: VaultRequest) -> Success | Failure:
+        seen.append(str((request.body or {"token": request.token})[sent]))
+        return GRANTED
+
+    login = Login(auth, "", ask)
+    for value in ("first", "second", "third"):
+        write(tmp_path / "a", f"{value}\n")
+        assert not isinstance(await login.log_in(), Failure)
+        assert value in login.secrets
+    assert seen == ["first", "second", "third"]

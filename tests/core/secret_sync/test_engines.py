@@ -135,6 +135,13 @@ def test_a_standby_is_healthy(status: int) -> None:
     assert isinstance(judged(Endpoint.HEALTH, status, {"sealed": False}), Success)
 
 
+def test_a_400_that_is_no_json_is_not_vaults_and_no_refusal() -> None:
+    found = judged(Endpoint.LOGIN, 400, None)
+    assert isinstance(found, Failure)
+    assert found.reason is FailureReason.GARBLED
+    assert "https" in found.text
+
+
 def test_garbage_is_no_success() -> None:
     bodies: tuple[Any, ...] = (None, [], "text")
     for body in bodies:
