@@ -487,6 +487,18 @@ def test_content_that_comes_faster_than_it_is_validated_does_not_starve_the_app(
     assert told[0] <= 6.0
 
 
+def test_a_validator_that_cannot_say_does_not_hold_up_the_fix() -> None:
+    """It failed before, so it is no work that must come to its end, however long the app lacks the newest content."""
+    it = world(VALIDATE, HOOK, max_wait_seconds=3.0)
+    it.takes = lambda step: 8.0 if isinstance(step, Validate) and it.now < 20 else 0.0
+    it.answer = lambda step, content: Outcome(Result.TIMEOUT) if isinstance(step, Validate) and content == "bad" else OK
+    it.sees("bad")
+    it.passes(20)
+    it.sees("fix")
+    it.passes(0)
+    assert it.did[-2:] == [(20.0, "validate fix"), (20.0, f"{A} fix")]
+
+
 def test_a_success_that_newer_content_takes_over_from_counts() -> None:
     it = world(HOOK)
     it.takes = lambda _step: 1.0
