@@ -166,7 +166,13 @@ class ConnectionLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """Bounds for the connections of a listener."""
 
     connections: Annotated[int, Meta(ge=0, description="So many are served; more are parked. 0: any number.")] = 500
-    idle_seconds: Annotated[float, Meta(ge=0, description="One that says nothing for so long is ended. 0: never.")] = 0
+    idle_seconds: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="One that says nothing for so long is ended; a query that runs is not idle (postgres). 0: never.",
+        ),
+    ] = 0
     age_seconds: Annotated[
         float, Meta(ge=0, description="One that is older is ended as soon as it is idle, spread a little. 0: never.")
     ] = 0

@@ -17,7 +17,7 @@ _SQLSTATES = {
     Cause.ROLE_CHANGED: SqlState.ADMIN_SHUTDOWN,
     Cause.DRAINED: SqlState.ADMIN_SHUTDOWN,
     Cause.AGE: SqlState.ADMIN_SHUTDOWN,
-    Cause.IDLE: SqlState.ADMIN_SHUTDOWN,
+    Cause.IDLE: SqlState.IDLE_SESSION_TIMEOUT,
     Cause.STOPPED: SqlState.ADMIN_SHUTDOWN,
 }
 _HINTS = {

@@ -30,6 +30,7 @@ class SqlState(StrEnum):
 
     ADMIN_SHUTDOWN = "57P01"
     """An idle session is ended: the client opens another one."""
+    IDLE_SESSION_TIMEOUT = "57P05"
     CANNOT_CONNECT_NOW = "57P03"
     """Nothing is usable now: try again."""
     CONNECTION_FAILURE = "08006"

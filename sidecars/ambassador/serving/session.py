@@ -57,8 +57,9 @@ class LocalSession:
     """One local connection. `run` brings it to its end; `end` and `drain` may be called meanwhile."""
 
     __slots__ = (
-        "_began", "_began_login", "_bytes", "_client", "_desk", "_draining", "_ending", "_key", "_node",
-        "_origin", "_peer", "_phases", "_relay", "_seen_bytes", "_startup", "_stream", "_task", "_timer", "role",
+        "_began", "_began_login", "_bytes", "_client", "_desk", "_draining", "_ending", "_heard_at", "_idle_timer",
+        "_key", "_node", "_origin", "_peer", "_phases", "_relay", "_seen_bytes", "_startup", "_stream", "_task",
+        "_timer", "role",
     )  # fmt: skip
 
     def __init__(self, desk: Desk, client: Leg) -> None:
@@ -70,6 +71,8 @@ class LocalSession:
         self._bytes = self._seen_bytes = (0, 0)
         self._draining: tuple[Cause, str, float] | None = None
         self._ending: _Ended | None = None
+        self._heard_at = 0.0
+        self._idle_timer: asyncio.TimerHandle | None = None
         self._key: tuple[bytes, CancelPlace] | None = None
         self._node: UpstreamNode | None = None
         self._origin: Origin | None = None
@@ -125,6 +128,17 @@ class LocalSession:
         else:
             self._look_later(_QUIET_SECONDS)
 
+    def _look_for_silence(self) -> None:
+        """End a session of PostgreSQL that is idle for too long, with words; of what is not read, the relay does it."""
+        loop, most = self._desk.poller.loop, self._desk.plan.limits.idle_seconds
+        left = self._heard_at + most - loop.time()
+        if self._stream is not None and not self._stream.can_be_told:
+            left = max(left, _QUIET_SECONDS)  # a query that runs is not idle
+        if left > 0:
+            self._idle_timer = loop.call_later(left, self._look_for_silence)
+        else:
+            self.end(Cause.IDLE, f"nothing was said for {most:g} s (limits.idle_seconds)")
+
     # --- the way of a connection ---
 
     async def run(self) -> None:
@@ -148,8 +162,9 @@ class LocalSession:
             desk.metrics.open.labels(desk.plan.name).dec()
             desk.sessions.discard(self)
             desk.last_left = monotonic()
-            if self._timer is not None:
-                self._timer.cancel()
+            for timer in (self._timer, self._idle_timer):
+                if timer is not None:
+                    timer.cancel()
 
     async def _serve(self) -> None:
         """Go through the phases. Raise _Ended, LegBroken (of the client)."""
@@ -350,8 +365,13 @@ class LocalSession:
         """Relay to the end. Raise _Ended."""
         desk, limits = self._desk, self._desk.plan.limits
         dialled.leg.unread(first)
-        taps = Taps() if self._stream is None else Taps(self._from_client, self._from_server)
-        self._relay = Relay(desk.poller, self._client, dialled.leg, RelayLimits(idle_seconds=limits.idle_seconds), taps)
+        taps, idle_seconds = Taps(), limits.idle_seconds
+        if self._stream is not None:
+            taps, idle_seconds = Taps(self._from_client, self._from_server), 0.0
+            self._heard_at = desk.poller.loop.time()
+            if limits.idle_seconds:
+                self._look_for_silence()
+        self._relay = Relay(desk.poller, self._client, dialled.leg, RelayLimits(idle_seconds=idle_seconds), taps)
         self._node = node
         place = CancelPlace(node, dialled.place)
         self._key = (b"", place)
@@ -371,6 +391,7 @@ class LocalSession:
     def _from_client(self, data: memoryview) -> None:
         del data
         if self._stream is not None:
+            self._heard_at = self._desk.poller.loop.time()
             self._stream.from_client()
 
     def _from_server(self, data: memoryview) -> bytes | None:
@@ -378,6 +399,7 @@ class LocalSession:
         stream = self._stream
         if stream is None or self._relay is None:
             return None
+        self._heard_at = self._desk.poller.loop.time()
         if stream.is_ready:
             stream.looked_at(data)
             return None

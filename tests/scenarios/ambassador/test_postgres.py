@@ -140,3 +140,16 @@ def test_a_drain_ends_idle_sessions_with_words_and_waits_for_a_transaction(runni
     running.until(lambda: len(running.closed()) == 2, "the other one after its transaction", 30)
     with pytest.raises(psycopg.errors.AdminShutdown):
         busy.execute("SELECT 3")
+
+
+def test_a_session_that_says_nothing_for_too_long_is_told_so(
+    database: PostgresServer, authority: Authority, ambassador: Callable[..., AmbassadorProcess]
+) -> None:
+    address, limits = f"localhost:{database.port}", {"idle_seconds": 1}
+    running = ambassador(protocol="postgres", upstream=address, ca_file=authority.ca_file, limits=limits).start()
+    with connected(running.port()) as connection:
+        connection.execute("SELECT pg_sleep(2.5)")  # a query that runs is not idle
+        (line,) = running.until(running.closed, "the session to be ended")
+        assert (line["side"], line["cause"]) == ("sidecar", "idle")
+        with pytest.raises(psycopg.errors.IdleSessionTimeout, match=r"limits\.idle_seconds"):
+            connection.execute("SELECT 1")
