@@ -170,7 +170,8 @@ class ConnectionLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         float,
         Meta(
             ge=0,
-            description="One that says nothing for so long is ended; a query that runs is not idle (postgres). 0: never.",
+            description="One that says nothing for so long is ended; with postgres a query that runs is not idle. 0: "
+            "never.",
         ),
     ] = 0
     age_seconds: Annotated[

@@ -33,7 +33,7 @@ class World:
         self.checked: dict[str, int] = {}
 
     async def resolve(self, address: str) -> Resolved:
-        host, _, port = address.rpartition(":")
+        host, _, port = (address, "", "5432") if address.startswith("srv://") else address.rpartition(":")
         if host not in self.names:
             raise NotResolved("no such name")
         return Resolved(tuple((ip, int(port)) for ip in self.names[host]))
@@ -161,6 +161,13 @@ async def test_a_name_with_several_addresses_is_several_nodes_each_with_its_role
         world.found["fd00::1"] = PRIMARY
         await passes(31)
         assert [node.shown for node in pool.nodes] == ["db:5432"], "an IPv4 and an IPv6 address are one"
+
+
+async def test_the_servers_of_a_service_are_nodes_whose_certificates_are_for_its_domain(world: World) -> None:
+    world.names = {"srv://_pg._tcp.db.svc": ("10.0.0.1", "10.0.0.2")}
+    async with running(world, upstream=("srv://_pg._tcp.db.svc",), role="primary") as pool:
+        assert usable(pool, TargetRole.PRIMARY) == ["srv://_pg._tcp.db.svc at 10.0.0.1:5432"]
+        assert {node.target.host for node in pool.nodes} == {"db.svc"}
 
 
 @pytest.mark.parametrize(("drain", "told"), [(0, []), (60, [Cause.DRAINED])])
