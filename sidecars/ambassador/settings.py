@@ -5,6 +5,7 @@ upstreams, TLS and checks.
 """
 
 import ipaddress
+import re
 from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated
@@ -282,10 +283,6 @@ class AmbassadorSettings(Settings, frozen=True, kw_only=True):
             "below terminationGracePeriodSeconds.",
         ),
     ] = 28.0
-    listeners: Annotated[
-        tuple[ListenerSettings, ...],
-        Meta(description="Several listeners; what one does not say is as at the top level."),
-    ] = ()
     listen: Annotated[tuple[str, ...], _LISTEN] = ()
     protocol: Annotated[Protocol, _PROTOCOL] = Protocol.TCP
     role: Annotated[TargetRole, _ROLE] = TargetRole.ANY
@@ -309,6 +306,10 @@ class AmbassadorSettings(Settings, frozen=True, kw_only=True):
     resolve_seconds: _ResolveSeconds = 30.0
     dns_drain_seconds: _DnsDrainSeconds = 0.0
     proxy_protocol: Annotated[ProxyProtocol | None, _PROXY] = None
+    listeners: Annotated[
+        tuple[ListenerSettings, ...],
+        Meta(description="Several listeners; what one does not say is as at the top level."),
+    ] = ()
     lifecycle: Annotated[
         ContainerLifecycle,
         Meta(
@@ -385,8 +386,13 @@ class AmbassadorSettings(Settings, frozen=True, kw_only=True):
             for problem in plan_problems(plan):
                 name, _, rest = problem.field.partition(".")
                 field = _where(place, name, own) + (f".{rest}" if rest else "")
-                yield Problem(field, problem.message, problem.remedy)
+                yield Problem(self._simply(field), problem.message, problem.remedy)
             yield from _clashes(plan, _where(place, "listen", own), seen, names)
+
+    def _simply(self, field: str) -> str:
+        """Return the name of a setting as it was given: an upstream may have been named in the simple form."""
+        number = re.match(r"upstreams\[(\d+)\]", field)
+        return "upstream" if number and int(number[1]) >= len(self.upstreams) else field
 
 
 def _where(place: str, name: str, own: set[str]) -> str:

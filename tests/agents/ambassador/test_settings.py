@@ -66,6 +66,11 @@ def test_a_listener_takes_over_what_it_does_not_say(tmp_path: Path) -> None:
     assert cache.park.seconds == 3
 
 
+def test_a_mistake_in_the_simple_form_is_told_by_its_name() -> None:
+    with pytest.raises(SettingsError, match=r"cannot use upstream \(from --upstream\): it is no host and port"):
+        by_flags("--listen", ":5432", "--upstream", "db")
+
+
 GOOD: dict[str, Any] = {"listen": ["127.0.0.1:5432"], "upstreams": [{"address": "db:5432"}]}
 WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "nowhere to listen": ({"listen": []}, "listen", "say where"),
