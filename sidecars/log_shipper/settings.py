@@ -212,19 +212,19 @@ class LogShipperSettings(Settings, frozen=True, kw_only=True):
 
     @property
     def destination(self) -> Output:
-        """The output that is in force."""
+        """Return the output that is in force."""
         if self.output is not None:
             return self.output
         return Output.ELASTICSEARCH if self.elasticsearch_url else Output.STDOUT
 
     @property
     def dead_letter_file(self) -> str:
-        """The dead-letter file."""
+        """Return the dead-letter file."""
         return self.dead_letter_path or f"{self.state_dir}/dead-letter.ndjson"
 
     @property
     def own_files(self) -> tuple[str, ...]:
-        """Files that the shipper writes itself, and so must not read."""
+        """Return the files that the shipper writes itself, and so must not read."""
         output = (self.output_path,) if self.destination is Output.FILE else ()
         return (*output, self.dead_letter_file, f"{self.dead_letter_file}.1", f"{self.state_dir}/checkpoint.json")
 

@@ -39,13 +39,13 @@ class DeliveryProgress:
 
     @property
     def fields(self) -> dict[str, object]:
-        """For a log line."""
+        """Return its parts for a log line."""
         named = dict(sorted(self.undelivered.items())[:_NAMED_FILES])
         return {"undelivered_bytes": self.undelivered_bytes, "files": named}
 
     @property
     def why(self) -> str:
-        """The end of a sentence that says what is undelivered."""
+        """Return the end of a sentence that says what is undelivered."""
         return f"; {self.diagnosis.what}" if self.diagnosis else "."
 
 

@@ -199,7 +199,7 @@ class Judgement(msgspec.Struct):
 
     @property
     def settled(self) -> int:
-        """How many records have their outcome."""
+        """Return how many records have their outcome."""
         return self.indexed + self.duplicate + self.failure_store + self.written + len(self.rejected)
 
 

@@ -62,7 +62,7 @@ class Circuit:
 
     @property
     def is_closed(self) -> bool:
-        """Whether requests may go out."""
+        """Return whether requests may go out."""
         return self.state is CircuitState.CLOSED
 
     def lasts(self, now: float) -> dict[str, object]:

@@ -34,12 +34,12 @@ class Diagnosis(msgspec.Struct, frozen=True):
 
     @property
     def text(self) -> str:
-        """What is said while it lasts."""
+        """Return what is said while it lasts."""
         return f"{self.what} Nothing is lost meanwhile."
 
     @property
     def held(self) -> bool:
-        """Whether a person has to act."""
+        """Return whether a person has to act."""
         return self.reason in HELD_REASONS
 
 

@@ -18,12 +18,14 @@ LONGEST_MARK_BYTES = 4
 
 
 def encoding_of(start: bytes) -> str:
-    """The encoding that the byte order mark of a file says, or nothing for UTF-8."""
+    """Return the encoding that the byte order mark of a file says, or nothing for UTF-8."""
     return next((encoding for mark, encoding in _MARKS.items() if start.startswith(mark)), "")
 
 
 def still_is(encoding: str, start: bytes) -> bool:
-    """Whether what a writer went on with after a truncation, without a byte order mark, can be in that encoding."""
+    """Return whether what a writer went on with after a truncation, without a byte order mark, can be in that
+    encoding.
+    """
     return bool(encoding) and b"\0" in start
 
 
@@ -35,7 +37,7 @@ class Wide(msgspec.Struct, frozen=True):
     def take(
         self, block: bytes, offset: int, limits: Limits, *, in_cut_line: bool = False, final: bool = False
     ) -> Taken:
-        """As `lines.take`; the lines are UTF-8, their starts and spans those of the file."""
+        """Do what `lines.take` does; the lines are UTF-8, their starts and spans those of the file."""
         unit = _UNIT_BYTES[self.encoding]
         taken = Taken([], [], [], 0, in_cut_line=in_cut_line)
         cut: set[int] = set()
@@ -69,7 +71,7 @@ class Wide(msgspec.Struct, frozen=True):
         return taken
 
     def _newline(self, block: bytes, position: int) -> int:
-        """Where the next newline is; -1 without one. `position` is that of a unit."""
+        """Return where the next newline is; -1 without one. `position` is that of a unit."""
         newline = "\n".encode(self.encoding)
         found = block.find(newline, position)
         while found >= 0 and (found - position) % len(newline):
@@ -85,6 +87,6 @@ class Wide(msgspec.Struct, frozen=True):
         return stop
 
     def _utf8(self, data: bytes, *, at_start: bool) -> bytes:
-        """As UTF-8, without the NULs of a hole before it and without a byte order mark; bad units become U+FFFD."""
+        """Return UTF-8, without the NULs of a hole before it and without a byte order mark; bad units become U+FFFD."""
         text = data.decode(self.encoding, "replace").lstrip("\0")
         return (text.removeprefix("\ufeff") if at_start else text).encode()

@@ -23,7 +23,7 @@ class EndedFiles:
             self.note(ended.key, ended.first_line, ended.generation)
 
     def note(self, key: FileKey, first_line: str, generation: int) -> None:
-        """A file is over. One without a first line had no documents, so there is nothing to remember."""
+        """Note that a file is over. One without a first line had no documents, so there is nothing to remember."""
         if first_line:
             before = self._generations.pop((key, first_line), None)
             latest = generation if before is None else max(generation, before.generation)
@@ -32,10 +32,10 @@ class EndedFiles:
                 self._generations.popitem(last=False)
 
     def next_generation(self, key: FileKey, first_line: str) -> int:
-        """The generation of a file that appears now."""
+        """Return the generation of a file that appears now."""
         before = self._generations.get((key, first_line))
         return 0 if before is None else before.generation + 1
 
     def listed(self) -> list[EndedFile]:
-        """All of them, for the checkpoint."""
+        """Return all of them, for the checkpoint."""
         return list(self._generations.values())

@@ -37,16 +37,16 @@ class Head(msgspec.Struct, frozen=True, gc=False):
 
     @classmethod
     def of(cls, start: bytes) -> "Head":
-        """The fingerprint of a file that begins with `start`."""
+        """Return the fingerprint of a file that begins with `start`."""
         covered = start[:HEAD_BYTES]
         return cls(len(covered), digest(covered))
 
     def fits(self, start: bytes) -> bool:
-        """Whether a file that begins with `start` can be the one this fingerprint was taken of, grown or not."""
+        """Return whether a file that begins with `start` can be the one this fingerprint was taken of, grown or not."""
         return len(start) >= self.length and (self.length == 0 or digest(start[: self.length]) == self.digest)
 
     def grown(self, start: bytes) -> "Head":
-        """The fingerprint extended to what is there now; the caller has checked that it `fits`."""
+        """Return the fingerprint extended to what is there now; the caller has checked that it `fits`."""
         return Head.of(start) if self.length < min(len(start), HEAD_BYTES) else self
 
 
@@ -88,7 +88,7 @@ class Mark(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 def marker_length(offset: int) -> int:
-    """How many bytes before `offset` its marker covers."""
+    """Return how many bytes before `offset` its marker covers."""
     return min(MARKER_BYTES, offset)
 
 
@@ -100,7 +100,7 @@ def first_line_digest(start: bytes) -> str:
 
 
 def id_prefix(scope: str, key: FileKey, first_line: str, generation: int) -> str:
-    """The 16 characters that begin the id of every document of one file.
+    """Return the 16 characters that begin the id of every document of one file.
 
     `scope` keeps pods apart (their inodes are alike); `generation` counts files of the same inode with the
     same first line, which nothing else tells apart.

@@ -75,7 +75,7 @@ class _Open(msgspec.Struct):
     since: float | None = None
 
     def record(self, *, partial: bool) -> Record:
-        """The first line with the contents of all parts in it."""
+        """Return the first line with the contents of all parts in it."""
         line = self.first[: self.frame.start] + b"".join(self.contents) + self.first[self.frame.stop :]
         return Record(self.owner, self.start, line, self.span, self.cut, partial or self.torn)
 
@@ -101,12 +101,12 @@ class Joining:
 
     @property
     def is_open(self) -> bool:
-        """Whether a record waits for its end."""
+        """Return whether a record waits for its end."""
         return bool(self._open)
 
     @property
     def open_bytes(self) -> int:
-        """Bytes of files that the open records stand for."""
+        """Return the bytes of files that the open records stand for."""
         return sum(record.span for record in self._open.values())
 
     def feed(self, taken: Taken, offset: int, framing: Framing, limit_bytes: int) -> Joined:
@@ -157,12 +157,12 @@ class Joining:
         return done
 
     def _leave(self, stream: bytes) -> Record:
-        """The open record of a stream, without its end."""
+        """Return the open record of a stream, without its end."""
         self._torn.add(stream)
         return self._open.pop(stream).record(partial=True)
 
     def _ended_by(self, offset: int) -> list[Record]:
-        """The open records that were cut, on an earlier reading, at a place that was reached now."""
+        """Return the open records that were cut, on an earlier reading, at a place that was reached now."""
         if not self.cuts or not self._open:
             return []
         return [
@@ -174,7 +174,9 @@ class Joining:
         ]
 
     def deadline(self, now: float) -> float:
-        """When the first of the open records has waited long enough; those that are new here wait from `now` on."""
+        """Return when the first of the open records will have waited long enough; those that are new here wait from
+        `now` on.
+        """
         for record in self._open.values():
             if record.since is None:
                 record.since = now
@@ -229,5 +231,5 @@ def docker_frame(line: bytes) -> Frame | None:
 
 
 def may_be_docker(start: bytes) -> bool:
-    """Whether a file that begins so is Docker's."""
+    """Return whether a file that begins so is Docker's."""
     return start.startswith(_DOCKER_START)

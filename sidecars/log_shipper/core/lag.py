@@ -24,7 +24,7 @@ class Lag:
         self._unfinished_bytes = 0
 
     def grew(self, size_bytes: int, now: float) -> None:
-        """The file was seen with this size."""
+        """Note that the file was seen with this size."""
         if size_bytes <= self._unfinished_bytes:
             return
         if self._samples and self._samples[-1][0] >= size_bytes:
@@ -43,7 +43,7 @@ class Lag:
             self._samples[-1] = (read_offset, self._samples[-1][1])
 
     def seconds(self, committed_offset: int, now: float) -> float:
-        """Age of the first byte beyond `committed_offset`; 0 when there is none."""
+        """Return the age of the first byte beyond `committed_offset`; 0 when there is none."""
         while self._samples and self._samples[0][0] <= committed_offset:
             self._samples.pop(0)
         return now - self._samples[0][1] if self._samples else 0.0
@@ -60,8 +60,9 @@ class FileFigures(msgspec.Struct, frozen=True, gc=False):
 
 
 def lags(files: Iterable[FileFigures]) -> dict[str, tuple[int, float]]:
-    """Return bytes and seconds of lag by file name; two generations that had the same name are one. Beyond `_SERIES`
-    files the rest is one as well, with the sum of the bytes and the most seconds: sums and maxima over all are true.
+    """Return the bytes and seconds of lag by file name; two generations that had the same name are one. Beyond
+    `_SERIES` files the rest is one as well, with the sum of the bytes and the most seconds: sums and maxima over all
+    are true.
     """
     by_place: dict[str, tuple[int, float]] = {}
     for each in files:

@@ -55,7 +55,7 @@ class Ledger:
         return segment
 
     def settle(self, segment: Segment) -> bool:
-        """All of `segment` is acknowledged; whether the low watermark moved."""
+        """Note that all of `segment` is acknowledged. Return whether the low watermark moved."""
         segment.settled = True
         done = 0
         for reached in self._open:
@@ -71,8 +71,8 @@ class Ledger:
         return moved
 
     def continues(self, former: "Ledger") -> None:
-        """A record that is open at the end of the `former` generation goes on here: one of the two low watermarks
-        without the other would tear it after a restart, so they move over it together.
+        """Note that a record that is open at the end of the `former` generation goes on here: one of the two low
+        watermarks without the other would tear it after a restart, so they move over it together.
         """
         if self._former is None and former is not self:
             self._former, former._later = former, self
@@ -84,7 +84,9 @@ class Ledger:
         return True
 
     def _finish(self) -> bool:
-        """The record at the end of this file was stored: all of it is done, unless something else of it is open."""
+        """Note that the record at the end of this file was stored: all of it is done, unless something else of it is
+        open.
+        """
         if self._open or (self._former is not None and not self._former._finish()):
             return False
         self.committed, self._reached = self.read, None
@@ -93,7 +95,7 @@ class Ledger:
 
     @property
     def in_flight_bytes(self) -> int:
-        """Bytes read and not yet covered by the low watermark."""
+        """Return the bytes read and not yet covered by the low watermark."""
         return self.read.offset - self.committed.offset
 
     @property

@@ -70,7 +70,7 @@ def take(block: bytes, offset: int, limits: Limits, *, in_cut_line: bool = False
 
 
 def _take_clean(block: bytes, offset: int, limits: Limits, *, final: bool) -> Taken | None:
-    """The fast path: no hole and no overlong line; None when there is one."""
+    """Take the fast path: no hole and no overlong line; None when there is one."""
     end = len(block) if final and not block.endswith(b"\n") else block.rfind(b"\n") + 1
     if len(block) - end > limits.line_bytes:
         return None
@@ -125,12 +125,12 @@ def _take_careful(block: bytes, offset: int, limits: Limits, *, in_cut_line: boo
 
 
 def _after(start: int, kept: int, length: int, newline: int) -> int:
-    """Where reading goes on after a line: past its newline, or, where none is in sight, past the kept part."""
+    """Return where reading goes on after a line: past its newline, or, where none is in sight, past the kept part."""
     return newline + 1 if newline >= 0 else start + (min(length, kept))
 
 
 def _whole_characters(cut: bytes) -> int:
-    """The length of `cut` without a UTF-8 character that the cut split: that is not the writer's mistake."""
+    """Return the length of `cut` without a UTF-8 character that the cut split: that is not the writer's mistake."""
     for back in range(1, min(4, len(cut)) + 1):
         byte = cut[-back]
         if byte & 0xC0 != 0x80:

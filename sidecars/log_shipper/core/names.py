@@ -46,7 +46,7 @@ class Names:
         return rotated
 
     def search(self, path: str, since_ns: int, now: float) -> None:
-        """There may be generations of `path` that nobody saw, from this modification time on."""
+        """Note that there may be generations of `path` that nobody saw, from this modification time on."""
         self._searches[path] = (min(since_ns, self._searches.get(path, (since_ns, now))[0]), now)
 
     def searches(self, now: float) -> dict[str, int]:
@@ -57,5 +57,5 @@ class Names:
         return {path: since_ns for path, (since_ns, _) in self._searches.items()}
 
     def search_on(self, path: str, now: float) -> None:
-        """There was one: there may be more."""
+        """Note that there was one: there may be more."""
         self._searches[path] = (self._searches[path][0], now)

@@ -42,12 +42,12 @@ class Reach(msgspec.Struct, frozen=True):
 
 
 def said(reach: Reach) -> str:
-    """All of it in one text, empty when everything is reached."""
+    """Return all of it in one text, empty when everything is reached."""
     return "; ".join(refusals(reach) + absences(reach))
 
 
 def refusals(reach: Reach) -> list[str]:
-    """What permissions keep from being shipped, and the remedy."""
+    """Return what permissions keep from being shipped, and the remedy."""
     return [_refused("enter the folder", each, reach.us) for each in reach.closed[:_NAMED]] + [
         _refused("read", each, reach.us) for each in reach.unreadable[:_NAMED]
     ]

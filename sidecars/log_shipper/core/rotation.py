@@ -14,12 +14,12 @@ COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".zip")
 
 
 def is_archive(name: str) -> bool:
-    """Whether the name is that of a compressed file."""
+    """Return whether the name is that of a compressed file."""
     return name.lower().endswith(COMPRESSED)
 
 
 def logs_of(path: str) -> list[str]:
-    """The logs that `path` can be a rotated generation of: every one for which `is_generation` says so."""
+    """Return the logs that `path` can be a rotated generation of: every one for which `is_generation` says so."""
     folder, slash, name = path.rpartition("/")
     if is_archive(name):
         return []
@@ -31,7 +31,7 @@ def logs_of(path: str) -> list[str]:
 
 
 def is_generation(name: str, log: str) -> bool:
-    """Whether `name` can be a rotated generation of the log called `log` (both without folder)."""
+    """Return whether `name` can be a rotated generation of the log called `log` (both without folder)."""
     if name == log or is_archive(name):
         return False
     if name.startswith(log):

@@ -44,7 +44,7 @@ class Connection:
 
     @property
     def peer(self) -> str:
-        """The address of its other end; empty while there is none."""
+        """Return the address of its other end; empty while there is none."""
         name = self._transport.get_extra_info("peername") if self._transport else None
         return str(name[0]) if name else ""
 
@@ -143,7 +143,7 @@ class NodeAddress:
 
     @property
     def url(self) -> str:
-        """The address as people know it, with its port."""
+        """Return the address as people know it, with its port."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}{self.prefix}"
 
@@ -182,7 +182,7 @@ class Node:
 
     @property
     def routes(self) -> int:
-        """How many addresses its name has."""
+        """Return how many addresses its name has."""
         return self._addresses.count(self.address.host)
 
     async def ask(

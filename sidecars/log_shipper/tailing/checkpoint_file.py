@@ -53,7 +53,7 @@ class StateFolder:
         return loaded.checkpoint
 
     def moved(self) -> None:
-        """Positions changed: write soon."""
+        """Note that positions changed: write soon."""
         if self._unsaved_since is None:
             self._unsaved_since = monotonic()
         self._moved.set()
@@ -93,7 +93,7 @@ class StateFolder:
         return True
 
     def close(self) -> None:
-        """No more writes; one that is under way is waited for by nobody."""
+        """Write no more; nobody waits for a write that is under way."""
         self._writer.shutdown(wait=False)
 
     def _say_damage(self, reason: str, text: str) -> None:

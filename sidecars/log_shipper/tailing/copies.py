@@ -94,7 +94,7 @@ def _was_made_after(tail: Tail, log: Tail) -> bool:
 
 
 def alike(original: Tail, other: Tail) -> bool:
-    """Whether `other` may be a copy of `original` in the making: as far as both go, they hold the same."""
+    """Return whether `other` may be a copy of `original` in the making: as far as both go, they hold the same."""
     common = min(original.ledger.read.offset or original.size_bytes, other.size_bytes)
     if original.fd is None or other.fd is None or common == 0:
         return False

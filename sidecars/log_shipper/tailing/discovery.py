@@ -86,7 +86,7 @@ class Globs:
         return found
 
     def reach(self) -> Reach:
-        """What the last `find` did not find, and why."""
+        """Return what the last `find` did not find, and why."""
         return Reach(
             tuple(Unmatched(pattern, *_nearest(pattern)) for pattern in self.unmatched),
             tuple(there for folder in self.closed if (there := owned(folder)) is not None),
@@ -105,7 +105,7 @@ class Globs:
         return set(sorted(folders)[:_WATCHED_FOLDERS])
 
     def wants(self, path: str, place: str) -> bool:
-        """Whether neither `exclude` nor its being an archive, or our own, keeps the file out."""
+        """Return whether neither `exclude` nor its being an archive, or our own, keeps the file out."""
         if is_archive(path) or place in self._own:
             return False
         excluded = self._excluded
@@ -113,20 +113,22 @@ class Globs:
 
 
 def expand(pattern: str) -> Iterator[str]:
-    """The names that match an absolute pattern. Below `**` links to folders are not followed: two that lead back up
-    would never end.
+    """Yield the names that match an absolute pattern. Below `**` links to folders are not followed: two that lead back
+    up would never end.
     """
     return (path for path, _ in _expanded(pattern, set()))
 
 
 def _expanded(pattern: str, closed: set[str]) -> Iterator[tuple[str, int]]:
-    """As `expand`, with the listed inode number of each; folders that cannot be entered are added to `closed`."""
+    """Yield what `expand` yields, with the listed inode number of each; folders that cannot be entered are added to
+    `closed`.
+    """
     parts = [part for part in pattern.split("/") if part]
     return _below("/", parts, closed) if parts else iter([("/", _NOT_LISTED)])
 
 
 def _place(path: str, places: dict[str, str], *, is_link: bool) -> str:
-    """Where a file really is; `places` remembers that of each folder."""
+    """Return where a file really is; `places` remembers that of each folder."""
     folder, _, name = path.rpartition("/")
     folder = folder or "/"
     if folder not in places:
@@ -164,7 +166,7 @@ def _below(folder: str, parts: list[str], closed: set[str]) -> Iterator[tuple[st
 
 
 def _entries(folder: str, closed: set[str] | None = None) -> list[os.DirEntry[str]]:
-    """What is in a folder; nothing where it cannot be read now."""
+    """Return what is in a folder; nothing where it cannot be read now."""
     try:
         with os.scandir(folder) as entries:
             return list(entries)
@@ -202,7 +204,7 @@ def _exists(path: str, closed: set[str]) -> bool:
 
 
 def barrier(path: str) -> str:
-    """The first folder on the way to `path` that this process may not enter, or `path` itself."""
+    """Return the first folder on the way to `path` that this process may not enter, or `path` itself."""
     folder = "/"
     for part in path.split("/")[1:]:
         if not os.access(folder, os.X_OK, effective_ids=True):
@@ -212,7 +214,7 @@ def barrier(path: str) -> str:
 
 
 def look(path: str, closed: set[str] | None = None, place: str = "") -> FoundFile | None:
-    """The regular file at `path` (links followed), or None when there is none that can be looked at."""
+    """Return the regular file at `path` (links followed), or None when there is none that can be looked at."""
     try:
         status = os.stat(path)
     except PermissionError:
@@ -229,7 +231,7 @@ def look(path: str, closed: set[str] | None = None, place: str = "") -> FoundFil
 
 
 def siblings(path: str) -> list[FoundFile]:
-    """The regular files in the folder of `path`, newest first; archives left out.
+    """Return the regular files in the folder of `path`, newest first; archives left out.
 
     While a rotation renames them one after the other, a file may be under none of the names that were listed: so it is
     listed again until every name still led to the inode with which it was listed.
@@ -244,7 +246,9 @@ def siblings(path: str) -> list[FoundFile]:
 
 
 def _listed(folder: str) -> tuple[list[FoundFile], bool]:
-    """The regular files of a folder, and whether no name changed its file between the list and the look at it."""
+    """Return the regular files of a folder, and whether no name changed its file between the list and the look at
+    it.
+    """
     found: list[FoundFile] = []
     steady = True
     for entry in _entries(folder):
@@ -259,7 +263,9 @@ def _listed(folder: str) -> tuple[list[FoundFile], bool]:
 
 
 def is_hidden(folder: str) -> bool:
-    """Whether the folder cannot be looked into now (no permission, no descriptor left): what is in it is unknown."""
+    """Return whether the folder cannot be looked into now (no permission, no descriptor left): what is in it is
+    unknown.
+    """
     try:
         os.scandir(folder).close()
     except (FileNotFoundError, NotADirectoryError):
@@ -304,7 +310,7 @@ class Siblings:
 
 
 def owned(path: str) -> Owned | None:
-    """Who may do what with a file or folder, or None when it cannot be asked."""
+    """Return who may do what with a file or folder, or None when it cannot be asked."""
     try:
         status = os.stat(path)
     except OSError:
@@ -313,13 +319,13 @@ def owned(path: str) -> Owned | None:
 
 
 def _nearest(pattern: str) -> tuple[str, bool]:
-    """The folder in which files of the pattern should be, as far as it names one, and whether that is there."""
+    """Return the folder in which files of the pattern should be, as far as it names one, and whether that is there."""
     folder = _fixed_part(os.path.dirname(pattern))
     return folder, os.path.isdir(folder)
 
 
 def _fixed_part(pattern: str) -> str:
-    """The part of a pattern before its first wildcard."""
+    """Return the part of a pattern before its first wildcard."""
     while glob.has_magic(pattern):
         pattern = os.path.dirname(pattern)
     return pattern

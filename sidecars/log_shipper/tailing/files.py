@@ -181,12 +181,12 @@ class Tail:
 
     @property
     def path(self) -> str:
-        """The name it was first seen under."""
+        """Return the name it was first seen under."""
         return self.identity.path
 
     @property
     def listed(self) -> bool:
-        """Whether a name that matches leads to it."""
+        """Return whether a name that matches leads to it."""
         return self.state is FileState.FOLLOWED
 
     @property
@@ -225,14 +225,14 @@ class Tail:
         self._leave_former()
 
     def _leave_former(self) -> None:
-        """Once all that was read of the original is committed, this copy is a file like others, read to its end."""
+        """Make this copy a file like others, read to its end, once all that was read of the original is committed."""
         if self._short_end is not None and not self.ledger.in_flight_bytes:
             self.ledger, self._short_end = Ledger(self._short_end), None
             self.resumes()
 
     @property
     def kept(self) -> Mark:
-        """Up to where all is acknowledged, within this file."""
+        """Return the mark up to where all is acknowledged, within this file."""
         committed, end = self.ledger.committed, self._short_end
         return committed if end is None or committed.offset <= end.offset else end
 
@@ -259,7 +259,9 @@ class Tail:
         return changed
 
     def _check_unread(self, before: tuple[int, int]) -> None:
-        """Nothing was read yet, so there is no marker: what was seen of size and head tells. Raises Truncated."""
+        """Compare the start, since without anything read there is no marker: what was seen of size and head tells.
+        Raises Truncated.
+        """
         if self.size_bytes < before[0] or not self.identity.head.fits(self.start_bytes()):
             self.size_bytes, self.modified_ns = before  # by these its copy can be found
             raise Truncated
@@ -271,7 +273,7 @@ class Tail:
         self.intact_ns = self.modified_ns
 
     def resumes(self) -> bool:
-        """Whether the open file is the one that `ledger` and `head` describe; also prepares reading on."""
+        """Return whether the open file is the one that `ledger` and `head` describe; also prepares reading on."""
         self._leave_former()
         mark = self.ledger.read
         if self.fd is None or self.size_bytes < mark.offset or not self.identity.head.fits(self.start_bytes()):
@@ -280,12 +282,12 @@ class Tail:
         return mark.offset == 0 or digest(self._marker) == mark.marker
 
     def _before(self, offset: int) -> bytes:
-        """The bytes that the marker of `offset` covers."""
+        """Return the bytes that the marker of `offset` covers."""
         length = marker_length(offset)
         return b"" if self.fd is None else os.pread(self.fd, length, offset - length)
 
     def start_bytes(self) -> bytes:
-        """The first HEAD_BYTES of the file as it is now."""
+        """Return the first HEAD_BYTES of the file as it is now."""
         return b"" if self.fd is None else os.pread(self.fd, HEAD_BYTES, 0)
 
     def know_head(self) -> None:
@@ -297,14 +299,16 @@ class Tail:
                 self.identity = self.identity.grown(start)
 
     def _begin(self, data: bytes) -> None:
-        """The first bytes are read: head and first line are of these very bytes, whatever happens to the file now."""
+        """Note the first bytes that are read: head and first line are of these very bytes, whatever happens to the file
+        now.
+        """
         if not self.identity.head.fits(data):
             raise Truncated
         self.identity = self.identity.grown(data)
         self.start_line = first_line_digest(data)
 
     def read(self, want_bytes: int) -> bytes:
-        """Up to `want_bytes` from the read offset. Raises Truncated, OSError."""
+        """Return up to `want_bytes` from the read offset. Raises Truncated, OSError."""
         if self.fd is None or self._short_end is not None:
             return b""
         offset, marker = self.ledger.read.offset, self._marker
@@ -318,7 +322,7 @@ class Tail:
         return data[len(marker) :]
 
     def advance(self, block: bytes, consumed: int, *, in_cut_line: bool) -> Mark:
-        """The mark after `consumed` bytes of the block just read; becomes the place to read on from."""
+        """Return the mark after `consumed` bytes of the block just read; becomes the place to read on from."""
         length = marker_length(self.ledger.read.offset + consumed)
         self._marker = (self._marker + block[:consumed])[-length:] if length else b""
         mark = Mark(self.ledger.read.offset + consumed, digest(self._marker), in_cut_line)
@@ -327,43 +331,45 @@ class Tail:
         return mark
 
     def hole(self) -> int:
-        """Where the run of NULs at the read offset ends, or the read offset; see `end_of_hole`."""
+        """Return where the run of NULs at the read offset ends, or the read offset; see `end_of_hole`."""
         offset = self.ledger.read.offset
         return offset if self.fd is None else end_of_hole(self.fd, offset, self.size_bytes)
 
     def ends_in_hole(self) -> bool:
-        """Whether all that is unread is NULs."""
+        """Return whether all that is unread is NULs."""
         offset = self.ledger.read.offset
         return self.fd is not None and os.pread(self.fd, 1, offset) == b"\0" and self.hole() == offset
 
     def skip_to(self, offset: int) -> Mark:
-        """The mark after a hole that ends at `offset`."""
+        """Return the mark after a hole that ends at `offset`."""
         self._marker = self._before(offset)
         return Mark(offset, digest(self._marker))
 
     @property
     def has_open_record(self) -> bool:
-        """Whether something was read of which the end is not there yet."""
+        """Return whether something was read of which the end is not there yet."""
         return self.joining is not None and self.joining.is_open
 
     @property
     def readable(self) -> bool:
-        """Whether reading may bring a line: there is something unread, and more than the last attempt saw."""
+        """Return whether reading may bring a line: there is something unread, and more than the last attempt saw."""
         return self.fd is not None and self.unread_bytes > 0 and self.stuck_at != (self.size_bytes, self.modified_ns)
 
     @property
     def unread_bytes(self) -> int:
-        """Bytes in the file beyond the read offset."""
+        """Return the bytes in the file beyond the read offset."""
         return 0 if self._short_end is not None else max(0, self.size_bytes - self.ledger.read.offset)
 
     @property
     def lag_bytes(self) -> int:
-        """Bytes in the file beyond what is acknowledged."""
+        """Return the bytes in the file beyond what is acknowledged."""
         return max(0, self.size_bytes - self.ledger.committed.offset)
 
     @property
     def undelivered_bytes(self) -> int:
-        """Bytes that nobody took yet, read or not: what a reading that begins at the watermark would find new."""
+        """Return the bytes that nobody took yet, read or not: what a reading that begins at the watermark would find
+        new.
+        """
         open_bytes = self.joining.open_bytes if self.joining else 0
         return self.unread_bytes + self.ledger.unacknowledged_bytes + open_bytes
 
@@ -380,21 +386,23 @@ class Tail:
 
     @property
     def is_done(self) -> bool:
-        """Whether all that is there is read and acknowledged."""
+        """Return whether all that is there is read and acknowledged."""
         return not self.unread_bytes and not self.ledger.in_flight_bytes
 
     def is_finished(self, now: float) -> bool:
-        """Whether nothing more is to be expected, so that an unterminated last line is a line."""
+        """Return whether nothing more is to be expected, so that an unterminated last line is a line."""
         return not self.listed and now - self.grown_at >= LINGER_SECONDS
 
     @property
     def can_close(self) -> bool:
-        """Whether nothing is lost by closing it: all that is there is read and acknowledged, and it has a name."""
+        """Return whether nothing is lost by closing it: all that is there is read and acknowledged, and it has a
+        name.
+        """
         return self.is_done and not self.deleted and not self.has_open_record and self._short_end is None
 
     @property
     def origin(self) -> FileKey:
-        """The file that the content was written to, which its ids are made of."""
+        """Return the file that the content was written to, which its ids are made of."""
         return self.key if self.original is None else self.original.key
 
     def _note(self, status: os.stat_result) -> None:
@@ -425,7 +433,7 @@ def end_of_hole(fd: int, offset: int, size_bytes: int) -> int:
 
 
 def name_of(fd: int, known: str) -> str:
-    """The present name of the file, also after a rename; `known` when it has none or that cannot be read."""
+    """Return the present name of the file, also after a rename; `known` when it has none or that cannot be read."""
     try:
         name = os.readlink(f"/proc/self/fd/{fd}")
     except OSError:
@@ -442,7 +450,9 @@ def _statx() -> Callable[..., int] | None:
 
 
 def born_ns(fd: int) -> int | None:
-    """When the open file was made, in nanoseconds of wall-clock time; None where file system or libc do not tell."""
+    """Return when the open file was made, in nanoseconds of wall-clock time; None where file system or libc do not
+    tell.
+    """
     statx = _statx()
     if statx is None:
         return None

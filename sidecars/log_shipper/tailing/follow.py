@@ -8,10 +8,8 @@ and known by its position alone, as after a restart: it is opened again when its
 written to a closed file that is deleted before anybody looked (a moment, where the kernel tells of writes) is lost.
 """
 
-import errno
 import os
-import resource
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from heapq import nlargest
 from itertools import islice, pairwise
 from math import ceil
@@ -21,7 +19,7 @@ import msgspec
 from sidecars.log_shipper.core.checkpoint import Checkpoint, FilePosition, by_inode
 from sidecars.log_shipper.core.ended import EndedFiles
 from sidecars.log_shipper.core.file_state import FileEvent
-from sidecars.log_shipper.core.identity import FileKey, Mark
+from sidecars.log_shipper.core.identity import FileKey
 from sidecars.log_shipper.core.joining import Joining
 from sidecars.log_shipper.core.names import Names
 from sidecars.log_shipper.core.notices import Notice
@@ -29,9 +27,10 @@ from sidecars.log_shipper.core.reach import Reach
 from sidecars.log_shipper.core.rotation import is_generation, logs_of
 from sidecars.runtime.clock import now as now_seconds
 
-from .copies import Moved, Suspects, find_copy, find_originals
+from .copies import Suspects, find_originals
 from .discovery import FoundFile, Globs, Siblings, is_hidden, look, owned
 from .files import LINGER_SECONDS, Tail, Truncated
+from .opening import Opening
 
 _HELD = 256
 """So many files stay open whatever happens to them, those that changed last: what is written to an open file is read
@@ -43,12 +42,6 @@ _OLD_SECONDS = 60.0
 _UNDONE = 1000
 """So many new files of that age are opened at once; the others when those are delivered. (All of them, where nothing is
 read at present: an open file cannot be lost.)"""
-_LOOKS = 5
-"""Attempts to open a file that was just found by its content, while a rotation renames it."""
-_RESERVED = 40
-"""Descriptors for connections, the admin endpoint, the checkpoint and the interpreter."""
-_MOST = 65536
-_LEAST = 4
 
 
 class Following:
@@ -169,7 +162,7 @@ class Following:
         self._follow(fresh)
 
     def reach(self) -> Reach:
-        """What the last scan did not find, or may not read."""
+        """Return what the last scan did not find, or may not read."""
         forbidden = self._opening.forbidden(self.found.values())
         unreadable = tuple(there for path in forbidden if (there := owned(path)) is not None)
         return msgspec.structs.replace(self._globs.reach(), unreadable=unreadable)
@@ -194,7 +187,9 @@ class Following:
 
     @property
     def postponed(self) -> int:
-        """Files that the last scan could not follow yet: no descriptor left, or perhaps a copy in the making."""
+        """Return how many files the last scan could not follow yet: no descriptor left, or perhaps a copy in the
+        making.
+        """
         return self._opening.postponed
 
     @property
@@ -203,7 +198,7 @@ class Following:
         return len(self._waiting)
 
     def notices(self) -> list[tuple[Notice, str, str]]:
-        """What was come across since the last call, with the path and the reason of an error."""
+        """Return what there was to notice since the last call, with the path and the reason of an error."""
         return self._opening.take_notices()
 
     def checkpoint(self) -> Checkpoint:
@@ -295,21 +290,23 @@ class Following:
             self._places = set()
 
     def _log_of(self, place: str) -> str:
-        """The log that a file may be a rotated generation of, where that is here as well; else the file itself."""
+        """Return the log that a file may be a rotated generation of, where that is here as well; else the file
+        itself.
+        """
         return min((name for name in logs_of(place) if name in self._places), key=len, default=place)
 
     def _undone(self) -> int:
-        """How many open files are not delivered."""
+        """Return how many open files are not delivered."""
         return sum(each.readable or each.ledger.in_flight_bytes > 0 for each in self.tails.values())
 
     def _note_met(self, key: FileKey, path: str) -> None:
-        """A file of the checkpoint is there, and goes on from its position."""
+        """Note that a file of the checkpoint is there, and goes on from its position."""
         if key in self._unmet:
             self._unmet.discard(key)
             self._opening.notice(Notice.RESUMED, path)
 
     def _meet(self, item: FoundFile, now: float) -> None:
-        """A file under a matching name that is not open."""
+        """Open a file under a matching name."""
         tail = self._opening.opened(item, now)
         if tail is None:
             return
@@ -350,7 +347,9 @@ class Following:
         return None
 
     def _may_be_copy(self, tail: Tail, now: float) -> bool:
-        """Whether a new file is the copy of a followed one, or may become it: then it is not to be read as its own."""
+        """Return whether a new file is the copy of a followed one, or may become it: then it is not to be read as its
+        own.
+        """
         for position in self._suspects.at_rest(tail):
             if (item := self.found.get(position.key)) is not None:
                 self._meet(item, now)
@@ -362,7 +361,7 @@ class Following:
         return self.tails.get(tail.key, tail) is not tail
 
     def _replaced(self, tail: Tail, position: FilePosition, now: float) -> None:
-        """While nobody looked, the inode got other content: truncated, or removed and reused."""
+        """Note that the inode got other content while nobody looked: truncated, or removed and reused."""
         self._opening.notice(Notice.TRUNCATED, tail.path)
         self._unmet.discard(position.key)
         former = Tail.of(position)
@@ -390,7 +389,7 @@ class Following:
         return heir
 
     def _is_other(self, key: FileKey) -> bool:
-        """Whether this file is something else already than somebody's copy."""
+        """Return whether this file is something else already than somebody's copy."""
         if (tail := self.tails.get(key)) is not None:
             return bool(tail.identity.first_line)
         position, item = self.closed.get(key), self.found.get(key)
@@ -407,8 +406,8 @@ class Following:
         return _is_all_of(position, there)
 
     def _recover(self, position: FilePosition, now: float) -> None:
-        """A closed file to which no name led: renamed out of the globs, or copied, or gone. One that may be there and
-        cannot be opened now keeps its position; one whose inode is another file's by now does not.
+        """Find a closed file to which no name led: renamed out of the globs, or copied, or gone. One that may be there
+        and cannot be opened now keeps its position; one whose inode is another file's by now does not.
         """
         key = position.key
         item = self.found.get(key)
@@ -435,7 +434,9 @@ class Following:
             self._opening.notice(Notice.LET_GO, position.place)
 
     def _is_found_beside(self, position: FilePosition, now: float) -> bool:
-        """Whether a closed file is in its folder under another name, and so is followed again, or may be later."""
+        """Return whether a closed file is in its folder under another name, and so is followed again, or may be
+        later.
+        """
         for item in self._siblings.beside(position.place):
             if item.key.inode != position.key.inode or item.key in self.tails:
                 continue
@@ -457,7 +458,7 @@ class Following:
         return False
 
     def _look_for_missed(self, path: str, since_ns: int, now: float) -> None:
-        """Generations of `path` younger than the one that was followed: created and renamed between two scans."""
+        """Follow generations of `path` that came after the followed one and were renamed between two scans."""
         before = (len(self.tails), self.postponed)
         for item in self._siblings.beside(path):
             if item.key in self.tails or item.key in self.closed or item.modified_ns < since_ns:
@@ -521,114 +522,12 @@ class Following:
         return True
 
 
-class Opening:
-    """Opens and closes log files during a scan within a budget of descriptors, and keeps what it came across."""
-
-    def __init__(self, descriptors: int, close_one: Callable[[], bool]) -> None:
-        self.postponed = 0
-        """Files of the present scan that have to wait for the next one."""
-        self._descriptors = descriptors
-        self._close_one = close_one
-        self._open = 0
-        self._unreadable: dict[str, int] = {}
-        """Files that could not be opened, by why."""
-        self._notices: list[tuple[Notice, str, str]] = []
-
-    def begin(self, open_files: int) -> None:
-        """A scan begins, with so many files open."""
-        self.postponed = 0
-        self._open = open_files
-
-    def forbidden(self, found: Iterable[FoundFile]) -> list[str]:
-        """Those of the files found that this process may not read."""
-        if self._unreadable:
-            places = {item.place for item in found}
-            self._unreadable = {place: why for place, why in self._unreadable.items() if place in places}
-        return [place for place, reason in self._unreadable.items() if reason in (errno.EACCES, errno.EPERM)]
-
-    def opened(self, item: FoundFile, now: float) -> Tail | None:
-        """The file that was found, open, or None (noted once) when it cannot be opened now; the next scan tries again.
-        Its key is another one when its name leads elsewhere by now.
-        """
-        tail = Tail(item.path)
-        tail.place = item.place
-        if self._open >= self._descriptors and not self._close_one():
-            self.postponed += 1
-            self.notice(Notice.DESCRIPTORS, tail.place)
-            return None
-        try:
-            tail.open()
-        except OSError as error:
-            self.postponed += error.errno in (errno.EMFILE, errno.ENFILE)
-            if tail.place not in self._unreadable:
-                self._unreadable[tail.place] = error.errno or 0
-                self.notice(Notice.UNREADABLE, tail.place, error.strerror or "")
-            return None
-        self._open += 1
-        if tail.key == item.key:
-            tail.key = item.key  # one object: there may be thousands
-        self._unreadable.pop(tail.place, None)
-        tail.grown_at = now
-        return tail
-
-    def opened_item(self, item: FoundFile, now: float) -> Tail | None:
-        """The file that was found, open; None also when its name leads elsewhere by now: the next scan knows where."""
-        tail = self.opened(item, now)
-        if tail is not None and tail.key != item.key:
-            self.put_off(tail)
-            return None
-        return tail
-
-    def opened_copy(
-        self, original: Tail, siblings: Siblings, taken: Callable[[FileKey], bool], now: float
-    ) -> tuple[Tail, Mark] | None:
-        """Return the copy of what `original` held, open, and the mark up to which it was read. Names move while we
-        look.
-        """
-        for _ in range(_LOOKS):
-            try:
-                copy = find_copy(original, siblings, taken)
-            except Moved:
-                siblings.forget()
-                continue
-            if copy is None:
-                return None
-            heir = self.opened_item(copy[0], now)
-            if heir is not None:
-                return heir, copy[1]
-            siblings.forget()
-        return None
-
-    def put_off(self, tail: Tail) -> None:
-        """The next scan looks at this file again."""
-        self.closed(tail)
-        self.postponed += 1
-
-    def closed(self, tail: Tail) -> None:
-        """Close a file that is not to be followed, or not yet."""
-        tail.close()
-        self.give_back()
-
-    def give_back(self) -> None:
-        """One file less is open."""
-        self._open -= 1
-
-    def notice(self, notice: Notice, path: str, reason: str = "") -> None:
-        """Something was come across; `reason` is what the system said, if it is an error."""
-        self._notices.append((notice, path, reason))
-
-    def take_notices(self) -> list[tuple[Notice, str, str]]:
-        """What was come across since the last call."""
-        taken, self._notices = self._notices, []
-        return taken
-
-
 def _is_all_of(position: FilePosition, item: FoundFile) -> bool:
     return position.is_all_of(item.size_bytes, item.modified_ns, item.changed_ns)
 
 
 def _is_as_it_was(position: FilePosition) -> bool:
-    """Whether a closed file is where it was, and nothing was written to it."""
+    """Return whether a closed file is where it was, and nothing was written to it."""
     try:
         status = os.stat(position.place)
     except OSError:
@@ -636,12 +535,3 @@ def _is_as_it_was(position: FilePosition) -> bool:
     return (status.st_ino, status.st_dev) == (position.key.inode, position.key.device) and position.is_all_of(
         status.st_size, status.st_mtime_ns, status.st_ctime_ns
     )
-
-
-def descriptors_allowed() -> int:
-    """How many files may be held open; raises the soft limit of the process to the hard one first."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = _MOST if hard == resource.RLIM_INFINITY else min(hard, _MOST)
-    if soft < most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-    return max(_LEAST, max(soft, most) - _RESERVED)

@@ -24,7 +24,8 @@ from sidecars.runtime.clock import monotonic, now, rfc3339, seconds_until
 
 from .discovery import Globs
 from .files import Tail, Truncated
-from .follow import Following, descriptors_allowed
+from .follow import Following
+from .opening import descriptors_allowed
 from .reader import Reader, shape_of
 
 _SLACK_BYTES = 256 << 10
@@ -72,7 +73,7 @@ class Tailing:
 
     @property
     def decisions(self) -> int:
-        """How many things were decided that the checkpoint has to hold before what depends on them is sent."""
+        """Return how many things were decided that the checkpoint has to hold before what depends on them is sent."""
         return self._reader.decisions
 
     async def step(self, *, final: bool = False) -> bool:
@@ -98,7 +99,7 @@ class Tailing:
         return any_read
 
     async def wait(self, at_most_seconds: float = math.inf) -> None:
-        """Until there is reason for the next step."""
+        """Wait until there is reason for the next step."""
         at = monotonic()
         hot = self._hot(at)
         folders = self.following.folders
@@ -142,7 +143,7 @@ class Tailing:
             self._handed_on(batch)
 
     def settle(self, batch: Batch) -> None:
-        """Every record of the batch has its outcome: move the low watermarks."""
+        """Move the low watermarks: every record of the batch has its outcome."""
         for part in batch.parts:
             part.ledger.settle(part.segment)
         self.in_flight_bytes -= batch.file_bytes
@@ -155,7 +156,7 @@ class Tailing:
 
     @property
     def is_settled(self) -> bool:
-        """Whether all that was read is settled, and no file waits to be opened."""
+        """Return whether all that was read is settled, and no file waits to be opened."""
         return not (self.in_flight_bytes or self.following.postponed or self.following.waiting)
 
     def undelivered(self) -> dict[str, int]:
@@ -202,7 +203,7 @@ class Tailing:
 
     @property
     def has_room(self) -> bool:
-        """Whether more may be read."""
+        """Return whether more may be read."""
         return self._held_bytes() < self._settings.in_flight_bytes
 
     def _held_bytes(self) -> int:
@@ -221,12 +222,12 @@ class Tailing:
         return next((each for each in tails if each.has_open_record and each.readable), None) is tail
 
     def _waiting(self) -> list[Joining]:
-        """The open records of files that are read to their end."""
+        """Return the open records of files that are read to their end."""
         tails = [tail for tail in self.following.tails.values() if tail.has_open_record and not tail.readable]
         return [tail.joining for tail in tails if tail.joining is not None]
 
     def _hot(self, at: float) -> list[Tail]:
-        """The files that are being written."""
+        """Return the files that are being written."""
         return [tail for tail in self.following.tails.values() if is_hot(tail.grown_at, at)]
 
     def _refresh(self, at: float, *, told: bool) -> None:
@@ -239,8 +240,8 @@ class Tailing:
         self._report()
 
     async def _read_all(self, *, final: bool) -> bool:
-        """Round and round, a block of each file, until there is nothing to read, no room, or it is time to look
-        around again; whether any was read.
+        """Read round and round, a block of each file, until there is nothing to read, no room, or it is time to look
+        around again. Return whether any was read.
         """
         any_read, progress = False, True
         until = monotonic() + _SLICE_SECONDS
@@ -263,7 +264,7 @@ class Tailing:
         return any_read
 
     def _waits_for_former(self, tail: Tail, *, final: bool) -> bool:
-        """Whether the generation before this file has to be read to its end first."""
+        """Return whether the generation before this file has to be read to its end first."""
         former = tail.former
         if former is None or tail.ledger.read.offset or not self._reader.joins(former):
             return False
@@ -271,7 +272,7 @@ class Tailing:
         return former.readable or (final and former.unread_bytes > 0)
 
     def _read_one(self, tail: Tail, *, final: bool) -> bool:
-        """One block of one file; whether anything was taken."""
+        """Read one block of one file. Return whether anything was taken."""
         had_parts = bool(self._batch.parts)
         try:
             read = self._reader.read(tail, self._batch, rfc3339(now()), final=final)
@@ -347,5 +348,5 @@ class Tailing:
 
 
 def host_name() -> str:
-    """What tells pods apart where the pod's UID is not known: the name of the host, in a pod the pod's."""
+    """Return what tells pods apart where the pod's UID is not known: the name of the host, in a pod the pod's."""
     return os.uname().nodename

@@ -79,7 +79,7 @@ class Reader:
         return self._add(batch, records, timestamp, [part], open_bytes - tail.joining.open_bytes)
 
     def joins(self, former: Tail) -> bool:
-        """Whether a record that begins in the file may go on in the next generation."""
+        """Return whether a record that begins in the file may go on in the next generation."""
         match self._settings.parse:
             case Parse.CRI:
                 return True
@@ -90,11 +90,11 @@ class Reader:
 
     @property
     def joins_records(self) -> bool:
-        """Whether lines can be parts of records at all."""
+        """Return whether lines can be parts of records at all."""
         return self._framing is not None
 
     def _joining(self, tail: Tail) -> Joining:
-        """The open records of the file; those of the generation before it go on here."""
+        """Return the open records of the file; those of the generation before it go on here."""
         joining = tail.joining = tail.joining or Joining()
         if tail.former is not None and tail.former.joining is not None and not tail.ledger.read.offset:
             if tail.former.has_open_record:
@@ -127,7 +127,9 @@ class Reader:
         return read
 
     def _taken(self, tail: Tail, batch: Batch, *, final: bool) -> tuple[bytes, Taken]:
-        """A block and what was taken of it; reads as far as the longest line that is let through where needed."""
+        """Return a block and what was taken of it; reads as far as the longest line that is let through where
+        needed.
+        """
         limits = Limits(self._settings.max_line_bytes, self._lines_that_fit(tail, batch))
         offset, in_cut_line = tail.ledger.read.offset, tail.ledger.read.in_cut_line
         block, taken = b"", Taken([], [], [], 0)
@@ -146,7 +148,9 @@ class Reader:
         return block, taken
 
     def _lines_that_fit(self, tail: Tail, batch: Batch) -> int:
-        """How many lines of usual length the batch has room for; documents are several times longer than lines."""
+        """Return how many lines of usual length the batch has room for; documents are several times longer than
+        lines.
+        """
         overhead = self._template(tail).overhead_bytes if tail.identity.prefix else _USUAL_OVERHEAD_BYTES
         return max(1, (self._settings.batch_bytes - batch.body_bytes) // (overhead + _USUAL_LINE_BYTES))
 
@@ -164,7 +168,9 @@ class Reader:
                 self._identify(each)
 
     def _template(self, tail: Tail) -> Template:
-        """The template of a file's documents. Those of the files that were read last are kept: each is kilobytes."""
+        """Return the template of a file's documents. Those of the files that were read last are kept: each is
+        kilobytes.
+        """
         names = (tail.identity.path, tail.identity.prefix)
         template = self._templates.get(names)
         if template is None:
@@ -209,7 +215,7 @@ class Reader:
 
 
 def shape_of(settings: LogShipperSettings) -> Shape:
-    """What all documents have in common under these settings."""
+    """Return what all documents have in common under these settings."""
     return Shape(
         fields=_fields(settings),
         action=settings.destination is Output.ELASTICSEARCH,
@@ -230,7 +236,7 @@ def _fields(settings: LogShipperSettings) -> dict[str, Any]:
 
 
 def _encoding(tail: Tail, block: bytes) -> str:
-    """The encoding of the file, by its first bytes."""
+    """Return the encoding of the file, by its first bytes."""
     if tail.encoding is not None:
         return tail.encoding
     start = tail.start_bytes() if tail.ledger.read.offset else block
@@ -243,7 +249,7 @@ def _encoding(tail: Tail, block: bytes) -> str:
 
 
 def _by_owner(tail: Tail, records: Sequence[Record]) -> list[tuple[Tail, Taken]]:
-    """Records as lines of the file in which they began: this one, or an earlier generation."""
+    """Return records as lines of the file in which they began: this one, or an earlier generation."""
     by_owner: dict[int, tuple[Tail, list[Record]]] = {}
     for record in records:
         owner = record.owner or tail
@@ -263,7 +269,7 @@ def _taken_of(records: Sequence[Record]) -> Taken:
 
 
 def _parts(tail: Tail, block: bytes, taken: Taken, clean: int | None) -> list[FilePart]:
-    """The stretches of the file that were taken: up to where no record is open, and the rest."""
+    """Return the stretches of the file that were taken: up to where no record is open, and the rest."""
     parts: list[FilePart] = []
     is_open = tail.has_open_record
     first = (clean or 0) - tail.ledger.read.offset if is_open else 0
