@@ -4,6 +4,7 @@ and offers channel binding.
 
 import asyncio
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -153,3 +154,27 @@ def test_a_session_that_says_nothing_for_too_long_is_told_so(
         assert (line["side"], line["cause"]) == ("sidecar", "idle")
         with pytest.raises(psycopg.errors.IdleSessionTimeout, match=r"limits\.idle_seconds"):
             connection.execute("SELECT 1")
+
+
+def test_clients_that_come_during_a_restart_are_served_after_it_and_see_none_of_it(
+    running: AmbassadorProcess, database: PostgresServer
+) -> None:
+    database.stop()
+    running.until(lambda: running.logged("upstreams.none"), "the server to be missed")
+    found: list[object] = []
+
+    def ask() -> None:
+        try:
+            with connected(running.port()) as connection:
+                found.append(connection.execute("SELECT 1").fetchone())
+        except psycopg.Error as error:
+            found.append(error)
+
+    threads = [threading.Thread(target=ask) for _ in range(30)]
+    for thread in threads:
+        thread.start()
+    running.until(lambda: running.metric("parked_connections") == 30, "all to be parked")
+    database.start()  # which says for a moment that it is starting up
+    for thread in threads:
+        thread.join(60)
+    assert found == [(1,)] * 30
