@@ -2,6 +2,7 @@
 counted.
 """
 
+import contextlib
 import datetime as dt
 import socket
 import ssl
@@ -14,8 +15,9 @@ from typing import Any
 import psycopg
 import pytest
 
+from sidecars.ambassador.core.postgres import message, startup
 from tests.scenarios.ambassador.conftest import Authority, connected
-from tests.support.listeners import Listener
+from tests.support.listeners import Listener, listening
 from tests.support.sidecars import AmbassadorProcess
 
 SSL_REQUEST = struct.pack("!II", 8, 80877103)
@@ -126,3 +128,42 @@ def test_what_is_not_secured_gets_nothing_of_the_client(
     assert running.metric(f'refused_total{{cause="{line["cause"]}"}}') == 1
     if check == "tcp":
         assert running.metric(f'connect_failures_total{{cause="{cause}",upstream="{label}"}}') >= 1
+
+
+def greeting(connection: socket.socket) -> None:
+    """Take a StartupMessage, and be ready: as much of PostgreSQL 17 as it takes to see that TLS came first."""
+    if not (opened := connection.recv(1000)):
+        return
+    assert opened[4:8] == b"\0\3\0\0"
+    connection.sendall(message(b"R", bytes(4)) + message(b"Z", b"I"))
+    while connection.recv(1000):
+        pass
+
+
+@pytest.mark.parametrize("alpn", ["postgresql", ""])
+def test_direct_tls_asks_for_the_protocol_and_ends_where_it_is_not_agreed(
+    alpn: str, authority: Authority, ambassador: Callable[..., AmbassadorProcess]
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.ca.issue_cert("localhost").configure_cert(context)
+    if alpn:
+        context.set_alpn_protocols([alpn])
+    with listening(greeting, context) as server:
+        running = ambassador(
+            protocol="postgres",
+            upstream=f"localhost:{server.port}",
+            tls={"ca_file": str(authority.ca_file), "postgres": "direct"},
+            check={"kind": "tcp"},
+            park={"seconds": 0.5},
+        ).start()
+        running.until_usable()
+        with socket.create_connection(("127.0.0.1", running.port()), 30) as client:
+            client.sendall(startup("u", "d", "a"))
+            kind = client.recv(1)
+            client.shutdown(socket.SHUT_WR)
+            with contextlib.suppress(ConnectionResetError):  # this server ends its TLS without a word
+                while client.recv(1000):
+                    pass
+        assert kind == (b"R" if alpn else b"E")
+        line = running.until(running.closed, "the line")[0]
+        assert line["cause"] in ({"finished", "truncated"} if alpn else {"tls_failed"})
