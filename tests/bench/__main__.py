@@ -6,7 +6,7 @@ import time
 
 from tests.bench.figures import Broken, Outcome, Row, say, table
 
-BENCHMARKS = ("throughput", "steady", "idle", "many_files", "latency", "outage", "full", "reload")
+BENCHMARKS = ("throughput", "steady", "idle", "many_files", "latency", "outage", "full", "reload", "ambassador")
 
 
 def title(name: str) -> str:
