@@ -30,9 +30,9 @@ REFUSED_LOGIN_SECONDS = 300.0
 AppRole out, for all pods."""
 IN_FLIGHT = 4
 """For secrets; half of it for those that failed before, so that what hangs leaves room for what works."""
-DOUBT_SECONDS = (60.0, 3600.0)
+DOUBT_SECONDS = (5.0, 3600.0)
 """A look-up of the token that is denied tells a dead token from a good one only where tokens may look themselves up. So
-a second login for that reason waits for so long, and each further one twice as long."""
+when a login did not help, a second one for that reason waits for so long, and each further one three times as long."""
 FAILURES_IN_A_ROW = 2
 """After so many failures without a success everything is slowed down, also what was never tried before."""
 NEVER = float("inf")
@@ -146,6 +146,8 @@ class Sync:
     """When former tokens end, by generation."""
     _drop_again_at: float = 0.0
     _drop_pause: float = 0.0
+    _dropped_for: set[str] | None = None
+    """The secrets that were denied when a token was dropped, until a read shows that the login helped."""
     _in_flight: Kind | None = None
     _count: int = 0
     _limiter: Limiter = field(default_factory=Limiter)
@@ -360,6 +362,8 @@ class Sync:
             secret.doubted = False
             return
         secret.fault, secret.asked_about_denial = None, False
+        if self._dropped_for is not None and (not self._dropped_for or secret.spec.name in self._dropped_for):
+            self._dropped_for, self._drop_again_at, self._drop_pause = None, 0.0, 0.0  # it was dead indeed
         if isinstance(result, Reading):
             self._take(secret, result, request.token, now)
         elif isinstance(result, float | int) and secret.lease is not None and secret.lease.id == request.lease:
@@ -436,8 +440,9 @@ class Sync:
         """The token is dead, or may not look itself up. The first login is made at once, further ones ever later."""
         if now >= self._drop_again_at:
             shortest, longest = DOUBT_SECONDS
-            self._drop_pause = min(max(2 * self._drop_pause, shortest), longest)
+            self._drop_pause = min(max(3 * self._drop_pause, shortest), longest)
             self._drop_again_at = now + self._drop_pause
+            self._dropped_for = {name for name, secret in self.secrets.items() if secret.asked_about_denial}
             self._drop_token(now)
             return
         self._suspect = False

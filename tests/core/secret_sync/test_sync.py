@@ -254,6 +254,21 @@ def test_a_revoked_token_is_one_lookup_and_one_login() -> None:
     assert world.publications[-1] - since <= 3
 
 
+def test_tokens_that_are_revoked_again_and_again_are_replaced_at_once_each_time() -> None:
+    world = World(names=tuple(f"s{number}" for number in range(20)))
+    world.run(10.0)
+    for round_ in range(1, 6):
+        at = world.now
+        world.tokens = dict.fromkeys(world.tokens, world.now)
+        for secret in world.sync.secrets.values():
+            secret.lease, secret.read_due = None, world.now
+        world.run(at + 5.0)
+        assert world.counts(at)[Kind.LOGIN] == 1
+        assert world.counts(at)[Kind.LOOKUP_TOKEN] == 1
+        assert len(world.tokens) == round_ + 1
+        assert all(secret.fault is None for secret in world.sync.secrets.values())
+
+
 def test_a_denied_secret_is_asked_for_once_a_minute_and_the_others_do_not_notice() -> None:
     world = World(names=("good", "denied"))
 
