@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from sidecars.__main__ import find
-from sidecars.declaration import Declaration, declarations
+from sidecars.declaration import Declaration, Tool, declarations, tools
+from sidecars.lint.core.inspect import ALL_RULES
+from sidecars.lint.core.rule import Rule
 from sidecars.runtime.command.reference import exit_statuses, markdown
 from sidecars.runtime.observe.metrics import Labels, Metrics
 from sidecars.runtime.settings.environment import IGNORED
@@ -31,6 +33,8 @@ _LEVELS = ("debug", "info", "warning", "error")
 def pages() -> dict[Path, str]:
     """Return every page that holds something generated, with its whole text as it should be."""
     found = {DOCS / "reference" / f"{name}.md": reference(one) for name, one in declarations().items()}
+    found |= {DOCS / "reference" / f"{name}.md": tool_reference(name, tool) for name, tool in tools().items()}
+    found |= {DOCS / "lint" / f"{rule.id}.md": lint_page(rule) for rule in ALL_RULES}
     for page in (ROOT / "README.md", *sorted(DOCS.glob("*.md"))):
         text = page.read_text(encoding="utf-8")
         if _BLOCK.search(text):
@@ -62,6 +66,46 @@ def reference(declaration: Declaration) -> str:
         " · ".join(f"[{title}](#{title.lower().replace(' ', '-')})" for title, text in parts.items() if text),
     ]
     return "\n\n".join([*head, *(f"## {title}\n\n{text}" for title, text in parts.items() if text)]) + "\n"
+
+
+def tool_reference(name: str, tool: Tool) -> str:
+    """Return the reference page of a tool."""
+    sidecar = find(name)
+    parts = {"Settings": markdown(sidecar), "Exit status": exit_statuses(sidecar).removeprefix("Exit status: ")}
+    head = [
+        f"# {name}: reference",
+        "<!-- Written by `make docs`. Change the declaration in the code, not this page. -->",
+        f"{tool.summary}.{_guide(name)} How settings are written: [settings](../settings.md).",
+    ]
+    return "\n\n".join([*head, *(f"## {title}\n\n{text}" for title, text in parts.items())]) + "\n"
+
+
+def lint_page(rule: Rule) -> str:
+    """Return the page of a rule of `sidecar lint`."""
+    parts = [
+        f"# {rule.id}",
+        "<!-- Written by `make docs`. Change the rule in sidecars/lint/core/rules, not this page. -->",
+        f"**{rule.summary}.** {rule.severity.capitalize()}{_fixable(rule)}. [All rules](../lint.md#rules).",
+        f"**Why.** {rule.why}",
+        f"**Fix.** {rule.fix}",
+        f"Found here:\n\n```yaml\n{rule.bad}\n```",
+        f"Not here:\n\n```yaml\n{rule.good}\n```",
+        f"If it is meant: `# sidecar-lint: ignore {rule.id}: REASON` on the line or above it.",
+        f"Read more: <{rule.source}>",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _fixable(rule: Rule) -> str:
+    return ", and `--fix` mends it" if rule.fixable else ""
+
+
+def _lint_rules(_page: Path) -> str:
+    rows = (
+        (f"[{rule.id}](lint/{rule.id}.md)", rule.severity.value, rule.summary, "yes" if rule.fixable else "")
+        for rule in ALL_RULES
+    )
+    return table(("rule", "severity", "finds", "`--fix`"), rows)
 
 
 def _guide(name: str) -> str:
@@ -247,6 +291,7 @@ BLOCKS: dict[str, Callable[[Path], str]] = {
     "resources": _all_resources,
     "actions": _all_actions,
     "ignored-variables": _ignored,
+    "lint-rules": _lint_rules,
 }
 
 

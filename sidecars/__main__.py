@@ -142,10 +142,10 @@ def strays(rest: list[str]) -> list[str]:
 
 
 def known_names() -> list[str]:
-    """Return the names of all sidecars."""
+    """Return the names of all sidecars and tools."""
     from . import declaration  # after the signal handlers
 
-    return declaration.names()
+    return [*declaration.names(), *declaration.tools()]
 
 
 def complaint(verb: str, names: list[str]) -> str:
@@ -175,7 +175,7 @@ def usage() -> str:
     """Return the overview, one line per sidecar, without importing any; what is not installed is marked."""
     from sidecars.runtime.command import extras  # only for the overview
 
-    from .declaration import declarations  # as above
+    from .declaration import declarations, tools  # as above
 
     lines = ["usage: sidecar NAME [FLAGS]        run one sidecar (its flags: sidecar NAME --help)"]
     lines += ["       sidecar NAME NAME ...       run several in one process (settings from variables and files)"]
@@ -186,6 +186,8 @@ def usage() -> str:
         lines.append(f"  {name:<18} {declared.summary}")
         if absent := extras.missing(declared.libraries):
             lines.append(f"{'':<20} not installed ({', '.join(absent)}): {extras.remedy(name)}")
+    if found := tools():
+        lines += ["", "tools:", *(f"  {name:<18} {tool.summary}" for name, tool in found.items())]
     return "\n".join(lines)
 
 

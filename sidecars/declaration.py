@@ -13,6 +13,7 @@ import msgspec
 
 PACKAGE = Path(__file__).parent
 FILE = "sidecar.toml"
+TOOL_FILE = "tool.toml"
 Variant = Literal["native", "ordinary", "init"]
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
@@ -115,6 +116,14 @@ class Declaration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return {self.prefix + key.upper(): text.format(**places) for key, text in self.settings.items()}
 
 
+class Tool(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A command of `sidecar` that no pod runs, such as `sidecar lint`: it looks at what it is given, and ends. It has
+    no image and no lock of its own: it comes with the package. `summary`: one line, for the overview and the documents.
+    """
+
+    summary: str
+
+
 def declared_names(package: Path = PACKAGE) -> list[str]:
     """Return the names of all sidecars of the project, also of those whose code an image leaves out."""
     return sorted(path.parent.name.replace("_", "-") for path in package.glob(f"*/{FILE}"))
@@ -128,6 +137,17 @@ def names(package: Path = PACKAGE) -> list[str]:
 def declarations(package: Path = PACKAGE) -> dict[str, Declaration]:
     """Return the declarations of the sidecars that are here, by name."""
     return {name: declaration(name, package) for name in names(package)}
+
+
+def tools(package: Path = PACKAGE) -> dict[str, Tool]:
+    """Return the tools that are here, by name. Raise DeclarationError."""
+    found = {}
+    for path in sorted(package.glob(f"*/{TOOL_FILE}")):
+        try:
+            found[path.parent.name.replace("_", "-")] = msgspec.toml.decode(path.read_bytes(), type=Tool)
+        except (OSError, msgspec.DecodeError) as error:
+            raise DeclarationError(f"cannot read {path}: {error}") from error
+    return found
 
 
 def declaration(name: str, package: Path = PACKAGE) -> Declaration:

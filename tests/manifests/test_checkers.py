@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from sidecars.lint.core.inspect import ALL_RULES, inspect
+from sidecars.lint.core.rule import Options
+
 from .rendered import EXAMPLES, FOLDERS, ROOT, manifest, name_of
 
 BAD = """
@@ -43,6 +46,13 @@ def test_checkov_finds_nothing_in_ours_and_much_in_a_bad_pod(tools: Path, tmp_pa
     assert {"CKV_K8S_16", "CKV_K8S_20", "CKV_K8S_8", "CKV_K8S_13"} <= {check for _, check, _ in found}
     seen = {one["file_path"] for one in said["results"]["passed_checks"]}
     assert len(seen) == len([*FOLDERS, *EXAMPLES]) + 1, f"checkov did not read every file: {seen}"
+
+
+@pytest.mark.usefixtures("kustomize")
+def test_our_own_lint_finds_nothing_in_ours() -> None:
+    for path in [*FOLDERS, *EXAMPLES]:
+        found = [inspect(one, ALL_RULES, Options(), lambda _path: ()) for one in manifest(path)]
+        assert [one.hit.message for each in found for one in each.diagnostics] == [], path
 
 
 def test_hadolint_finds_nothing_in_our_dockerfiles(tools: Path) -> None:

@@ -1,0 +1,1 @@
+"""Decide: pods as values, and the rules that look at them. Pure."""
