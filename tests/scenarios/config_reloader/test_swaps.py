@@ -45,7 +45,7 @@ def test_the_last_of_many_swaps_is_told_and_nothing_twice(
             reloader.start()
         for reloader in reloaders:
             reloader.until_begun()
-        for _ in range(scaled(40, 1000)):
+        for _ in range(scaled(30, 1000)):
             for volume in volumes:
                 volume.write(some_content(rng))
             time.sleep(rng.uniform(0, 0.3))
@@ -74,7 +74,7 @@ def test_what_is_rendered_was_always_one_version(stage: ConfigStage, memory_fold
     stage.begin(reloader)
     attempts = 'attempts_total{outcome="ok",step="validate"}'
     with writing(write, lambda: rng.uniform(0, 0.03)):
-        reloader.until(lambda: reloader.metric(attempts) > scaled(40, 3000), "many versions to be compared", 600)
+        reloader.until(lambda: reloader.metric(attempts) > scaled(20, 3000), "many versions to be compared", 600)
     final = hash_by_itself(stage.folder / "once", volume.folder)
     reloader.until(lambda: reloader.applied == final, "the last version to be told")
     assert reloader.metric("rejections_total") == 0
