@@ -1,6 +1,5 @@
 """The whole shipper in one process, on virtual time: real files, and a backend that is a dictionary."""
 
-import asyncio
 import json
 import os
 import random
@@ -16,7 +15,7 @@ from sidecars.runtime import State
 from tests.support.context import condition, metric, passes
 from tests.support.reading import write
 from tests.support.records import cri
-from tests.support.whole_shipper import Memory, WholeShipper, clock
+from tests.support.whole_shipper import Memory, WholeShipper
 
 pytestmark = pytest.mark.looptime
 
@@ -52,126 +51,6 @@ async def test_who_a_file_is_stands_in_the_checkpoint_before_its_first_line_is_s
         stage.write(10)
         await passes(3)
     assert begun == [True]
-
-
-async def test_the_last_words_arrive_half_a_line_and_a_new_file_too(stage: WholeShipper) -> None:
-    async with stage.running():
-        stage.write(10)
-        await passes(1)
-        stage.write(5000)
-        stage.append("half a line", end="")
-        write(stage.log.parent / "late.log", "late")
-        stage.lines.append("late")
-    stage.assert_all_arrived()
-    assert stage.said("stop.drained")[0]["undelivered_bytes"] == 0
-    async with stage.running():
-        stage.append(", and its rest")
-        await passes(1)
-    stage.assert_all_arrived()
-
-
-async def test_a_last_backlog_larger_than_what_may_be_in_flight_is_drained(stage: WholeShipper) -> None:
-    stage.backend.busy = lambda message: message.endswith("7") and clock() < 3
-    async with stage.running(in_flight_bytes=64 << 10, batch_bytes=16 << 10):
-        await passes(1)
-        stage.write(10_000)
-    stage.assert_all_arrived()
-    assert clock() >= 3, "the busy ones were waited for"
-
-
-async def test_an_ordinary_sidecar_tails_on_until_the_files_are_quiet(stage: WholeShipper) -> None:
-    """SIGTERM comes together with the app's, and the app has more to say."""
-    async with asyncio.TaskGroup() as tasks, stage.running(lifecycle="ordinary", quiet_seconds=3) as ctx:
-        ctx.stop.request("SIGTERM")
-        began = clock()
-
-        async def last_words() -> None:
-            for _ in range(10):
-                stage.write(10)
-                await passes(1)
-
-        tasks.create_task(last_words())
-    assert 12 <= clock() - began < 13
-    stage.assert_all_arrived()
-
-
-@pytest.mark.parametrize("grace_seconds", [5, 8])
-async def test_an_ordinary_sidecar_gives_up_waiting_for_quiet_when_the_grace_runs_out(
-    stage: WholeShipper, grace_seconds: float
-) -> None:
-    """What the app writes until then is delivered, the half line that it dies in too."""
-    async with asyncio.TaskGroup() as tasks:
-
-        async def chatter() -> None:
-            while True:
-                stage.write(10)
-                await passes(0.1)
-
-        writing = tasks.create_task(chatter())
-        async with stage.running(grace_seconds, lifecycle="ordinary", quiet_seconds=60) as ctx:
-            await passes(1)
-            ctx.stop.request("SIGTERM")
-            began = clock()
-            await passes(grace_seconds - 3.5)
-            writing.cancel()
-            await passes(0.01)
-            stage.append("half a line", end="")
-        assert grace_seconds - 3 <= clock() - began < grace_seconds
-    stage.assert_all_arrived()
-
-
-@pytest.mark.parametrize("how", ["down", "hangs"])
-async def test_a_dead_backend_does_not_keep_the_pod_and_the_next_life_delivers(stage: WholeShipper, how: str) -> None:
-    async with stage.running(6):
-        stage.write(100)
-        await passes(1)
-        setattr(stage.backend, how, True)
-        stage.write(300)
-        await passes(1)
-        began = clock()
-    assert 4 <= clock() - began < 6, "it tries as long as the grace allows"
-    (line,) = stage.said("stop.undelivered")
-    assert line["undelivered_bytes"] == 300 * 12
-    assert line["files"] == {str(stage.log): 300 * 12}
-    assert len(stage.said("stop.undelivered_so_far")) == 2
-    setattr(stage.backend, how, False)
-    async with stage.running():
-        await passes(1)
-    stage.assert_all_arrived()
-
-
-async def test_a_backend_that_comes_back_within_the_grace_gets_everything(stage: WholeShipper) -> None:
-    stage.backend.down = True
-    tried: list[int] = []
-    async with asyncio.TaskGroup() as tasks, stage.running(60) as ctx:
-        stage.write(3000)
-        await passes(100)
-        ctx.stop.request("SIGTERM")
-
-        async def recover() -> None:
-            before = stage.backend.requests
-            await passes(20)
-            tried.append(stage.backend.requests - before)
-            stage.backend.down = False
-
-        tasks.create_task(recover())
-        began = clock()
-    assert tried[0] >= 16, "pauses are short from SIGTERM on"
-    assert clock() - began < 30
-    stage.assert_all_arrived()
-    assert stage.said("stop.drained")
-
-
-async def test_what_is_acknowledged_beyond_a_gap_is_not_counted_as_undelivered(stage: WholeShipper) -> None:
-    stage.backend.busy = lambda message: message.endswith("0")
-    async with stage.running(6):
-        stage.write(1000)
-        await passes(5)
-    assert stage.said("stop.undelivered")[0]["undelivered_bytes"] == 100 * 12
-    stage.backend.busy = lambda _: False
-    async with stage.running():
-        await passes(1)
-    stage.assert_all_arrived()
 
 
 async def test_a_refused_record_is_kept_once_and_not_sent_again_by_the_next_life(stage: WholeShipper) -> None:
@@ -217,14 +96,6 @@ async def test_a_rotated_and_deleted_file_is_kept_open_through_an_outage(stage: 
         stage.backend.down = False
         await passes(20)
         stage.assert_all_arrived()
-
-
-async def test_a_stop_before_anything_happened_is_a_clean_one(stage: WholeShipper) -> None:
-    stage.write(100)
-    async with stage.running():
-        pass
-    stage.assert_all_arrived()
-    assert stage.said("stop.drained")
 
 
 async def test_the_books_keep_their_law_whatever_the_backend_does(stage: WholeShipper, rng: random.Random) -> None:
@@ -396,18 +267,6 @@ async def test_what_holds_no_line_is_acknowledged_too(stage: WholeShipper) -> No
         assert stage.lag() == (0, 0)
         assert metric(stage.ctx, "in_flight_bytes") == 0
     stage.lines[-1] = "x" * 64
-    stage.assert_all_arrived()
-
-
-async def test_zeros_at_the_end_do_not_hold_up_the_exit(stage: WholeShipper) -> None:
-    """They hold no line, but they are in the file."""
-    async with stage.running():
-        stage.append("one")
-        with stage.log.open("ab") as file:
-            file.write(bytes(1 << 20))
-        await passes(1)
-        began = clock()
-    assert clock() - began < 5
     stage.assert_all_arrived()
 
 
