@@ -56,7 +56,9 @@ class Opening:
             return None
         try:
             tail.open()
+            tail.start_bytes()  # on a bad disk, or by a stale handle of NFS, that is where it fails
         except OSError as error:
+            tail.close()
             self.postponed += error.errno in (errno.EMFILE, errno.ENFILE)
             if tail.place not in self._unreadable:
                 self._unreadable[tail.place] = error.errno or 0

@@ -286,14 +286,17 @@ async def test_a_record_without_an_end_leaves_after_five_seconds_or_at_the_stop(
 async def test_a_record_is_joined_across_a_rotation_and_a_restart(stage: WholeShipper) -> None:
     """Also when both generations are met at once, the later one first."""
     globs = (f"{stage.log}*",)
-    write(stage.log.with_name("app.log.20261110"), cri("it begins ", "P"))
+    elder, then = stage.log.with_name("app.log.20261110"), time.time() - 5
+    write(elder, cri("it begins ", "P"))
+    os.utime(elder, (then, then))  # the clock of the file system is coarse, and no time passes in this test
     write(stage.log, cri("and ends"))
     stage.lines.append("it begins and ends")
     for number in range(4):
         async with stage.running(parse="cri", paths=globs):
             write(stage.log, cri(f"{number} begins ", "P"), cri(f"err {number}", "F", "stderr"))
             await passes(1)
-            stage.log.rename(f"{stage.log}.2026112{number}")
+            rotated = stage.log.rename(f"{stage.log}.2026112{number}")
+            os.utime(rotated, (then + number + 1, then + number + 1))
             write(stage.log, cri("x" * 20_000, "P"), cri(" and ends"))
             await passes(1)
         stage.lines += [f"{number} begins {'x' * 20_000} and ends", f"err {number}"]

@@ -241,6 +241,25 @@ def test_a_link_that_is_swapped_leads_to_a_new_file_and_the_former_is_read_on(re
     assert sorted(one.go()) == ["b", "late"]
 
 
+def test_a_file_that_cannot_be_read_is_said_once_and_keeps_no_other_from_being_met(reading: Make, log: Path) -> None:
+    """Of those that fail when they are read, as on a bad disk, Linux has one at hand. Another one fails later."""
+    failing = Path("/sys/devices/virtual/net/lo/speed")
+    one = reading("*.log", str(failing)) if failing.exists() else reading("*.log")
+    write(log, "a")
+    assert one.go() == ["a"]
+    one.go(3)
+    assert one.said(Notice.UNREADABLE) == [failing.name] * failing.exists()
+    (tail,) = one.following.tails.values()
+    assert tail.fd is not None
+    write_only = os.open(log, os.O_WRONLY)
+    os.dup2(write_only, tail.fd)
+    os.close(write_only)
+    write(log.with_name("other.log"), "a", "b")
+    one.look()
+    (other,) = [each for each in one.following.tails.values() if each is not tail]
+    assert one.take(other) == ["a", "b"]
+
+
 def test_files_that_begin_alike_or_are_equal_are_each_somebodys_log(reading: Make, tmp_path: Path) -> None:
     one, paths = reading("*.log"), [tmp_path / f"{name}.log" for name in ("one", "two", "three")]
     for path in paths:
