@@ -36,7 +36,7 @@ from .status import described, pools, table
 
 HARD_STOP_SECONDS = 2.0
 """So long before the end of the grace, what is left is ended."""
-NATIVE_QUIET_SECONDS = 0.5
+NATIVE_QUIET_SECONDS = 0.75
 """A native sidecar is stopped when the app is gone: a pause between two connections is shorter than this."""
 _GOODBYE_SECONDS = 0.5
 _LOOK_SECONDS = 0.05

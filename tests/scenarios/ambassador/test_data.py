@@ -125,7 +125,8 @@ def test_certificates_that_are_replaced_are_used_and_broken_ones_are_not(
                     return False
 
         assert not works(), "it is somebody else's certificate"
-        assert running.until(running.closed, "the line")[0]["cause"] == "identity_refused"
+        # In TLS 1.3 a client's certificate is refused after the handshake, and a reset may overtake the reason.
+        assert running.until(running.closed, "the line")[0]["cause"] in {"identity_refused", "truncated", "reset"}
         put(authority.ca)
         until(works, "the new certificate to be used")
         (files["key_file"]).write_text("broken")
