@@ -90,9 +90,9 @@ class Leg:
     """
 
     __slots__ = (
-        "_alert", "_asked", "_error", "_flushed", "_peer", "_poller", "_readable", "_registered", "_sessions",
-        "_socket", "_tls", "_unread", "_unsent", "_waiting_read", "_waiting_write", "descriptor", "is_closed",
-        "is_finished", "is_parting", "tls",
+        "_alert", "_asked", "_error", "_flushed", "_has_ended", "_peer", "_poller", "_readable", "_registered",
+        "_sessions", "_socket", "_tls", "_unread", "_unsent", "_waiting_read", "_waiting_write", "descriptor",
+        "is_closed", "is_finished", "is_parting", "tls",
     )  # fmt: skip
 
     def __init__(self, poller: Poller, connection: socket.socket) -> None:
@@ -104,6 +104,7 @@ class Leg:
         self._sessions: Sessions | None = None
         self._peer: tuple[object, str] = (None, "")
         self._error = 0
+        self._has_ended = False
         self._alert = b""
         """Of a close_notify: what the kernel did not take yet."""
         self._asked = 0
@@ -194,25 +195,28 @@ class Leg:
         """Read once. Return how many bytes there were, 0 at the clean end, NOTHING when there is nothing now. The
         buffer has room for a TLS record. Raises LegBroken.
         """
+        if self._has_ended and self._error:
+            raise broken(OSError(self._error, os.strerror(self._error)))
         if self._unread:
             count = min(len(self._unread), len(buffer))
             buffer[:count], self._unread = self._unread[:count], self._unread[count:]
             return count
         try:
-            if self._tls is None:
-                return self._socket.recv_into(buffer)
-            return _read_records(self._tls, buffer)
+            count = self._socket.recv_into(buffer) if self._tls is None else _read_records(self._tls, buffer)
         except (BlockingIOError, ssl.SSLWantReadError):
             return NOTHING
         except ssl.SSLWantWriteError:
             self._ask(self._asked | WRITABLE)  # OpenSSL has an answer of its own to send; `flushed` reads again
             return NOTHING
         except ssl.SSLZeroReturnError:
-            return 0
+            count = 0
         except ssl.SSLEOFError as error:
             raise broken(self._error_below() or error) from error
         except OSError as error:
             raise broken(error) from error
+        if not count:
+            self._has_ended = True
+        return count
 
     def put(self, data: Buffer) -> bool:
         """Send what the kernel takes now, and keep the rest. Return whether there is no rest: else put nothing more
@@ -316,7 +320,7 @@ class Leg:
 
     def _event(self, events: int) -> None:
         asked = self._asked
-        if events & EPOLLERR and self._tls is not None:
+        if events & EPOLLERR and (self._tls is not None or self._has_ended):
             self._error = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or self._error
         if events & (READABLE | BROKEN) and asked & READABLE:
             self._readable()
@@ -325,6 +329,8 @@ class Leg:
         if not asked and not self.is_closed:  # broken, which is reported again and again
             self._poller.forget(self.descriptor)
             self._registered = False
+            if self._has_ended and self._error:
+                self._readable()  # it was half-closed, and is gone now
 
     def call_when_writable(self) -> None:
         """Call `flushed` once the kernel takes more: for who sends without `put`."""

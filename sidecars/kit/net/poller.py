@@ -21,7 +21,7 @@ BROKEN = select.EPOLLERR | select.EPOLLHUP
 BUFFER_BYTES = 128 << 10
 _EVENTS = 256
 _ROUNDS = 8
-"""So often it looks again at once before the loop has its turn, while something happens."""
+"""So often it looks again at once before the loop has its turn, while something happens, and it is not much."""
 _TRIM_AFTER, _TRIM_SECONDS = 128, 5.0
 """When so many connections came or went, the heap is trimmed once, so long after."""
 
@@ -93,12 +93,13 @@ class Poller:
         give_back()
 
     def _ready(self) -> None:
-        handlers = self._handlers
+        handlers, handled = self._handlers, 0
         for _ in range(_ROUNDS):
             happened = self._epoll.poll(0, _EVENTS)
             for descriptor, events in happened:
                 handler = handlers.get(descriptor)
                 if handler is not None:  # an earlier handler of this round may have closed it
                     handler(events)
-            if not happened or self._epoll.closed:
+            handled += len(happened)
+            if not happened or handled > _EVENTS or self._epoll.closed:
                 return

@@ -16,6 +16,9 @@ _LARGE_BYTES, _LARGE_IN_A_ROW = 64 << 10, 4
 _SMALL_BYTES, _SMALL_IN_A_ROW = 8 << 10, 4
 """After so many moves of less it is copied again."""
 
+_LOOKS = 0.25
+"""So long a part of a silence is the pause between two looks: it is noticed late by as much at most."""
+
 Tap = Callable[[memoryview], bytes | None]
 """Sees all bytes of a direction, in any pieces, before they are passed on; it must copy what it keeps. What it returns
 is passed on in their place; None: they pass as they are.
@@ -72,7 +75,7 @@ class Relay:
         self._down = _Direction(self, Side.UPSTREAM, upstream, client, taps.to_client)
         self._legs = (client, upstream)
         self._began = poller.loop.time()
-        self._seen_bytes = -1
+        self._seen_bytes, self._silent_since = -1, self._began
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -155,17 +158,18 @@ class Relay:
         waits = []
         if limits.age_seconds:
             waits.append((self._began + limits.age_seconds, EndCause.AGE))
-        if limits.idle_seconds:
-            waits.append((self._silent_since + limits.idle_seconds, EndCause.IDLE))
-        if limits.half_closed_seconds and self._first is not None:
-            waits.append((self._silent_since + limits.half_closed_seconds, EndCause.HALF_CLOSED))
+        silences = [(limits.idle_seconds, EndCause.IDLE)]
+        if self._first is not None:
+            silences.append((limits.half_closed_seconds, EndCause.HALF_CLOSED))
+        waits += [(self._silent_since + seconds, cause) for seconds, cause in silences if seconds]
         if not waits:
             return
         at, cause = min(waits)
         if at <= now:
             self._end(Side.SIDECAR, cause, "", reset=False)
-        else:
-            self._timer = self.poller.loop.call_at(at, self._look_at_the_time)
+            return
+        step_seconds = _LOOKS * min((seconds for seconds, _ in silences if seconds), default=at - now)
+        self._timer = self.poller.loop.call_at(min(at, now + step_seconds), self._look_at_the_time)
 
 
 class _Direction:
@@ -236,6 +240,8 @@ class _Direction:
 
     def _end(self) -> None:
         """The source has ended: so does the sink, once it has everything (half-close)."""
+        if self.is_ending:
+            return
         self._source.pause()
         self.is_ending = True
         self.stop_splicing()

@@ -243,6 +243,18 @@ async def test_a_reset_goes_through_as_a_reset(kind: str) -> None:
         assert await is_reset(ends.client)
 
 
+async def test_a_client_that_is_gone_after_its_half_close_is_noticed() -> None:
+    async with through() as ends:
+        ends.client.sendall(b"question")
+        ends.client.shutdown(socket.SHUT_WR)
+        assert await asyncio.to_thread(read_all, ends.upstream) == b"question"
+        reset(ends.client)
+        end = await ends.end()
+        assert (end.side, end.cause) == (Side.CLIENT, EndCause.RESET)
+        with pytest.raises(BrokenPipeError):
+            ends.upstream.sendall(b"late reply")
+
+
 @pytest.mark.parametrize("kind", KINDS[1:])
 @pytest.mark.parametrize(
     ("last", "cause"), [(b"", EndCause.TRUNCATED), (b"no record at all", EndCause.TLS_BROKEN)], ids=["cut", "garbage"]
