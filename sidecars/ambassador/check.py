@@ -12,10 +12,10 @@ from sidecars.runtime import Finding, Problem
 from .checking.checks import NodeCheck
 from .connecting.dial import Dialler, NodeTarget
 from .connecting.security import NodeTls
-from .core.address import HostAddress, SocketPath, host_address, upstream_address
+from .core.address import HostAddress, SocketPath, upstream_address
 from .core.selection import TargetRole
 from .core.upstream import NodeRole
-from .pool import split
+from .pool import special_target, split
 from .settings import AmbassadorSettings, ListenerPlan, Protocol, Upstream
 
 
@@ -93,14 +93,11 @@ async def _ask(plan: ListenerPlan, dialler: Dialler, upstream: Upstream, roles: 
             targets = [(str(address), NodeTarget("localhost", address))]
         else:
             targets = split(address, (await Resolver().resolve(str(address))).places)
-        special = None
-        if upstream.check_address:
-            there = host_address(upstream.check_address)
-            special = NodeTarget(there.host, (await Resolver().resolve(str(there))).places)
+        specials = [await special_target(Resolver(), plan, upstream, target, len(targets)) for _, target in targets]
     except NotResolved as error:
         return Finding("error", f"{upstream.address}: {error}")
     check, words, failed = NodeCheck(plan, dialler), [], False
-    for shown, target in targets:
+    for (shown, target), special in zip(targets, specials, strict=True):
         result = await check.check(target, special)
         roles.append(result.role)
         failed |= not result.ok

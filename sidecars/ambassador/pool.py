@@ -16,17 +16,18 @@ from sidecars.runtime import Context, supervise
 from sidecars.runtime.clock import monotonic
 
 from .connecting.dial import Dialler, NodeTarget
-from .core.address import HostAddress, ServiceName, SocketPath, host_address, upstream_address
+from .core.address import HostAddress, ServiceName, SocketPath, check_address, upstream_address
 from .core.causes import LASTING, Cause
 from .core.selection import Candidate, TargetRole, choose, must_leave
 from .core.upstream import CheckResult, NodeChange, NodeHealth, Patience, UpstreamState
 from .metrics import AmbassadorMetrics
-from .settings import ListenerPlan, Upstream
+from .settings import CheckKind, ListenerPlan, Upstream
 
 _SOON_SECONDS = 0.1
 """After a failed connect the node is checked at once, but not more often than so."""
 _JITTER = 0.1
 _UNRESOLVED_SECONDS = 1.0
+_PATRONI_PORT = 8008
 
 
 class NodeSession(Shape):
@@ -108,7 +109,6 @@ class NodePool:
         self.told: Callable[[], None] = _nobody
         """Called at each change."""
         self._unresolved: dict[str, str] = {}
-        self._special: dict[str, NodeTarget] = {}
         self._gone: list[UpstreamNode] = []
         """Nodes that have left the DNS, and have sessions still."""
         self._look_again = asyncio.Event()
@@ -222,10 +222,6 @@ class NodePool:
         address = upstream_address(upstream.address)
         if isinstance(address, SocketPath):
             return [self._node(upstream, str(address), NodeTarget("localhost", address))]
-        if upstream.check_address:
-            special = host_address(upstream.check_address)
-            places = (await self._parts.names.resolve(str(special))).places
-            self._special[upstream.address] = NodeTarget(special.host, places)
         answer = await self._parts.names.resolve(str(address))
         if answer.stale:
             self._ctx.log.warning(
@@ -234,7 +230,11 @@ class NodePool:
                 upstream=upstream.address,
                 every_seconds=30.0,
             )
-        return [self._node(upstream, shown, target) for shown, target in split(address, answer.places)]
+        found = split(address, answer.places)
+        nodes = [self._node(upstream, shown, target) for shown, target in found]
+        for node in nodes:
+            node.special = await special_target(self._parts.names, self.plan, upstream, node.target, len(nodes))
+        return nodes
 
     def _node(self, upstream: Upstream, shown: str, target: NodeTarget) -> UpstreamNode:
         for node in self.nodes:
@@ -242,9 +242,8 @@ class NodePool:
                 return node
         check = self.plan.check
         state = UpstreamState(Patience(check.rise, check.fall, check.slow_start_seconds))
-        special = self._special.get(upstream.address)
         return UpstreamNode(
-            upstream, shown, target, special, self._parts.dialler, state, upstream.priority, upstream.weight
+            upstream, shown, target, None, self._parts.dialler, state, upstream.priority, upstream.weight
         )
 
     def _take(self, found: list[UpstreamNode]) -> None:
@@ -255,8 +254,6 @@ class NodePool:
             if self.plan.dns_drain_seconds:
                 for session in list(node.sessions):
                     session.drain(Cause.DRAINED, "the server's address has changed", self.plan.dns_drain_seconds)
-        for node in found:
-            node.special = self._special.get(node.upstream.address)
         self.nodes = found
         self._gone = [node for node in (*self._gone, *gone) if node.sessions and node not in found]
         if gone or new:
@@ -321,6 +318,30 @@ class NodePool:
         self._changed.set()
         self._changed = asyncio.Event()
         self.told()
+
+
+async def special_target(
+    names: NameServer, plan: ListenerPlan, upstream: Upstream, target: NodeTarget, nodes: int
+) -> NodeTarget | None:
+    """Return where a node is checked, None for its own address. Raise NotResolved, also where one place would speak for
+    several nodes: then a replica could be taken for the primary.
+    """
+    own = upstream_address(upstream.address)
+    if isinstance(target.places, SocketPath):
+        return None
+    if not upstream.check_address:
+        return _at_port(target, _PATRONI_PORT) if plan.check_kind is CheckKind.PATRONI else None
+    there = check_address(upstream.check_address)
+    if there.host in {"", own.host if isinstance(own, HostAddress) else ""}:
+        return _at_port(target, there.port)
+    if nodes > 1:
+        raise NotResolved(f"it leads to {nodes} nodes, and check_address is one place: write it as :{there.port}")
+    return NodeTarget(there.host, (await names.resolve(str(there))).places)
+
+
+def _at_port(target: NodeTarget, port: int) -> NodeTarget:
+    places = () if isinstance(target.places, SocketPath) else target.places
+    return NodeTarget(target.host, tuple((ip, port) for ip, _ in places))
 
 
 def _nobody() -> None:

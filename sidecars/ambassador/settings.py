@@ -16,7 +16,7 @@ from msgspec import Meta
 from sidecars.kit.tls_identity import NotARule, parse_rule
 from sidecars.runtime import Problem, Settings
 
-from .core.address import BadAddress, HostAddress, ServiceName, SocketPath, host_address, listen_address
+from .core.address import BadAddress, HostAddress, ServiceName, SocketPath, check_address, listen_address
 from .core.address import upstream_address as parse_upstream
 from .core.selection import TargetRole
 
@@ -82,7 +82,12 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     priority: Annotated[int, Meta(ge=0, le=1000, description="The lowest number that is usable is used.")] = 0
     weight: Annotated[int, Meta(ge=1, le=1000, description="Share of the sessions among equal priorities.")] = 1
     check_address: Annotated[
-        str, Meta(description="Where it is checked (patroni, http). Unset: at `address`.", examples=["db-1:8008"])
+        str,
+        Meta(
+            description="Where it is checked (patroni, http): `HOST:PORT`, or `:PORT` for each node of `address`. "
+            "Unset: port 8008 (patroni), else `address`.",
+            examples=["db-1:8008", ":8008"],
+        ),
     ] = ""
 
 
@@ -460,12 +465,13 @@ def _upstream_problems(where: str, upstream: Upstream) -> Iterable[Problem]:
         yield Problem(f"{where}.address", str(error), error.remedy)
         return
     if upstream.check_address:
-        if isinstance(address, ServiceName):
-            yield Problem(f"{where}.check_address", "it is one for many nodes", "leave it out with srv://")
         try:
-            host_address(upstream.check_address)
+            there = check_address(upstream.check_address)
         except BadAddress as error:
             yield Problem(f"{where}.check_address", str(error), error.remedy)
+        else:
+            if isinstance(address, ServiceName) and there.host:
+                yield Problem(f"{where}.check_address", "it is one place for several nodes", "write it as :PORT")
 
 
 def _tls_problems(tls: Tls, protocol: Protocol) -> Iterable[Problem]:

@@ -70,6 +70,14 @@ def host_address(text: str, *, any_port: bool = False) -> HostAddress:
     return HostAddress(host, int(port))
 
 
+def check_address(text: str) -> HostAddress:
+    """Read where an upstream is checked: `host:port`, or `:port` for the host of the upstream itself, which is empty
+    then. Raise BadAddress.
+    """
+    text = text.strip()
+    return HostAddress("", host_address(f"same{text}").port) if text.startswith(":") else host_address(text)
+
+
 def upstream_address(text: str) -> HostAddress | ServiceName | SocketPath:
     """Read the address of an upstream. Raise BadAddress."""
     text = text.strip()

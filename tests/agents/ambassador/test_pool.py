@@ -31,6 +31,7 @@ class World:
         self.names: dict[str, tuple[str, ...]] = {}
         self.found: dict[str, CheckResult] = {}
         self.checked: dict[str, int] = {}
+        self.asked_at: dict[str, object] = {}
 
     async def resolve(self, address: str) -> Resolved:
         host, _, port = (address, "", "5432") if address.startswith("srv://") else address.rpartition(":")
@@ -39,8 +40,8 @@ class World:
         return Resolved(tuple((ip, int(port)) for ip in self.names[host]))
 
     async def check(self, target: NodeTarget, special: NodeTarget | None) -> CheckResult:
-        del special
         (ip, _), *_ = target.places  # type: ignore[misc]  # of tcp
+        self.asked_at[ip] = None if special is None else special.places
         self.checked[ip] = self.checked.get(ip, 0) + 1
         return self.found[ip]
 
@@ -168,6 +169,29 @@ async def test_the_servers_of_a_service_are_nodes_whose_certificates_are_for_its
     async with running(world, upstream=("srv://_pg._tcp.db.svc",), role="primary") as pool:
         assert usable(pool, TargetRole.PRIMARY) == ["srv://_pg._tcp.db.svc at 10.0.0.1:5432"]
         assert {node.target.host for node in pool.nodes} == {"db.svc"}
+
+
+@pytest.mark.parametrize(
+    ("check_address", "asked"),
+    [
+        ("", {"10.0.0.1": (("10.0.0.1", 8008),), "10.0.0.2": (("10.0.0.2", 8008),)}),
+        (":9000", {"10.0.0.1": (("10.0.0.1", 9000),), "10.0.0.2": (("10.0.0.2", 9000),)}),
+        ("db:9000", {"10.0.0.1": (("10.0.0.1", 9000),), "10.0.0.2": (("10.0.0.2", 9000),)}),
+        ("other:9000", {}),
+    ],
+)
+async def test_each_node_of_a_name_is_asked_itself_and_none_speaks_for_the_others(
+    check_address: str, asked: dict[str, object], world: World
+) -> None:
+    world.names = {"db": ("10.0.0.1", "10.0.0.2"), "other": ("10.0.0.7",)}
+    upstreams = [{"address": "db:5432", "check_address": check_address}]
+    async with running(world, upstreams=upstreams, role="primary", check={"kind": "patroni"}) as pool:
+        assert world.asked_at == asked
+        if not asked:
+            assert "write it as :9000" in pool.why_none(TargetRole.PRIMARY)
+            world.names["db"] = ("10.0.0.1",)
+            await passes(1.2)
+            assert world.asked_at == {"10.0.0.1": (("10.0.0.7", 9000),)}
 
 
 @pytest.mark.parametrize(("drain", "told"), [(0, []), (60, [Cause.DRAINED])])
