@@ -330,15 +330,16 @@ async def test_after_an_overflow_everything_is_watched_again(tmp_path: Path, by_
     queue_length = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
     if queue_length > 100_000:
         pytest.skip(f"fs.inotify.max_queued_events is {queue_length}: too many to fill")
-    busy, other = tmp_path / "busy", tmp_path / "other"
-    busy.mkdir()
-    other.mkdir()
-    await begin(by_inotify, busy, other)
+    busy, other, *_ = folders = [tmp_path / name for name in ("busy", "other", *map(str, range(70)))]
+    for folder in folders:  # more than are compared every time
+        folder.mkdir()
+    await begin(by_inotify, *folders)
+    assert not by_inotify.set(*folders)
     rename_twice(busy, queue_length)
     other.rmdir()  # the kernel's word that this watch is gone is dropped
     other.mkdir()
     assert await by_inotify.told()
-    assert by_inotify.set(busy, other), "files may have come before the watch"
+    assert by_inotify.set(*folders), "files may have come before the watch"
     by_inotify.watch.names_changed = False
     create(other)
     assert await by_inotify.told()
