@@ -1,7 +1,6 @@
 """Connections are made to the first address that answers, and nothing stays open of the others."""
 
 import asyncio
-import os
 import socket
 from collections.abc import AsyncIterator
 
@@ -10,6 +9,7 @@ import pytest
 from sidecars.kit.net.connect import Liveness, NotConnected, connect
 from sidecars.kit.net.core.causes import ConnectCause
 from sidecars.kit.net.poller import Poller
+from tests.support.limits import open_descriptors
 from tests.support.listeners import Listener
 
 
@@ -22,10 +22,6 @@ async def poller() -> AsyncIterator[Poller]:
 def good_one() -> socket.socket:
     """Connections to it are made by the kernel; nobody takes them, so that descriptors can be counted."""
     return socket.create_server(("127.0.0.1", 0))
-
-
-def open_descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
 
 
 async def test_an_address_that_refuses_costs_no_time(poller: Poller) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import resource
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from sidecars.kit.net.core.proxy_header import NotProxied, Origin
 from sidecars.kit.net.leg import Leg
 from sidecars.kit.net.listen import Listener, listen_tcp, listen_unix, take_origin
 from sidecars.kit.net.poller import Poller
+from tests.support.limits import descriptors_left
 from tests.support.waiting import until_async
 
 
@@ -52,16 +52,11 @@ async def accepting() -> AsyncIterator[Accepting]:
 
 
 async def test_descriptor_exhaustion_is_told_and_gone_through(accepting: Accepting) -> None:
-    waiting = [accepting.dial() for _ in range(3)]
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    free = os.dup(waiting[-1].fileno())
-    os.close(free)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
-    try:
+    for _ in range(3):
+        accepting.dial()
+    with descriptors_left(0):
         await until_async(lambda: len(accepting.errors) >= 2, "two tries to fail")
         assert accepting.legs == []
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     await until_async(lambda: len(accepting.legs) == 3, "those that waited to be accepted")
 
 
