@@ -170,8 +170,9 @@ def container(declared: Declaration, pod: Kubernetes, variant: Variant) -> Objec
         mounts.append({"name": f"{declared.name}-state", "mountPath": declared.state})
     if pod.secret:
         mounts.append({"name": f"{declared.name}-credentials", "mountPath": pod.secret, "readOnly": True})
+    once = variant == "init" and bool(pod.once)
     parts: Object = {
-        "name": declared.name,
+        "name": f"{declared.name}-once" if once else declared.name,  # beside the one that stays
         "image": f"sidecars/{declared.name}:{__version__}",
         "imagePullPolicy": "IfNotPresent",
         "restartPolicy": "Always" if variant == "native" else None,  # this makes an init container a native sidecar
@@ -179,8 +180,9 @@ def container(declared: Declaration, pod: Kubernetes, variant: Variant) -> Objec
             {"configMapRef": {"name": declared.name, "optional": True}},  # what several workloads share
             {"configMapRef": {"name": "settings"}},  # a patch puts the value of the label here
         ],
+        "args": [*pod.once] if once else [],
         "env": env,
-        **probes(declared),
+        **({} if once else probes(declared)),
         # No limit of ephemeral-storage: the kubelet holds the sum of the containers' limits against the disk use of
         # the whole pod (eviction_manager.go, podEphemeralStorageLimitEviction), so ours alone would be one for the
         # app's logs. What is written here is bounded without: by a read-only root, and by the size of the volume.

@@ -42,6 +42,7 @@ class Kubernetes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     `requests`, `limits`: its resources. `fields`: variables filled from the pod, by the path of the field.
     `environment`: variables with a value, which may hold {state}; `ordinary`: what only an ordinary container has.
+    `once`: the flags with which it ends when it has done its part, as an init container beside the ordinary one.
     `state_size`: of the volume for its state; `state_medium`: Memory, where no disk may see it. `secret`: the folder
     where the Secret with its name is mounted. `grace`: seconds, of the `pod` and of the sidecar by variant. `about`:
     what the readers of a component should know, by variant. `example`: variables with which it works beside the
@@ -54,6 +55,7 @@ class Kubernetes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     volume: Volume | None = None
     fields: Mapping[str, str] = {}
     environment: Mapping[str, str] = {}
+    once: tuple[str, ...] = ()
     ordinary: Mapping[str, str] = {}
     state_size: str = ""
     state_medium: Literal["", "Memory"] = ""
@@ -174,8 +176,10 @@ def _problem(found: Declaration) -> str:
     }
     if pod:
         wrong |= {
-            "kubernetes.variants: native and ordinary need a port, for their probes; init has none": found.serves
-            == ("init" in pod.variants),
+            "kubernetes.variants: native and ordinary need a port, for their probes": not found.serves
+            and bool({*pod.variants} - {"init"}),
+            "kubernetes.variants: init is for what ends, always or by the flags of kubernetes.once": found.serves
+            and ("init" in pod.variants) != bool(pod.once),
             "state needs kubernetes.state_size, and the other way round": bool(pod.state_size) != bool(found.state),
             "kubernetes.grace: give the pod's, and one by variant": bool(pod.grace)
             and pod.grace.keys() != {"pod", *pod.variants},

@@ -64,10 +64,16 @@ def test_requests_and_limits_are_small_and_bounded(manifest: Path) -> None:
         assert requests["ephemeral-storage"] == "10Mi"
 
 
+def ends(one: Container) -> bool:
+    """Whether it is an init container that ends: what has no port, and what is told to do its part once."""
+    return not DECLARED[one.sidecars[0]].serves or "--once" in one.body.get("args", ())
+
+
 def test_what_stays_has_all_three_probes_on_its_admin_port(manifest: Path) -> None:
     for one in ours(manifest):
-        if not (port := DECLARED[one.sidecars[0]].port):
+        if ends(one):
             continue
+        port = DECLARED[one.sidecars[0]].port
         assert [found["containerPort"] for found in one.body["ports"]] == [port], one.name
         for probe, page in PROBES.items():
             assert one.body[probe]["httpGet"] == {"path": page, "port": port}, f"{one.name}: {probe}"
@@ -85,7 +91,7 @@ def test_the_first_look_of_a_startup_probe_comes_when_it_can_succeed(manifest: P
 
 
 def test_what_ends_is_a_plain_init_container_without_probes(manifest: Path) -> None:
-    ending = [one for one in ours(manifest) if not DECLARED[one.sidecars[0]].serves]
+    ending = [one for one in ours(manifest) if ends(one)]
     for one in ending:
         assert one.init, one.name
         assert not one.body.keys() & {"restartPolicy", "lifecycle", "ports", *PROBES}, one.name
