@@ -162,6 +162,8 @@ class LocalSession:
             desk.metrics.open.labels(desk.plan.name).dec()
             desk.sessions.discard(self)
             desk.last_left = monotonic()
+            if not (self._client.is_closed or self._client.is_parting):  # only after a crash of ours
+                self._client.reset()
             for timer in (self._timer, self._idle_timer):
                 if timer is not None:
                     timer.cancel()
@@ -467,7 +469,7 @@ class LocalSession:
         if words and is_ours and ended.cause is not Cause.FINISHED:
             with contextlib.suppress(LegBroken):  # it may not want to hear it
                 self._client.put(words)
-            self._client.close()
+            self._client.part()  # a client that has said something unread would get a reset in place of the words
         elif is_ours and ended.cause is not Cause.FINISHED:
             self._client.reset()
         else:

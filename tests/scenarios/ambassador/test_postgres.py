@@ -4,6 +4,7 @@ and offers channel binding.
 
 import asyncio
 import shutil
+import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +15,10 @@ import pg8000.native  # type: ignore[import-untyped]  # it brings no types
 import psycopg
 import pytest
 
+from sidecars.ambassador.core.postgres import error_fields, message, startup
 from tests.scenarios.ambassador.conftest import Authority, connected
 from tests.services.maven import Unavailable, fetch
+from tests.support.listeners import Listener
 from tests.support.postgres_server import PostgresServer
 from tests.support.processes import run
 from tests.support.sidecars import AmbassadorProcess
@@ -178,3 +181,16 @@ def test_clients_that_come_during_a_restart_are_served_after_it_and_see_none_of_
     for thread in threads:
         thread.join(60)
     assert found == [(1,)] * 30
+
+
+def test_a_client_that_has_said_more_than_was_read_still_gets_the_words(
+    ambassador: Callable[..., AmbassadorProcess],
+) -> None:
+    with Listener() as nobody:
+        running = ambassador(protocol="postgres", upstream=nobody.place, park={"seconds": 0.5}).start()
+        with socket.create_connection(("127.0.0.1", running.port()), 30) as client:
+            client.sendall(startup("u", "d", "a") + message(b"Q", b"SELECT 1\0") * 2000)
+            told = b""
+            while data := client.recv(1000):
+                told += data
+        assert error_fields(told[5:])["C"] == "57P03"
