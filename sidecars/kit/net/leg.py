@@ -353,8 +353,10 @@ class Leg:
                 return
             if self._alert:
                 self._send_alert()
-        except (LegBroken, OSError):
+        except (LegBroken, OSError) as error:
             self._unsent = self._alert = b""
+            if self._waiting_write is not None and not self._waiting_write.done():
+                self._waiting_write.set_exception(error)
             self._ask(self._asked & ~WRITABLE | READABLE)  # reading meets the same error, and tells of it
             return
         if not self._alert:

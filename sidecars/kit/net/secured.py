@@ -85,7 +85,3 @@ class Sessions:
         if len(self._kept) >= _KEPT:
             self._kept.clear()
         self._kept[peer] = _Kept(session, monotonic())
-
-    def forget(self, peer: Any) -> None:
-        """Do not resume: the last handshake with this peer failed."""
-        self._kept.pop(peer, None)
