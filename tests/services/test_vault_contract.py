@@ -3,12 +3,14 @@
 A test makes what it needs under names of its own, so that it can run against a server that somebody uses.
 """
 
+import json
 import os
 import re
 import secrets
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ import trustme
 from tests.services.vault_server import NoServer, VaultServer, real, stand_in
 from tests.support.jwts import Issuer, Reviewer
 from tests.support.postgres_server import PostgresServer, binaries
+from tests.support.sidecars import SidecarProcess
 from tests.support.vault_client import Reply, VaultClient
 
 DENIED = (403, ["permission denied"])
@@ -567,6 +570,46 @@ def test_a_database_user_lives_as_long_as_its_lease(root: VaultClient, database:
     assert root.write("sys/leases/revoke", {"lease_id": body["lease_id"], "sync": True}).status == 204
     assert not logs_in(postgres, user["username"], user["password"])
     assert root.read(f"{database}/creds/none").errors == (400, ["unknown role: none"])
+
+
+def test_a_login_with_what_secret_sync_wrote_never_fails(
+    root: VaultClient,
+    database: str,
+    approle: tuple[str, str, str],
+    made: Callable[..., str],
+    postgres: PostgresServer,
+    tmp_path: Path,
+) -> None:
+    """Over the maximum of the lease, and of the token."""
+    mount, role_id, path = approle
+    allowed = policy(root, made, f'path "{database}/creds/app" {{ capabilities = ["read"] }}')
+    root.set(
+        f"auth/{mount}/role/app", {"token_policies": f"default,{allowed}", "token_ttl": "8s", "token_max_ttl": "16s"}
+    )
+    (tmp_path / "role-id").write_text(role_id)
+    (tmp_path / "secret-id").write_text(root.set(path).data["secret_id"])
+    ids = {f"{name}_id_file": str(tmp_path / f"{name}-id") for name in ("role", "secret")}
+    secret = {"name": "db", "engine": "dynamic", "path": f"{database}/creds/app", "files": [{"path": "db.json"}]}
+    settings = {
+        "vault": {"address": root.url},
+        "auth": {"method": "approle", "mount": mount, **ids},
+        "targets": [{"path": str(tmp_path / "volume"), "allow_disk": True}],
+        "secrets": [secret],
+    }
+    (tmp_path / "settings.yaml").write_text(json.dumps(settings))
+    sync = SidecarProcess(tmp_path, {"config": tmp_path / "settings.yaml"})
+    sync.name = "secret-sync"
+    sync.start()
+    file, users, deadline = tmp_path / "volume" / "db.json", set(), time.monotonic() + 30
+    while time.monotonic() < deadline:
+        text = file.read_text()
+        login = json.loads(text)
+        assert logs_in(postgres, login["username"], login["password"]) or file.read_text() != text
+        users.add(login["username"])
+    assert len(users) >= 2
+    assert sync.terminate() == 0
+    left = [user for user in users if logs_in(postgres, user, login["password"])]
+    assert left == []
 
 
 def test_a_renewal_may_shorten_a_lease_and_is_capped_near_its_maximum(root: VaultClient, database: str) -> None:

@@ -149,8 +149,9 @@ def test_a_store_is_read_by_openssl_and_stays_as_it_is_while_its_content_does(vo
     assert unfit.faults == {"tls": "tls.p12: its private key does not fit its certificate"}
 
 
-def test_modes_are_those_that_are_set_when_a_file_can_first_be_seen(volume: Path) -> None:
-    files = [{"path": "open.json", "mode": "0444"}, {"path": "closed.json"}]
+def test_modes_and_owners_are_those_that_are_set_when_a_file_can_first_be_seen(volume: Path) -> None:
+    uid, gid = (65532, 65533) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
+    files = [{"path": "open.json", "mode": "0444", "uid": uid, "gid": gid}, {"path": "closed.json"}]
     folder = targets(volume, {"name": "app", "files": files})
     seen, ended = set(), threading.Event()
 
@@ -158,7 +159,8 @@ def test_modes_are_those_that_are_set_when_a_file_can_first_be_seen(volume: Path
         while not ended.is_set():
             for name in ("open.json", "closed.json"):
                 try:
-                    seen.add((name, oct(os.stat(volume / name).st_mode & 0o777)))
+                    found = os.stat(volume / name)
+                    seen.add((name, oct(found.st_mode & 0o777), found.st_uid, found.st_gid))
                 except FileNotFoundError:
                     continue
 
@@ -168,7 +170,7 @@ def test_modes_are_those_that_are_set_when_a_file_can_first_be_seen(volume: Path
         folder.publish({"app": {"n": number}})
     ended.set()
     watching.join()
-    assert seen == {("open.json", "0o444"), ("closed.json", "0o400")}
+    assert seen == {("open.json", "0o444", uid, gid), ("closed.json", "0o400", os.geteuid(), os.getegid())}
 
 
 FULL = """
