@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.bench.shippers import Shipper as Program
-from tests.rules import agents
+from tests.bench.shippers import shipped
 
 __all__ = ["OURS", "Program", "ours", "peers"]
 
@@ -19,22 +19,17 @@ OURS = "config-reloader"
 
 
 def ours() -> Program:
-    """The config reloader as it ships."""
-    python = agents.shipping_environment(OURS)
+    """The config reloader, with a state file and without a quiet period."""
 
-    def environment(folder: Path, port: int) -> dict[str, str]:
+    def settings(folder: Path, port: int) -> dict[str, str]:
         return {
-            "PYTHONSAFEPATH": "1",
-            "PYTHONPATH": str(_ROOT),
             "CONFIG_RELOADER_WATCH": str(folder / "volume"),
             "CONFIG_RELOADER_WEBHOOK_URL": _url(port),
             "CONFIG_RELOADER_QUIET_SECONDS": "0",
             "CONFIG_RELOADER_STATE_FILE": str(folder / "state" / "state.json"),
-            "CONFIG_RELOADER_ADMIN_HOST": "127.0.0.1",
-            "CONFIG_RELOADER_ADMIN_PORT": "0",
         }
 
-    return Program(OURS, lambda _folder, _port: [str(python), "-m", "sidecars", OURS], environment)
+    return shipped(OURS, settings)
 
 
 def peers() -> tuple[list[Program], list[str]]:

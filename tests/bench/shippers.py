@@ -95,22 +95,29 @@ def _end_of(said: Path) -> str:
     return said.read_text(errors="replace")[-2000:]
 
 
-def ours() -> Shipper:
-    """The log shipper as it ships."""
-    python = agents.shipping_environment(OURS)
+def shipped(name: str, settings: Callable[[Path, int], dict[str, str]]) -> Shipper:
+    """A sidecar of ours as it ships, with these variables."""
+    python, prefix = agents.shipping_environment(name), agents.DECLARED[name].prefix
+    usual = {"PYTHONSAFEPATH": "1", "PYTHONPATH": str(_ROOT)}
+    usual |= {f"{prefix}ADMIN_HOST": "127.0.0.1", f"{prefix}ADMIN_PORT": "0"}
 
     def environment(folder: Path, port: int) -> dict[str, str]:
+        return usual | settings(folder, port)
+
+    return Shipper(name, lambda _folder, _port: [str(python), "-m", "sidecars", name], environment)
+
+
+def ours() -> Shipper:
+    """The log shipper, with its defaults."""
+
+    def settings(folder: Path, port: int) -> dict[str, str]:
         return {
-            "PYTHONSAFEPATH": "1",
-            "PYTHONPATH": str(_ROOT),
             "LOG_SHIPPER_PATHS": f"{folder}/logs/*.log",
             "LOG_SHIPPER_STATE_DIR": f"{folder}/state",
             "LOG_SHIPPER_ELASTICSEARCH_URL": f"http://127.0.0.1:{port}",
-            "LOG_SHIPPER_ADMIN_HOST": "127.0.0.1",
-            "LOG_SHIPPER_ADMIN_PORT": "0",
         }
 
-    return Shipper(OURS, lambda _folder, _port: [str(python), "-m", "sidecars", OURS], environment)
+    return shipped(OURS, settings)
 
 
 def peers() -> tuple[list[Shipper], list[str]]:

@@ -70,7 +70,7 @@ def shop(tmp_path: Path) -> Shop:
     return Shop(tmp_path)
 
 
-def test_each_answer_has_its_line_in_the_log_before_it_comes(shop: Shop) -> None:
+def test_each_answer_has_its_line_in_the_log_before_it_comes_and_the_end_has_the_last(shop: Shop) -> None:
     for _ in range(20):
         status, headers, body = shop.ask("/")
         assert (status, body) == (200, MENU)
@@ -79,10 +79,14 @@ def test_each_answer_has_its_line_in_the_log_before_it_comes(shop: Shop) -> None
         assert last["labels"]["menu"] == headers["X-Config-Version"]
     names = [line["http"]["request"]["id"] for line in shop.lines() if "http" in line]
     assert len(set(names)) == 20
+    assert shop.terminate() == 0
+    assert shop.actions()[-1] == "shop.closed"
 
 
 def test_a_new_menu_is_in_effect_after_sighup(shop: Shop) -> None:
     before = shop.ask("/config")[2]
+    assert shop.ask("/validate", json.dumps({**MENU, "greeting": "Hello"}).encode())[0] == 200
+    assert shop.ask("/")[2] == MENU, "to validate changes nothing"
     shop.reload({**MENU, "greeting": "Good evening"})
     until(lambda: shop.ask("/config")[2]["loads"] == before["loads"] + 1, "the second load")
     assert shop.ask("/")[2]["greeting"] == "Good evening"
@@ -120,12 +124,6 @@ def test_a_new_secret_is_read_at_sighup_and_never_shown(shop: Shop) -> None:
     assert "free-espresso" not in shop.stdout + shop.log.read_text() + str(shop.ask("/config"))
 
 
-def test_to_validate_changes_nothing(shop: Shop) -> None:
-    other = json.dumps({**MENU, "greeting": "Hello"}).encode()
-    assert shop.ask("/validate", other)[0] == 200
-    assert shop.ask("/")[2] == MENU
-
-
 def test_a_shop_without_a_menu_is_alive_and_not_ready_until_one_comes(tmp_path: Path) -> None:
     shop = Shop(tmp_path)
     try:
@@ -135,12 +133,6 @@ def test_a_shop_without_a_menu_is_alive_and_not_ready_until_one_comes(tmp_path: 
         assert shop.ask("/")[0] == 200
     finally:
         assert shop.terminate() == 0
-
-
-def test_sigterm_ends_it_with_0_and_a_last_line(shop: Shop) -> None:
-    shop.ask("/")
-    assert shop.terminate() == 0
-    assert shop.actions()[-1] == "shop.closed"
 
 
 def test_what_is_answered_is_in_the_file_after_a_kill_9(shop: Shop) -> None:
