@@ -1,7 +1,7 @@
 """What every sidecar is made of: settings, life cycle, health, metrics, logs, tracing. Knows no sidecar; these are
 its public names.
 
-Each is imported when it is first asked for (PEP 562): who has no admin endpoint must not pay for the HTTP server.
+Each is imported when it is first asked for (PEP 562): a sidecar without admin endpoint must not pay for an HTTP server.
 """
 
 from importlib import import_module

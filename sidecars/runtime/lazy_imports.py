@@ -1,8 +1,8 @@
 """What other modules import and we seldom need is loaded at first use, or left out: memory that each pod would pay for.
 
 Exists because asyncio imports TLS, subprocesses import locales, and aiohttp loads the system's certificates, whether or
-not anybody wants them. Who uses a module that is deferred gets it, whole, at that moment (as with PEP 810, which Python
-has from 3.15 on). Prices are of resident memory, on Python 3.14.
+not anybody wants them. A module that is deferred is loaded, whole, at its first use (as with PEP 810, which Python has
+from 3.15 on). Prices are of resident memory, on Python 3.14.
 """
 
 import importlib

@@ -1,6 +1,7 @@
 """Tracing: by OpenTelemetry when an OTLP endpoint is configured, else by a tracer that does nothing.
 
-The SDK with its exporter costs about 16 MiB once it runs, the API alone half a MiB: who exports nothing loads neither.
+The SDK with its exporter costs about 16 MiB once it runs, the API alone half a MiB. A process that exports nothing
+loads neither.
 """
 
 import asyncio

@@ -61,8 +61,8 @@ _given: dict[str, str] = {}  # as it was, of each variable that was taken out or
 
 
 def settle() -> None:
-    """Take out what is not for us, and the newline with which many a variable from a Secret ends. To be called before
-    any library is imported.
+    """Take out what is not for us, and the newline at the end of many a variable from a Secret. To be called before any
+    library is imported.
     """
     for name, text in list(os.environ.items()):
         if name in IGNORED:

@@ -49,7 +49,7 @@ def read_setting(field: Field, raw: object, source: str, line: int = 0) -> objec
 
         raw = read_yaml(raw, field.name, source)
     elif isinstance(raw, str):
-        raw = raw.strip("\r\n")  # with which many a value from a Secret ends
+        raw = raw.strip("\r\n")  # many a value from a Secret ends with a newline
     return _read(field, raw, at)
 
 

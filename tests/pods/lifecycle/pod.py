@@ -18,7 +18,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
@@ -74,7 +74,7 @@ class Member:
             ended_before=self.ended or self.ended_before if waits else self.ended_before,
         )
 
-    def stop(self, grace_seconds: float, ahead: "list[Member]" = []) -> None:  # noqa: B006 -- it is not changed
+    def stop(self, grace_seconds: float, ahead: "Sequence[Member]" = ()) -> None:
         """Stop the present run: preStop, TERM when those ahead are gone, KILL."""
         deadline, run = time.monotonic() + grace_seconds, self.run
         if run is None or self.gone.is_set():
@@ -121,9 +121,8 @@ class Member:
 
     def _probe(self, run: int) -> None:
         """Ask in this run: for the start until it has come, then for readiness and liveness, each in its period."""
-        probes = {
-            one: self.spec[one] for one in ("startupProbe", "readinessProbe", "livenessProbe") if one in self.spec
-        }
+        kinds = ("startupProbe", "readinessProbe", "livenessProbe")
+        probes = {kind: self.spec[kind] for kind in kinds if kind in self.spec}
         due = {kind: time.monotonic() + probe.get("initialDelaySeconds", 0) for kind, probe in probes.items()}
         failed = dict.fromkeys(probes, 0)
         while self.runs == run and not self.gone.wait(_TICK_SECONDS):
@@ -140,7 +139,8 @@ class Member:
                     self.started = good
                 elif kind == "readinessProbe":
                     self.ready = good
-                if kind != "readinessProbe" and failed[kind] >= probe.get("failureThreshold", 3):
+                enough = failed[kind] >= probe.get("failureThreshold", 3)
+                if enough and kind != "readinessProbe" and not self._pod.ending.is_set():
                     self.stop(self._pod.grace_seconds)
 
 
@@ -223,13 +223,8 @@ class Pod:
         for member in self.members.values():
             if member.run is not None:
                 (self.folder / f"{member.name}.log").write_text(member.run.log, encoding="utf-8")
-        docker(
-            "rm",
-            "--force",
-            "--volumes",
-            *[f"{self.place.pause}-{m.name}-{n + 1}" for m in self.members.values() for n in range(m.runs)],
-            holder.id,
-        )
+        runs = [f"{self.place.pause}-{one.name}-{run + 1}" for one in self.members.values() for run in range(one.runs)]
+        docker("rm", "--force", "--volumes", *runs, holder.id)
         self._gone = True
 
     def _until(self, condition: Callable[[], bool]) -> bool:
@@ -253,12 +248,10 @@ class Pod:
     def _stop(self) -> None:
         members = list(self.members.values())
         mains = [one for one in members if one.kind == "main"]
-        later = {
-            one.name: [*mains, *(o for o in members[n + 1 :] if o.kind == "sidecar")] for n, one in enumerate(members)
-        }
         with ThreadPoolExecutor(len(members)) as threads:
-            for one in members:
-                threads.submit(one.stop, self.grace_seconds, later[one.name] if one.kind == "sidecar" else [])
+            for number, one in enumerate(members):
+                later = [*mains, *(other for other in members[number + 1 :] if other.kind == "sidecar")]
+                threads.submit(one.stop, self.grace_seconds, later if one.kind == "sidecar" else ())
         for one in members:
             one.gone.wait()
 
