@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from scripts import k8s
+from sidecars.declaration import declaration
 
 from .rendered import (
     COMPONENTS,
@@ -216,17 +217,20 @@ def test_each_workload_has_its_own_settings_and_volumes_beside_what_all_share(tm
 
 
 @pytest.mark.parametrize("grace", GRACES, ids=name_of)
-def test_the_grace_of_the_pod_and_that_of_log_shipper_are_set_together(grace: Path) -> None:
-    kinds = KINDS.keys() - (JOBS if grace.parent.name == "ordinary" else ())  # which are refused: see above
-    labels = {"sidecars/log-shipper": "shop-log-shipper"}
+def test_the_grace_of_the_pod_and_that_of_the_sidecar_are_set_together(grace: Path) -> None:
+    variant, name = grace.parent.name, grace.parent.parent.name
+    kinds = KINDS.keys() - (JOBS if variant == "ordinary" else ())  # which are refused: see above
+    labels = {f"sidecars/{name}": f"shop-{name}"}
     own = foreign("Pod", labels | {"sidecars/grace": "own"}, {**PLAIN, "terminationGracePeriodSeconds": 300}, "own")
     objects = overlay([grace.parent, grace], [], of_each_kind(kinds, labels, PLAIN) + own)
+    declared = declaration(name)
+    assert declared.kubernetes is not None
     for spec in (template(workload(objects, kind.lower()))["spec"] for kind in kinds):
         every = [*spec.get("initContainers", []), *spec["containers"]]
-        (variables,) = [one["env"] for one in every if one["name"] == "log-shipper"]
-        seconds = next(int(one["value"]) for one in variables if one["name"] == "LOG_SHIPPER_GRACE_SECONDS")
-        assert spec["terminationGracePeriodSeconds"] == 45
-        assert seconds == {"native": 30, "ordinary": 40}[grace.parent.name]
+        (variables,) = [one["env"] for one in every if one["name"] == name]
+        seconds = next(int(one["value"]) for one in variables if one["name"] == f"{declared.prefix}GRACE_SECONDS")
+        assert spec["terminationGracePeriodSeconds"] == declared.kubernetes.grace["pod"]
+        assert seconds == declared.kubernetes.grace[variant]
     assert template(workload(objects, "own"))["spec"]["terminationGracePeriodSeconds"] == 300
 
 
