@@ -59,8 +59,8 @@ def write_one(backend: Served) -> None:
 
 
 async def test_it_makes_the_template_once(stand_in: Served, said: Any) -> None:
-    """Of two nodes, one that is away does not matter."""
-    url = f"http://127.0.0.1:1,{stand_in.url}"
+    """Of several nodes, in an order drawn by lot, those that are away do not matter."""
+    url = ",".join([*(f"http://127.0.0.1:{port}" for port in range(1, 9)), stand_in.url])
     assert await said(url) == (0, [f"created the index template {NAME} for the data stream {STREAM}"], "")
     made = stored(stand_in)
     assert made["template"]["data_stream_options"] == {"failure_store": {"enabled": True}}
