@@ -207,6 +207,7 @@ class Following:
         return Checkpoint([*positions, *self.closed.values()], self.ended.listed())
 
     def _follow(self, tail: Tail) -> None:
+        self._opening.followed(tail)
         self.tails[tail.key] = tail
         self._suspects.add(tail)
 
@@ -310,12 +311,22 @@ class Following:
         tail = self._opening.opened(item, now)
         if tail is None:
             return
+        try:
+            self._meet_open(tail, item, now)
+        except OSError as error:
+            self._opening.failed(tail, error)
+
+    def _meet_open(self, tail: Tail, item: FoundFile, now: float) -> None:
         if tail.key in self.tails:  # the name leads elsewhere since it was found
             self._opening.put_off(tail)
             return
         position = self.closed.pop(tail.key, None) or self._moved_device(tail)
         if position is not None:
-            again = tail.resumed(position)
+            try:
+                again = tail.resumed(position)
+            except OSError:
+                self.closed[position.key] = position
+                raise
             if again is not None:
                 self._note_met(position.key, item.path)
                 if not position.identity.head.length:

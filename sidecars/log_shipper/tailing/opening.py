@@ -56,18 +56,13 @@ class Opening:
             return None
         try:
             tail.open()
-            tail.start_bytes()  # on a bad disk, or by a stale handle of NFS, that is where it fails
         except OSError as error:
-            tail.close()
             self.postponed += error.errno in (errno.EMFILE, errno.ENFILE)
-            if tail.place not in self._unreadable:
-                self._unreadable[tail.place] = error.errno or 0
-                self.notice(Notice.UNREADABLE, tail.place, error.strerror or "")
+            self._note_unreadable(tail, error)
             return None
         self._open += 1
         if tail.key == item.key:
             tail.key = item.key  # one object: there may be thousands
-        self._unreadable.pop(tail.place, None)
         tail.grown_at = now
         return tail
 
@@ -98,6 +93,20 @@ class Opening:
                 return heir, copy[1]
             siblings.forget()
         return None
+
+    def failed(self, tail: Tail, error: OSError) -> None:
+        """Close a file that was opened and cannot be read, as on a bad disk; the next scan tries it again."""
+        self.closed(tail)
+        self._note_unreadable(tail, error)
+
+    def followed(self, tail: Tail) -> None:
+        """Note that a file can be read."""
+        self._unreadable.pop(tail.place, None)
+
+    def _note_unreadable(self, tail: Tail, error: OSError) -> None:
+        if tail.place not in self._unreadable:
+            self._unreadable[tail.place] = error.errno or 0
+            self.notice(Notice.UNREADABLE, tail.place, error.strerror or "")
 
     def put_off(self, tail: Tail) -> None:
         """Close a file that the next scan has to look at again."""
