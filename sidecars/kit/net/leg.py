@@ -13,11 +13,10 @@ import socket
 import ssl
 import struct
 from collections.abc import Callable
-from typing import Any
 
 from .core.causes import EndCause, end_cause
 from .poller import BROKEN, EPOLLERR, READABLE, WRITABLE, Poller
-from .secured import Sessions
+from .secured import Sessions, TlsFacts
 
 NOTHING = -1
 """Read: nothing is there now."""
@@ -37,49 +36,6 @@ class LegBroken(Exception):
     def __init__(self, cause: EndCause, detail: str) -> None:
         self.cause = cause
         super().__init__(detail)
-
-
-class TlsFacts:
-    """What a handshake agreed on. To read the other side's certificate takes a while, so it is read when it is asked
-    for, while the leg is open.
-    """
-
-    __slots__ = ("_tls",)
-
-    def __init__(self, tls: ssl.SSLSocket) -> None:
-        self._tls = tls
-
-    @property
-    def version(self) -> str:
-        """Return such as `TLSv1.3`."""
-        return self._tls.version() or ""
-
-    @property
-    def cipher(self) -> str:
-        """Return the name of the cipher suite."""
-        cipher = self._tls.cipher()
-        return cipher[0] if cipher else ""
-
-    @property
-    def alpn(self) -> str:
-        """Return the protocol that was agreed on, or an empty text."""
-        return self._tls.selected_alpn_protocol() or ""
-
-    @property
-    def resumed(self) -> bool:
-        """Return whether it went on with the session of an earlier connection."""
-        return bool(self._tls.session_reused)
-
-    @property
-    def peer_der(self) -> bytes:
-        """Return the other side's certificate, empty without one."""
-        return self._tls.getpeercert(binary_form=True) or b""
-
-    @property
-    def peer_names(self) -> tuple[tuple[str, str], ...]:
-        """Return its subjectAltName: ("DNS", name), ("URI", uri), ("IP Address", text)."""
-        names: Any = (self._tls.getpeercert() or {}).get("subjectAltName", ())
-        return tuple((kind, name) for kind, name in names)
 
 
 class Leg:

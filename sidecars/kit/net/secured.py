@@ -1,4 +1,4 @@
-"""What TLS on a leg needs beyond Python's SSLSocket: its half-close, and sessions that are resumed."""
+"""What TLS on a leg needs beyond Python's SSLSocket: its half-close, resumed sessions, and what was agreed on."""
 
 import os
 import socket
@@ -85,3 +85,46 @@ class Sessions:
         if len(self._kept) >= _KEPT:
             self._kept.clear()
         self._kept[peer] = _Kept(session, monotonic())
+
+
+class TlsFacts:
+    """What a handshake agreed on. To read the other side's certificate takes a while, so it is read when it is asked
+    for, while the leg is open.
+    """
+
+    __slots__ = ("_tls",)
+
+    def __init__(self, tls: ssl.SSLSocket) -> None:
+        self._tls = tls
+
+    @property
+    def version(self) -> str:
+        """Return such as `TLSv1.3`."""
+        return self._tls.version() or ""
+
+    @property
+    def cipher(self) -> str:
+        """Return the name of the cipher suite."""
+        cipher = self._tls.cipher()
+        return cipher[0] if cipher else ""
+
+    @property
+    def alpn(self) -> str:
+        """Return the protocol that was agreed on, or an empty text."""
+        return self._tls.selected_alpn_protocol() or ""
+
+    @property
+    def resumed(self) -> bool:
+        """Return whether it went on with the session of an earlier connection."""
+        return bool(self._tls.session_reused)
+
+    @property
+    def peer_der(self) -> bytes:
+        """Return the other side's certificate, empty without one."""
+        return self._tls.getpeercert(binary_form=True) or b""
+
+    @property
+    def peer_names(self) -> tuple[tuple[str, str], ...]:
+        """Return its subjectAltName: ("DNS", name), ("URI", uri), ("IP Address", text)."""
+        names: Any = (self._tls.getpeercert() or {}).get("subjectAltName", ())
+        return tuple((kind, name) for kind, name in names)
