@@ -269,6 +269,19 @@ def test_what_cannot_be_read_is_told_and_stops_nothing_else(
     assert len({without.hash, seen.hash, snapshot(etc).hash}) == 3
 
 
+def test_a_file_that_goes_after_it_was_listed_is_no_trouble(etc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.stat
+
+    def late(path: str, **options: int | None) -> os.stat_result:
+        if path == "nginx.conf":
+            (etc / path).unlink()
+        return real(path, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "stat", late)
+    seen = snapshot(etc)
+    assert (seen.whole, seen.unreadable, "nginx.conf" in seen.names) == (True, (), False)
+
+
 @pytest.fixture
 def somebody(tmp_path: Path) -> Iterator[None]:
     """An ordinary user: root may read everything."""

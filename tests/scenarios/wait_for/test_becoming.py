@@ -72,10 +72,11 @@ def test_what_was_ignored_when_it_was_started_stays_ignored_for_the_command(
 
 
 def test_the_environment_is_the_one_that_was_given() -> None:
-    """Python adds LC_CTYPE where no locale is named (PEP 538)."""
+    """Python adds LC_CTYPE where no locale is named (PEP 538); what we leave out for ourselves is the app's."""
     assert {"LC_CTYPE", "LC_ALL", "LANG"}.isdisjoint(environment())
     assert "LC_CTYPE" not in become("env").stdout
     assert "LC_CTYPE=C.utf8\n" in become("env", LC_CTYPE="C.utf8").stdout
+    assert "OTEL_PROPAGATORS=b3\n" in become("env", OTEL_PROPAGATORS="b3").stdout
 
 
 def test_a_command_without_a_name_is_not_there_though_nobody_reads_the_log() -> None:
