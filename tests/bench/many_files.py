@@ -26,8 +26,7 @@ _TRIES = 5
 _RATE = 20
 _BAR_CPU_PERCENT = 1.0
 _BAR_MIB = 70.0
-_BAR_SECONDS = 1.5
-"""A file is met within a second, and its line waits for company for half a one (batch_seconds)."""
+_BAR_SECONDS = 1.0
 _BAR_RESTART_LINES = 100
 
 
