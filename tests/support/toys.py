@@ -61,7 +61,10 @@ async def slow(settings: ToySettings, ctx: Context) -> None:
     """Need longer than any grace, but obey cancellation."""
     del settings
     ctx.health.mark_started()
-    await asyncio.Event().wait()
+    try:
+        await asyncio.Event().wait()
+    finally:
+        ctx.log.info("cancelled", action="toy.cancelled")
 
 
 async def asleep(settings: ToySettings, ctx: Context) -> None:

@@ -56,6 +56,7 @@ def test_a_main_that_overruns_the_grace_is_cancelled_and_the_exit_is_0(start: St
     run = start("slow", "--grace-seconds", "200ms").started()
     assert run.stop() == 0
     assert run.first("stop.overrun")["grace_seconds"] == 0.2
+    assert run.actions()[-3:] == ["stop.overrun", "toy.cancelled", "sidecar.ended"]
 
 
 @pytest.mark.parametrize(("name", "busy"), [("stubborn", "task stubborn"), ("stuck", "thread sidecar_0")])
