@@ -34,6 +34,8 @@ SAID_AGAIN_SECONDS = 30.0
 """How often a failure that goes on is logged, for each secret."""
 FAULTY_AGAIN_SECONDS = 10.0
 """A file that could not be made is tried again so often: its template may have been mended."""
+TOGETHER_SECONDS = 0.5
+"""So long a change waits for reads that are under way, so that what changes together is one generation."""
 OPTIONAL_SECONDS = 1.0
 """So long the first generation waits for optional secrets when all required ones are there."""
 
@@ -86,6 +88,7 @@ class SecretSync:
         self._credentials: object = None
         self._told: dict[str, tuple[str, float]] = {}
         self._is_token_unused = False
+        self._changed_at = float("inf")
 
     @property
     def is_complete(self) -> bool:
@@ -233,8 +236,9 @@ class SecretSync:
         changed, now = self._sync.changed(), monotonic()
         if not changed and now < self._again_at:
             return self._again_at
-        if (wait := max(self._write_at, self._starts_at(now))) > now:
+        if (wait := max(self._write_at, self._starts_at(now), self._together_at(changed, now))) > now:
             return wait
+        self._changed_at = float("inf")
         values = {name: secret.value for name, secret in self._sync.secrets.items() if secret.value is not None}
         try:
             self._recover()
@@ -260,6 +264,13 @@ class SecretSync:
         if changed:
             self._happened.set()
         return self._again_at
+
+    def _together_at(self, changed: list[str], now: float) -> float:
+        """Return when what changed is published at the latest, while others are still being read."""
+        if not changed or not self._sync.is_reading:
+            return 0.0
+        self._changed_at = min(self._changed_at, now)
+        return self._changed_at + TOGETHER_SECONDS
 
     def _recover(self) -> None:
         """Put the folders in order once, before the first writing. Raises Permanent, OSError."""

@@ -107,7 +107,7 @@ _REMEDIES = {
     (
         Endpoint.READ,
         FailureReason.DENIED,
-    ): "its policy does not allow it: `sidecar check secret-sync` prints what is needed",
+    ): "its policy does not allow it (`sidecar check secret-sync` prints what is needed), or the token has ended",
     (
         Endpoint.LOGIN,
         FailureReason.REFUSED,

@@ -541,6 +541,11 @@ class Sync:
         return self._outage_since is not None and self._outage_seen
 
     @property
+    def is_reading(self) -> bool:
+        """Whether some secret is being read."""
+        return any(secret.in_flight is Kind.READ for secret in self.secrets.values())
+
+    @property
     def is_suspect(self) -> bool:
         """Whether the token may be dead: it is being looked up."""
         return self._suspect and self._fault is None

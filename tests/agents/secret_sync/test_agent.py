@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import random
 import re
 from collections import Counter
@@ -435,3 +436,18 @@ async def test_each_secret_that_cannot_be_written_is_in_the_log_at_once(
         await passes(25)
     said = [record.getMessage() for record in caplog.records if "cannot write" in record.getMessage()]
     assert sorted(text.partition(":")[0] for text in said) == [f"cannot write s{number}" for number in range(5)]
+
+
+async def test_what_changes_together_is_one_generation(scene: Scene) -> None:
+    names = [f"s{number}" for number in range(10)]
+    for name in names:
+        scene.secret(name)
+        scene.provider.answers[name] = lambda: Reading({"version": version}, again=600.0)
+    version = 1
+    async with scene.running() as agent:
+        await passes(5.0)
+        first = os.readlink(scene.volume / "..data")
+        version = 2
+        await agent.refresh()
+        await until_async(lambda: os.readlink(scene.volume / "..data") != first, "the next generation")
+        assert [scene.read(f"{name}.json") for name in names] == [{"version": 2}] * 10
