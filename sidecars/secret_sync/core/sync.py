@@ -112,6 +112,8 @@ class SecretState:
     """What the fault is of."""
     sent_at: float = 0.0
     unpublished: bool = False
+    is_wanted_again: bool = False
+    """Whether somebody asked for a fresh read while one was under way, which may bring what was there before."""
 
 
 @dataclass
@@ -381,6 +383,9 @@ class Sync:
                 reading.lease, token, secret.sent_at, reading.duration, reading.renewable, self.chance()
             )
         secret.read_due = NEVER if reading.again is None else now + max(reading.again, 1.0)
+        if secret.is_wanted_again and secret.lease is None:
+            secret.read_due = now
+        secret.is_wanted_again = False
 
     def _failed(self, request: ProviderRequest, failure: Failure, now: float) -> None:
         reason = failure.reason
@@ -514,6 +519,7 @@ class Sync:
         for secret in self.secrets.values():
             if secret.lease is None:
                 secret.read_due = min(secret.read_due, now)
+                secret.is_wanted_again = secret.in_flight is Kind.READ
             if secret.fault is not None:
                 secret.fault = replace(secret.fault, retry_at=now)
         if self._fault is not None and not (self.is_login_failing and self._fault.reason is FailureReason.REFUSED):

@@ -544,3 +544,15 @@ def test_a_lease_that_somebody_revoked_is_asked_about_once_and_replaced_at_once(
     assert world.counts()[Kind.LOOKUP] == 1
     assert world.minted == 2
     assert len(world.live) == 1
+
+
+def test_a_refresh_while_a_read_is_under_way_is_one_more_read() -> None:
+    sync = Sync([Spec("app")], lambda: 0.5)
+    (login,), _ = sync.next(0.0)
+    sync.done(login, Granted(3600.0, renewable=True), 0.1)
+    (read,), _ = sync.next(0.1)
+    sync.refresh(0.2)
+    sync.done(read, Reading({"a": "old"}, again=600.0), 0.3)
+    assert sync.next(0.3)[0] == [read]
+    sync.done(read, Reading({"a": "new"}, again=600.0), 0.4)
+    assert sync.next(0.4)[0] == []
