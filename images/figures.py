@@ -16,7 +16,7 @@ import time
 import urllib.error
 import urllib.request
 
-from sidecars.declaration import Bars, Declaration, declarations
+from sidecars.declaration import Bars, Declaration, declarations, image_bars
 
 PATIENCE_SECONDS = 60.0
 TOGETHER = ("log-shipper", "config-reloader")
@@ -71,8 +71,7 @@ def main(words: list[str]) -> int:
 
 def bars_of(name: str) -> Bars:
     """Return the bars of an image: of its sidecar, or those that hold for all."""
-    declared = declarations().get(name)
-    return declared.bars if declared else Bars(idle_mib=0)
+    return image_bars(name, declarations())
 
 
 def weigh(image: str, name: str, digests: tuple[str, str]) -> Figures:

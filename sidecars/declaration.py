@@ -30,6 +30,16 @@ class Bars(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     start_cpu_seconds: float = 0.5
 
 
+def image_bars(name: str, declared: Mapping[str, "Declaration"]) -> Bars:
+    """Return the bars of an image: of its sidecar; for the image of all of them, and for the stand-ins, what the
+    largest one may have and a little on top.
+    """
+    if name in declared:
+        return declared[name].bars
+    largest = max(one.bars.image_mb for one in declared.values())
+    return Bars(idle_mib=0, image_mb=largest + 10.0)
+
+
 class Volume(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The volume of the app that a sidecar reads: its name in the pod, and where it is mounted."""
 

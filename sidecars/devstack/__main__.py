@@ -9,6 +9,7 @@ _PROGRAMS = {
     "shop": "the app of compose.yaml: answers by its configuration, and logs each request",
     "compose": "up: compose.yaml, a pod on your laptop, and what to try with it; down: ends it",
     "tour": "drives the pod of compose.yaml through its life, and checks each step",
+    "key-vault": "an Azure Key Vault with what gives tokens for it, and scripted faults",
     "vault": "a Vault with scripted faults, whose clock can be put forward",
 }
 
@@ -19,7 +20,7 @@ def main(arguments: list[str]) -> int:
         lines = [f"  {name:<15}{about}" for name, about in _PROGRAMS.items()]
         print("usage: python -m sidecars.devstack NAME [-h] ...", *lines, sep="\n")
         return 0 if arguments and arguments[0] in ("-h", "--help") else 2
-    module = importlib.import_module(f"sidecars.devstack.{arguments[0]}.__main__")
+    module = importlib.import_module(f"sidecars.devstack.{arguments[0].replace('-', '_')}.__main__")
     status: int = module.main(arguments[1:])
     return status
 

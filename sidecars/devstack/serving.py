@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any, Generic, Protocol, TypeVar
 
 _CALL_SECONDS = 60.0
+_MOMENT_SECONDS = 0.05
 
 
 class StandIn(Protocol):
@@ -68,6 +69,8 @@ def in_a_thread(make: Callable[[], Server], name: str) -> Iterator[tuple[Server,
             yield server, loop
         finally:
             asyncio.run_coroutine_threadsafe(server.close(), loop).result(_CALL_SECONDS)
+            # a connection under TLS ends a moment after it was closed
+            asyncio.run_coroutine_threadsafe(asyncio.sleep(_MOMENT_SECONDS), loop).result(_CALL_SECONDS)
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(_CALL_SECONDS)

@@ -14,6 +14,7 @@ from .settings import SecretSyncSettings
 
 def refuse_start(settings: SecretSyncSettings) -> Iterable[Problem]:
     """Return what forbids a start on this machine."""
+    yield from provider_of(settings).problems()
     yield from refused(settings)
     yield from unusable("handover_file", settings.handover_file, "name a file on the memory volume")
 

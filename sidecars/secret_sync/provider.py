@@ -5,10 +5,12 @@ what its secrets look like in `core/`. State machine, files, formats, notifying,
 and the hand-over file are the same for all.
 """
 
+import os
 from collections.abc import Iterable
 from typing import Protocol
 
 from sidecars.runtime import Finding
+from sidecars.runtime.errors import Problem
 
 from .core.outcome import Failure
 from .core.sync import Granted, ProviderRequest, Reading
@@ -42,6 +44,9 @@ class Provider(Protocol):
     def revokes(self) -> bool:
         """Return whether the tokens it logged in for are taken back at the end."""
 
+    def problems(self) -> Iterable[Problem]:
+        """Return what forbids a start on this machine, as problems of settings."""
+
     def close(self) -> None:
         """Let go of connections; never waits."""
 
@@ -69,6 +74,25 @@ class Provider(Protocol):
 
 def provider_of(settings: SecretSyncSettings) -> Provider:
     """Return the provider that the settings name. Each is imported only where it is used: its libraries cost memory."""
+    if settings.key_vault_server is not None:
+        from .key_vault.provider import KeyVaultProvider
+
+        return KeyVaultProvider(settings)
     from .vault.provider import VaultProvider
 
     return VaultProvider(settings)
+
+
+Seen = tuple[tuple[str, int, int], ...]
+
+
+def seen(paths: Iterable[str]) -> Seen:
+    """Return what changes when one of these files is replaced."""
+    found = []
+    for path in paths:
+        try:
+            status = os.stat(path)
+            found.append((path, status.st_ino, status.st_mtime_ns))
+        except OSError:
+            found.append((path, 0, 0))
+    return tuple(found)

@@ -1,7 +1,7 @@
 """The settings of secret-sync, each declared once: type, unit, default and why."""
 
 import re
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -13,6 +13,7 @@ from sidecars.kit.notify.core.problems import problems as notify_problems
 from sidecars.runtime import Problem, Settings
 
 from .core.engines import Engine, Source
+from .core.entra import IdentityKind
 from .core.formats import Format
 
 _MODE = re.compile(r"0?[0-7]{3}")
@@ -87,6 +88,49 @@ class Auth(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return (self.mount or self.method.value).strip("/")
 
 
+class KeyVaultServer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where Azure Key Vault is, and as whom it is asked."""
+
+    address: Annotated[str, Meta(description="URL of the vault.", examples=["https://shop.vault.azure.net"])] = ""
+    identity: Annotated[
+        IdentityKind | None,
+        Meta(
+            description="`workload`: the pod's projected token is exchanged at Entra. `managed`: the endpoint of the "
+            "node (IMDS) or of IDENTITY_ENDPOINT is asked. Unset: what the AZURE_* variables of the pod say."
+        ),
+    ] = None
+    tenant_id: Annotated[str, Meta(description="Tenant of the vault. Unset: AZURE_TENANT_ID.")] = ""
+    client_id: Annotated[
+        str,
+        Meta(description="Client id of the identity. Unset: AZURE_CLIENT_ID; with `managed` the only one there is."),
+    ] = ""
+    token_file: Annotated[
+        str, Meta(description="The projected token; read at each login. Unset: AZURE_FEDERATED_TOKEN_FILE.")
+    ] = ""
+    authority_host: Annotated[
+        str,
+        Meta(
+            description="Where tokens are exchanged. Unset: AZURE_AUTHORITY_HOST, or that of the cloud of `address`.",
+            examples=["https://login.microsoftonline.us"],
+        ),
+    ] = ""
+    resource: Annotated[
+        str,
+        Meta(
+            description="What tokens are asked for. Unset: that of the cloud of `address`, or, for another domain, "
+            "what the vault asks for, as far as its domain is that of `address`.",
+            examples=["https://vault.azure.net"],
+        ),
+    ] = ""
+    api_version: Annotated[
+        str, Meta(description="Version of the interface; before 2025-07-01 PFX is not turned into PEM by the vault.")
+    ] = "2025-07-01"
+    ca_file: Annotated[
+        str, Meta(description="CA certificates (PEM) of vault and authority host. Unset: those of the system.")
+    ] = ""
+    timeout_seconds: Annotated[float, Meta(gt=0, le=60, description="Longest wait for an answer.")] = 5.0
+
+
 class SecretFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One file that a secret is written to."""
 
@@ -131,13 +175,21 @@ class SecretSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     name: Annotated[str, Meta(description="Its name in /status, metrics and log.")] = ""
     required: Annotated[bool, Meta(description="Whether the start waits for it.")] = True
     engine: Annotated[
-        Engine,
-        Meta(description="`kv` looks the version of the mount up; `dynamic`: any path, with what lease it has."),
-    ] = Engine.KV
+        Engine | None,
+        Meta(
+            description="`kv` looks the version of the mount up; `dynamic`: any path, with what lease it has. Of Key "
+            "Vault: `secret`, `certificate` (with its key and chain). Unset: kv, or secret."
+        ),
+    ] = None
     mount: Annotated[str, Meta(description="Mount of the engine (kv, kv1, kv2, pki, static).")] = ""
-    path: Annotated[str, Meta(description="Path below the mount; with `dynamic` the whole path.")] = ""
+    path: Annotated[
+        str, Meta(description="Path below the mount; with `dynamic` the whole path; of Key Vault the object's name.")
+    ] = ""
     role: Annotated[str, Meta(description="Role (pki, static).")] = ""
     version: Annotated[int, Meta(ge=0, description="Version of a KV 2 secret; 0: the newest.")] = 0
+    object_version: Annotated[
+        str, Meta(description="Version of an object of Key Vault: the end of its identifier. Unset: the newest.")
+    ] = ""
     write: Annotated[bool, Meta(description="Write to the path (POST) in place of reading it (dynamic).")] = False
     parameters: Annotated[dict[str, Any], Meta(description="Sent along (pki, dynamic).")] = {}
     poll_seconds: Annotated[
@@ -163,7 +215,7 @@ class SecretSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     def source(self) -> Source:
         """Return where it comes from."""
         return Source(
-            self.engine,
+            self.engine or Engine.KV,
             self.mount.strip("/"),
             self.path.strip("/"),
             self.role,
@@ -173,6 +225,7 @@ class SecretSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             self.poll_seconds,
             self.life_fraction,
             self.margin_seconds,
+            self.object_version,
         )
 
 
@@ -201,6 +254,9 @@ class SecretSyncSettings(Settings, frozen=True, kw_only=True):
     ] = 5.0
     vault: Annotated[VaultServer | None, Meta(description="Where Vault is.")] = None
     auth: Annotated[Auth | None, Meta(description="How to log in.")] = None
+    key_vault: Annotated[
+        KeyVaultServer | None, Meta(description="Where Azure Key Vault is, in place of `vault` and `auth`.")
+    ] = None
     targets: Annotated[tuple[TargetFolder, ...], Meta(description="The folders that are written.")] = ()
     secrets: Annotated[tuple[SecretSettings, ...], Meta(description="What is fetched.")] = ()
     notify: Annotated[
@@ -223,13 +279,15 @@ class SecretSyncSettings(Settings, frozen=True, kw_only=True):
     ] = ""
     remove_files_on_stop: Annotated[bool, Meta(description="Remove the files when a native sidecar stops.")] = False
     vault_address: Annotated[str, Meta(description="The same as vault.address.")] = ""
+    key_vault_address: Annotated[str, Meta(description="The same as key_vault.address.")] = ""
     kubernetes_role: Annotated[str, Meta(description="The same as auth.role, with the method kubernetes.")] = ""
     secret: Annotated[
         tuple[str, ...],
         Meta(
             description="The simple form of `secrets`: paths, each written as NAME.json; with `#KEY` that key alone, "
-            "as it is, to a file of the key's name.",
-            examples=["kv/data/app", "database/creds/app"],
+            "as it is, to a file of the key's name. Of Key Vault: NAME, written as it is, or certificates/NAME, "
+            "written as NAME.pem.",
+            examples=["kv/data/app", "database/creds/app", "db-password"],
         ),
     ] = ()
     target: Annotated[str, Meta(description="The simple form of `targets`: one folder.", examples=["/secrets"])] = ""
@@ -245,8 +303,17 @@ class SecretSyncSettings(Settings, frozen=True, kw_only=True):
         return self.auth if self.auth is not None else Auth(role=self.kubernetes_role)
 
     @property
+    def key_vault_server(self) -> KeyVaultServer | None:
+        """Return where Key Vault is; None when the provider is Vault."""
+        if self.key_vault is not None or not self.key_vault_address:
+            return self.key_vault
+        return KeyVaultServer(address=self.key_vault_address)
+
+    @property
     def held_by(self) -> tuple[object, ...]:
         """Return what a token belongs to: it is not taken over from a run that had something else here."""
+        if self.key_vault_server is not None:
+            return (self.key_vault_server,)
         return (self.server.address, self.server.namespace, self.login)
 
     @property
@@ -262,25 +329,22 @@ class SecretSyncSettings(Settings, frozen=True, kw_only=True):
     @property
     def all_secrets(self) -> tuple[SecretSettings, ...]:
         """Return the secrets, each with a name."""
-        simple = tuple(simple_secret(text) for text in self.secret)
+        is_key_vault = self.key_vault_server is not None
+        simple = tuple((simple_object if is_key_vault else simple_secret)(text) for text in self.secret)
+        engine = Engine.SECRET if is_key_vault else Engine.KV
         return tuple(
-            secret if secret.name else msgspec.structs.replace(secret, name=f"secret-{number}")
+            msgspec.structs.replace(secret, name=secret.name or f"secret-{number}", engine=secret.engine or engine)
             for number, secret in enumerate((*self.secrets, *simple))
         )
 
     def problems(self) -> Iterable[Problem]:
         """What single fields cannot say."""
-        address, field = self.server.address, "vault_address" if self.vault is None else "vault.address"
-        if not address:
-            yield Problem(field, "it is not set", "set it to the URL of Vault, such as https://vault:8200")
-        elif not re.match(r"https?://[^/@\s]+/?$", address):
-            yield Problem(field, "it is no URL of a server", "write it as https://HOST:PORT, without a path")
+        yield from self._provider_problems()
         yield from self._twice_problems()
         if not self.all_targets:
             yield Problem("target", "no folder is named", "set it to the memory volume, such as /secrets")
         if not self.all_secrets:
             yield Problem("secrets", "there is nothing to fetch", "name a secret, such as --secret kv/data/app")
-        yield from self._auth_problems()
         yield from self._target_problems()
         yield from self._secret_problems()
         for number, step in enumerate(self.notify):
@@ -295,9 +359,31 @@ class SecretSyncSettings(Settings, frozen=True, kw_only=True):
 
     def _twice_problems(self) -> Iterable[Problem]:
         """What is said in the simple form and in the full one: only the full one would count."""
-        for simple, full in (("vault_address", "vault"), ("kubernetes_role", "auth"), ("target", "targets")):
+        for simple, full in (
+            ("vault_address", "vault"),
+            ("key_vault_address", "key_vault"),
+            ("kubernetes_role", "auth"),
+            ("target", "targets"),
+        ):
             if getattr(self, simple) and getattr(self, full):
                 yield Problem(simple, f"{full} is set too, and would be used in place of it", "keep one of them")
+
+    def _provider_problems(self) -> Iterable[Problem]:
+        key_vault = self.key_vault_server
+        if key_vault is None:
+            address, field = self.server.address, "vault_address" if self.vault is None else "vault.address"
+            if not address:
+                remedy = "set it to the URL of Vault, such as https://vault:8200, or key_vault_address"
+                yield Problem(field, "it is not set", remedy)
+            elif not re.match(r"https?://[^/@\s]+/?$", address):
+                yield Problem(field, "it is no URL of a server", "write it as https://HOST:PORT, without a path")
+            yield from self._auth_problems()
+            return
+        for name in ("vault", "auth", "vault_address", "kubernetes_role"):
+            if getattr(self, name):
+                text = "it is of Vault, and key_vault is set: there is one provider for each sidecar"
+                yield Problem(name, text, "take one of them out; run a second secret-sync for the other provider")
+        yield from _key_vault_problems("key_vault" if self.key_vault is not None else "key_vault_address", key_vault)
 
     def _auth_problems(self) -> Iterable[Problem]:
         auth = self.login
@@ -343,7 +429,7 @@ class SecretSyncSettings(Settings, frozen=True, kw_only=True):
             where = f"secrets[{number}]" if number < len(self.secrets) else f"secret[{number - len(self.secrets)}]"
             if names.count(secret.name) > 1:
                 yield Problem(f"{where}.name", "another secret has this name", "give each a name of its own")
-            yield from _source_problems(where, secret)
+            yield from _source_problems(where, secret, _KEY_VAULT if self.key_vault_server is not None else _VAULT)
             if not secret.files:
                 yield Problem(f"{where}.files", "it is written nowhere", "name a file")
             for place, file in enumerate(secret.files):
@@ -369,15 +455,30 @@ def _is_within(path: str, folder: str) -> bool:
     return f"{path.rstrip('/')}/".startswith(f"{folder.rstrip('/')}/")
 
 
-def _source_problems(where: str, secret: SecretSettings) -> Iterable[Problem]:
-    needs = {
-        Engine.KV: ("mount", "path"),
-        Engine.KV1: ("mount", "path"),
-        Engine.KV2: ("mount", "path"),
-        Engine.PKI: ("mount", "role"),
-        Engine.STATIC: ("mount", "role"),
-        Engine.DYNAMIC: ("path",),
-    }
+_VAULT: Mapping[Engine, tuple[str, ...]] = {
+    Engine.KV: ("mount", "path"),
+    Engine.KV1: ("mount", "path"),
+    Engine.KV2: ("mount", "path"),
+    Engine.PKI: ("mount", "role"),
+    Engine.STATIC: ("mount", "role"),
+    Engine.DYNAMIC: ("path",),
+}
+"""What each engine needs."""
+_KEY_VAULT: Mapping[Engine, tuple[str, ...]] = {Engine.SECRET: ("path",), Engine.CERTIFICATE: ("path",)}
+_OBJECT = re.compile(r"[0-9A-Za-z-]{1,127}")
+_OBJECT_VERSION = re.compile(r"[0-9A-Za-z]{1,32}")
+
+
+def _source_problems(where: str, secret: SecretSettings, needs: Mapping[Engine, tuple[str, ...]]) -> Iterable[Problem]:
+    if secret.engine is None or secret.engine not in needs:
+        known = ", ".join(needs)
+        yield Problem(f"{where}.engine", f"this provider has no engine {secret.engine}", f"it is one of {known}")
+        return
+    if needs is _KEY_VAULT:
+        yield from _object_problems(where, secret)
+        return
+    if secret.object_version:
+        yield Problem(f"{where}.object_version", "it is of Key Vault", "set version, and the engine kv2")
     for field in needs[secret.engine]:
         if not getattr(secret, field).strip("/"):
             yield Problem(f"{where}.{field}", f"it is not set, and the engine {secret.engine} needs it", "set it")
@@ -386,6 +487,42 @@ def _source_problems(where: str, secret: SecretSettings) -> Iterable[Problem]:
             yield Problem(f"{where}.{field}", "it leads elsewhere by . or ..", "write the path as it is")
     if secret.engine is Engine.KV2 and secret.path.strip("/").startswith("data/"):
         yield Problem(f"{where}.path", "it begins with data/, which is put there by kv2", "leave data/ out")
+
+
+def _object_problems(where: str, secret: SecretSettings) -> Iterable[Problem]:
+    if not _OBJECT.fullmatch(secret.path):
+        yield Problem(f"{where}.path", "it is no name of an object", "letters, digits and dashes, as in the portal")
+    if secret.object_version and not _OBJECT_VERSION.fullmatch(secret.object_version):
+        yield Problem(
+            f"{where}.object_version", "it is no version of an object", "write the last part of its identifier"
+        )
+    for field in ("mount", "role", "version", "parameters", "write"):
+        if getattr(secret, field):
+            yield Problem(f"{where}.{field}", "Key Vault has no such thing", "take it out")
+
+
+def _key_vault_problems(where: str, server: KeyVaultServer) -> Iterable[Problem]:
+    def field(name: str) -> str:
+        return f"{where}.{name}" if where == "key_vault" else where
+
+    if not server.address:
+        yield Problem(field("address"), "it is not set", "set it to the URL of the vault")
+    elif not _is_safe(server.address):
+        remedy = "write it as https://NAME.vault.azure.net, without a path"
+        yield Problem(field("address"), "it is no https URL of a vault", remedy)
+    for name in ("authority_host", "resource"):
+        address = getattr(server, name)
+        if address and not _is_safe(address):
+            yield Problem(field(name), "it is no https URL of a server", "write it as https://HOST, without a path")
+
+
+_HTTPS = re.compile(r"https://[^/@\s\\?#]+/?")
+_LOOPBACK = re.compile(r"http://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?/?")
+
+
+def _is_safe(address: str) -> bool:
+    """Whether credentials may be sent there: by https, or on this machine alone."""
+    return bool(_HTTPS.fullmatch(address) or _LOOPBACK.fullmatch(address))
 
 
 def _file_problems(where: str, file: SecretFile, targets: set[str]) -> Iterable[Problem]:
@@ -435,3 +572,25 @@ def simple_secret(text: str) -> SecretSettings:
     if data:
         return SecretSettings(name=name, engine=Engine.KV2, mount=mount, path=rest, files=(file,))
     return SecretSettings(name=name, engine=Engine.DYNAMIC, path=path, files=(file,))
+
+
+def simple_object(text: str) -> SecretSettings:
+    """Return what an object of Key Vault on the command line means: `NAME`, `secrets/NAME/VERSION`,
+    `certificates/NAME#private_key`.
+    """
+    path, _, key = text.strip().strip("/").partition("#")
+    kind, slash, rest = path.partition("/")
+    if not slash:
+        kind, rest = "secrets", path
+    name, _, version = rest.partition("/")
+    if kind == "certificates":
+        file = (
+            SecretFile(path=key, format=Format.RAW, key=key)
+            if key
+            else SecretFile(path=f"{name}.pem", format=Format.PEM_BUNDLE)
+        )
+        return SecretSettings(name=name, engine=Engine.CERTIFICATE, path=name, object_version=version, files=(file,))
+    if kind != "secrets":
+        name = path  # refused, since it is no name
+    file = SecretFile(path=key or name, format=Format.RAW, key=key)
+    return SecretSettings(name=name, engine=Engine.SECRET, path=name, object_version=version, files=(file,))

@@ -21,6 +21,8 @@ from typing import Any, Self
 import msgspec
 from aiohttp import web
 
+from sidecars.devstack.playing import HUNG_UP, early, spoilt
+
 from .answers import JsonObject, VaultError, refusal, reply, seconds
 from .backend import Backend, Call
 from .faults import Fault, Script, texts_of
@@ -161,35 +163,14 @@ class Vault:
         )
         self.requests.append(seen)
         fault = self._script.strike(f"{request.method} {request.path}")
-        if fault is not None and (early := await self._early(request, fault)) is not None:
-            seen.status = 0 if early is _HUNG_UP else early.status
-            return early
+        if fault is not None and (made := await early(request, fault, self._released, _refused)) is not None:
+            seen.status = 0 if made is HUNG_UP else made.status
+            return made
         response = await self._answered(request, token)
         seen.status = response.status
         if fault is not None:
-            return _spoilt(request, response, fault)
+            return spoilt(request, response, fault)
         return response
-
-    async def _early(self, request: web.Request, fault: Fault) -> web.StreamResponse | None:
-        """Return what a fault answers in place of carrying the request out; None when it is to be carried out."""
-        match fault.kind:
-            case "hang":
-                await self._released.wait()
-                return _hang_up(request)
-            case "cut":
-                return _hang_up(request)
-            case "delay":
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._released.wait(), fault.delay_seconds)
-                return None
-            case "status":
-                headers = {"Retry-After": fault.retry_after} if fault.retry_after else {}
-                return refusal(VaultError(fault.status, *texts_of(fault), headers=headers))
-            case "redirect":
-                return web.Response(status=307, headers={"Location": fault.location})
-            case "body":
-                return web.Response(status=fault.status, body=bytes(fault.body), content_type="application/json")
-        return None
 
     async def _answered(self, request: web.Request, token: str) -> web.Response:
         namespace = request.headers.get("X-Vault-Namespace", "").strip("/")
@@ -260,22 +241,6 @@ def _certificate(request: web.Request) -> dict[str, Any] | None:
     return {"der": der} if der else None
 
 
-_HUNG_UP = web.Response(status=599)
-
-
-def _hang_up(request: web.Request) -> web.Response:
-    if request.transport is not None:
-        request.transport.abort()
-    return _HUNG_UP
-
-
-def _spoilt(request: web.Request, response: web.Response, fault: Fault) -> web.StreamResponse:
-    """Return what is left of an answer after a fault that strikes when the request has been carried out."""
-    match fault.kind:
-        case "cut_after":
-            return _hang_up(request)
-        case "garbage":
-            return web.Response(status=response.status, body=b'{"data": {"half', content_type="application/json")
-        case "empty":
-            return web.Response(status=response.status, body=b"")
-    return response
+def _refused(fault: Fault) -> web.Response:
+    headers = {"Retry-After": fault.retry_after} if fault.retry_after else {}
+    return refusal(VaultError(fault.status, *texts_of(fault), headers=headers))

@@ -28,6 +28,9 @@ class Engine(StrEnum):
     DYNAMIC = "dynamic"
     STATIC = "static"
     PKI = "pki"
+    SECRET = "secret"
+    """Of Key Vault (`key_vault.py`), as is the next one."""
+    CERTIFICATE = "certificate"
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ class Source:
     """After which share of its life a certificate is issued anew."""
     margin_seconds: float | None = None
     """How long before its end, in place of that."""
+    object_version: str = ""
+    """Of an object of Key Vault; "" is the newest."""
 
 
 @dataclass(frozen=True)

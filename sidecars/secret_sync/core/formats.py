@@ -32,7 +32,7 @@ class Unwritable(Exception):
 
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-PEM_PARTS = ("private_key", "certificate", "ca_chain")
+PEM_PARTS = ("private_key", "certificate", "ca_chain", "chain")
 
 
 def written(form: Format, value: Mapping[str, Any], key: str = "") -> bytes:

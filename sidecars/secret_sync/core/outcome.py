@@ -22,6 +22,9 @@ class FailureReason(StrEnum):
     REFUSED = "refused"
     MISSING = "missing"
     DELETED = "deleted"
+    DISABLED = "disabled"
+    NOT_YET_VALID = "not_yet_valid"
+    EXPIRED = "expired"
     GONE = "gone"
     UNUSABLE = "unusable"
 

@@ -16,7 +16,15 @@ SLOW_SECONDS = (55.0, 65.0)
 """For what somebody has to change: a policy, a path, a role."""
 
 _SLOW = frozenset(
-    {FailureReason.DENIED, FailureReason.REFUSED, FailureReason.MISSING, FailureReason.DELETED, FailureReason.UNUSABLE}
+    {
+        FailureReason.DENIED,
+        FailureReason.REFUSED,
+        FailureReason.MISSING,
+        FailureReason.DELETED,
+        FailureReason.DISABLED,
+        FailureReason.EXPIRED,
+        FailureReason.UNUSABLE,
+    }
 )
 
 

@@ -177,8 +177,9 @@ class Targets:
         """
         pairs: dict[str, dict[str, str]] = {}
         for secret, file in self._belonging(target):
-            if file.key in _PAIR and file.format is Format.RAW:
-                pairs.setdefault(secret.name, {})[file.key] = os.path.join(path, file.path)
+            part = "certificate" if file.key == "fullchain" else file.key
+            if part in _PAIR and file.format is Format.RAW:
+                pairs.setdefault(secret.name, {})[part] = os.path.join(path, file.path)
         return {name for name, pair in pairs.items() if len(pair) == len(_PAIR) and not _fits(pair)}
 
 

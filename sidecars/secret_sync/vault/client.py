@@ -7,9 +7,8 @@ ambient credentials, no redirects, no retries (a GET of database/creds mints), i
 
 import asyncio
 import json
-import os
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http.client import HTTPException
@@ -20,6 +19,7 @@ from sidecars.kit.tls import trusting
 from sidecars.runtime import Permanent
 from sidecars.runtime.clock import monotonic
 from sidecars.secret_sync.core.outcome import Endpoint, Failure, FailureReason, Success, judged
+from sidecars.secret_sync.provider import Seen, seen
 from sidecars.secret_sync.settings import VaultServer
 
 CONNECT_SECONDS = 2.0
@@ -124,21 +124,6 @@ def _json(reply: Any, deadline: float) -> Any:
         return json.loads(body)
     except (ValueError, RecursionError):
         return None
-
-
-Seen = tuple[tuple[str, int, int], ...]
-
-
-def seen(paths: Iterable[str]) -> Seen:
-    """Return what changes when one of these files is replaced."""
-    found = []
-    for path in paths:
-        try:
-            status = os.stat(path)
-            found.append((path, status.st_ino, status.st_mtime_ns))
-        except OSError:
-            found.append((path, 0, 0))
-    return tuple(found)
 
 
 _REMEDIES = {

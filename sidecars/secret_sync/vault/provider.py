@@ -7,13 +7,14 @@ from dataclasses import replace
 
 from sidecars.runtime import Finding
 from sidecars.runtime.clock import now as wall_clock
+from sidecars.runtime.errors import Problem
 from sidecars.secret_sync.core.engines import Engine, Source, call, mount_of, policy, reading, version_of_mount
 from sidecars.secret_sync.core.outcome import Endpoint, Failure, FailureReason, Success
 from sidecars.secret_sync.core.sync import Kind, ProviderRequest
-from sidecars.secret_sync.provider import Result
+from sidecars.secret_sync.provider import Result, seen
 from sidecars.secret_sync.settings import Method, SecretSyncSettings
 
-from .client import VaultClient, VaultRequest, seen
+from .client import VaultClient, VaultRequest
 from .login import Login, files, granted
 
 _TOKENS = 4
@@ -41,6 +42,10 @@ class VaultProvider:
     def revokes(self) -> bool:
         """Return whether tokens are ours to take back: not one that was given by a file."""
         return self._auth.method is not Method.TOKEN
+
+    def problems(self) -> Iterable[Problem]:
+        """Return what forbids a start: nothing of Vault."""
+        return ()
 
     def close(self) -> None:
         """Let go of connections."""

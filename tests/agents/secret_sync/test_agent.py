@@ -15,6 +15,7 @@ import msgspec
 import pytest
 
 from sidecars.runtime import Context, Finding, State
+from sidecars.runtime.errors import Problem
 from sidecars.runtime.observe.logs import configure
 from sidecars.secret_sync.agent import Parts, SecretSync
 from sidecars.secret_sync.core.outcome import Failure, FailureReason
@@ -59,6 +60,9 @@ class Memory:
 
     def secrets_to_hide(self) -> list[str]:
         return list(self.tokens.values())
+
+    def problems(self) -> list[Problem]:
+        return []
 
     def findings(self) -> list[Finding]:
         return []

@@ -489,6 +489,10 @@ def test_what_a_former_run_left_is_looked_at_before_it_is_used(reason: FailureRe
     assert world.sync.unready(world.now) == {}
 
 
+OF_VAULT = [one for one in FailureReason if one not in {"disabled", "not_yet_valid", "expired"}]
+"""What a Vault's answers can mean; the others are of objects of Key Vault."""
+
+
 @pytest.mark.parametrize("seed", range(150))
 def test_after_any_chaos_all_is_well_again_and_no_storm_was_made(seed: int) -> None:
     """Servers of all kinds, faults of all kinds, grants of nothing, of a second and of more than before."""
@@ -513,7 +517,7 @@ def test_after_any_chaos_all_is_well_again_and_no_storm_was_made(seed: int) -> N
             return rng.choice([0.0, 1.0, 5.0])
         if request.kind is Kind.RENEW_TOKEN and rng.random() < 0.3:
             return Granted(rng.choice([None, 1.0, 5.0]), renewable=rng.random() < 0.5)
-        return Failure(rng.choice(list(FailureReason)), "chaos", retry_after=rng.choice([None, None, 3.0]))
+        return Failure(rng.choice(OF_VAULT), "chaos", retry_after=rng.choice([None, None, 3.0]))
 
     world.fault = chaos
     world.run(620)

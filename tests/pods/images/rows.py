@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sidecars.declaration import Bars, Declaration, declarations
+from sidecars.declaration import Bars, Declaration, declarations, image_bars
 from tests.support.engine import Container
 from tests.support.sidecars import TOGETHER
 
@@ -34,7 +34,7 @@ class Row:
     @property
     def bars(self) -> Bars:
         """What it must not exceed."""
-        return self.runs[0].bars
+        return self.runs[0].bars if len(self.runs) == 1 else image_bars(self.name, DECLARED)
 
     @property
     def ends_with(self) -> int:
