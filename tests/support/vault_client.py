@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import ssl
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -30,14 +31,15 @@ class Reply(NamedTuple):
 class VaultClient:
     """Requests to one server with one token, each on a connection of its own."""
 
-    def __init__(self, url: str, token: str = "", namespace: str = "") -> None:
+    def __init__(self, url: str, token: str = "", namespace: str = "", tls: ssl.SSLContext | None = None) -> None:
         self.url = url
         self.token = token
         self.namespace = namespace
+        self._tls = tls
 
     def using(self, token: str, namespace: str = "") -> "VaultClient":
         """Return a client with another token."""
-        return VaultClient(self.url, token, namespace or self.namespace)
+        return VaultClient(self.url, token, namespace or self.namespace, self._tls)
 
     def call(self, method: str, path: str, body: object = None, **headers: str) -> Reply:
         """Make one request; `X_Vault_Wrap_TTL="30s"` style keywords become headers."""
@@ -46,7 +48,12 @@ class VaultClient:
             named.setdefault("X-Vault-Token", self.token)
         if self.namespace:
             named.setdefault("X-Vault-Namespace", self.namespace)
-        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=60)
+        place = urlsplit(self.url).netloc
+        connection = (
+            http.client.HTTPSConnection(place, timeout=60, context=self._tls)
+            if self._tls
+            else http.client.HTTPConnection(place, timeout=60)
+        )
         try:
             connection.request(method, f"/v1/{path}", None if body is None else json.dumps(body), named)
             reply = connection.getresponse()
