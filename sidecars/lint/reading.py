@@ -94,13 +94,17 @@ def files_of(words: Iterable[str]) -> Iterator[str]:
             continue
         found = [
             os.path.join(folder, name)
-            for folder, folders, names in os.walk(word)
+            for folder, folders, names in os.walk(word, onerror=_cannot_list)
             for name in sorted(names)
             if name.endswith(_SUFFIXES) and folders.sort() is None
         ]
         if not found:
             raise UnreadableError(f"cannot find a manifest in {word}: no file ends with {', '.join(_SUFFIXES)}")
         yield from found
+
+
+def _cannot_list(error: OSError) -> None:
+    raise UnreadableError(f"cannot read the folder {error.filename}: {error.strerror}") from error
 
 
 def text_of(file: str) -> str:

@@ -109,6 +109,48 @@ spec:
     )
 
 
+FORMS = {
+    "an empty mapping": (
+        "kind: Pod\nspec:\n  containers:\n  - name: a\n    securityContext:\n",
+        "kind: Pod\nspec:\n  containers:\n  - name: a\n    securityContext: {allowPrivilegeEscalation: false}\n",
+    ),
+    "line breaks of Windows": (
+        "kind: Pod\r\nspec:\r\n  containers:\r\n  - name: a",
+        (
+            "kind: Pod\r\nspec:\r\n  containers:\r\n  - name: a\r\n"
+            "    securityContext: {allowPrivilegeEscalation: false}\r\n"
+        ),
+    ),
+    "JSON": (
+        '{"kind": "Pod", "spec": {"containers": [{"name": "a"}]}}',
+        (
+            '{"kind": "Pod", "spec": {"containers": '
+            '[{"securityContext": {"allowPrivilegeEscalation": false}, "name": "a"}]}}'
+        ),
+    ),
+    "a merge key": (
+        "x: &x {securityContext: {runAsNonRoot: true}}\nkind: Pod\nspec: {containers: [{<<: *x, name: a}]}\n",
+        "x: &x {securityContext: {allowPrivilegeEscalation: false, runAsNonRoot: true}}\nkind: Pod\nspec: {containers: [{<<: *x, name: a}]}\n",
+    ),
+    "an alias, whose text stands elsewhere": (
+        (
+            "x: &x {preStop: {exec: {command: [kill, '1']}}}\nkind: Pod\nspec:\n  initContainers:\n"
+            "  - name: e\n    restartPolicy: Always\n    securityContext: {allowPrivilegeEscalation: false}\n"
+            "    lifecycle: *x\n  containers: [{name: a, securityContext: {allowPrivilegeEscalation: false}}]\n"
+        ),
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "fixed"), FORMS.values(), ids=FORMS)
+def test_a_fix_keeps_the_form_of_the_file_or_is_left_out(text: str, fixed: str | None, tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_bytes(text.encode())
+    lint("--only", "privilege-escalation,pre-stop-ends-sidecar", "--fix", file)
+    assert file.read_bytes().decode() == (fixed or text)
+
+
 def test_fixed_tutorials_have_nothing_left_that_can_be_fixed_and_stay_what_they_were(tmp_path: Path) -> None:
     for path in TUTORIALS:
         (tmp_path / path.name).write_bytes(path.read_bytes())
