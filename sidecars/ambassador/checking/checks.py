@@ -142,7 +142,7 @@ class NodeCheck:
         finally:
             dialled.leg.close()
         words = received.partition(b"\n")[0].split()
-        if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():
+        if len(words) < 2 or not words[0].startswith(b"HTTP/") or len(words[1]) != 3 or not words[1].isdigit():
             raise _NotHttp
         return int(words[1])
 

@@ -12,7 +12,15 @@ from dataclasses import dataclass
 
 from sidecars.ambassador.connecting.dial import Dialler, NodeTarget
 from sidecars.ambassador.connecting.postgres import begin
-from sidecars.ambassador.core.postgres import TERMINATE, BrokenServer, MessageReader, error_fields, mechanisms, message
+from sidecars.ambassador.core.postgres import (
+    TERMINATE,
+    BrokenServer,
+    MessageReader,
+    authentication,
+    error_fields,
+    mechanisms,
+    message,
+)
 from sidecars.ambassador.core.postgres import startup as startup_message
 from sidecars.ambassador.core.scram import MECHANISM, ScramClient, ScramFailed
 from sidecars.ambassador.core.upstream import CheckResult, NodeRole
@@ -89,7 +97,7 @@ class SqlCheck:
     async def _authenticate(
         self, leg: Leg, body: bytes, who: CheckLogin, scram: ScramClient | None
     ) -> ScramClient | None:
-        (what,) = struct.unpack_from("!I", body)
+        what = authentication(body)
         try:
             if what == 10 and MECHANISM.encode() in mechanisms(body):
                 scram = ScramClient(who.password, secrets.token_urlsafe(18))

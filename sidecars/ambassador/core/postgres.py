@@ -143,6 +143,13 @@ class MessageReader:
         return kind, body
 
 
+def authentication(body: bytes) -> int:
+    """Return what an Authentication message asks for. Raise BrokenServer."""
+    if len(body) < 4:
+        raise BrokenServer("it asks for a login in no way that PostgreSQL knows")
+    return int.from_bytes(body[:4], "big")
+
+
 def mechanisms(body: bytes) -> list[bytes]:
     """Return the SASL mechanisms that an Authentication message offers; none when it offers none."""
     if len(body) < 5 or struct.unpack_from("!I", body)[0] != _SASL:

@@ -66,7 +66,7 @@ def _reply(received: bytes, depth: int) -> tuple[object, bytes] | None:
 
 
 def _number(text: bytes) -> int:
-    if not text.lstrip(b"-").isdigit() or len(text) > 19:
+    if not text.removeprefix(b"-").isdigit() or len(text) > 19:
         raise NotRedis
     return int(text)
 

@@ -37,7 +37,7 @@ class ScramClient:
         nonce, iterations = fields.get("r", ""), fields.get("i", "")
         if not nonce.startswith(self._nonce) or nonce == self._nonce:
             raise ScramFailed("the server's nonce does not begin with ours")
-        if not iterations.isdigit() or not 1 <= int(iterations) <= _MOST_ITERATIONS:
+        if not iterations.isdigit() or len(iterations) > 9 or not 1 <= int(iterations) <= _MOST_ITERATIONS:
             raise ScramFailed("the server asks for an impossible number of iterations")
         salted = hashlib.pbkdf2_hmac("sha256", self._password, _decoded(fields.get("s", "")), int(iterations))
         client_key = _mac(salted, b"Client Key")

@@ -10,6 +10,7 @@ from sidecars.ambassador.core.postgres import (
     BrokenServer,
     ServerStream,
     SqlState,
+    authentication,
     error_fields,
     error_response,
     mechanisms,
@@ -129,3 +130,9 @@ def test_a_standby_says_so_in_the_login() -> None:
     primary.from_server(LOGIN)
     standby.from_server(message(b"S", b"in_hot_standby\0on\0"))
     assert (primary.is_standby, standby.is_standby) == (False, True)
+
+
+@pytest.mark.parametrize("body", [b"", b"\0\0\0"])
+def test_a_login_that_asks_for_nothing_is_no_postgresql(body: bytes) -> None:
+    with pytest.raises(BrokenServer):
+        authentication(body)

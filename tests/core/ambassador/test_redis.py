@@ -27,7 +27,7 @@ def test_a_refusal_is_a_value_and_no_role() -> None:
 
 
 @pytest.mark.parametrize(
-    "raw", [b"HTTP/1.1 400\r\n", b"*x\r\n", b"$-2\r\n", b"$99999999999\r\n", b"*1\r\n" * 6, b"\x16"]
+    "raw", [b"HTTP/1.1 400\r\n", b"*x\r\n", b"$-2\r\n", b"$99999999999\r\n", b"*1\r\n" * 6, b":--5\r\n", b"\x16"]
 )
 def test_what_is_not_redis_is_found_out(raw: bytes) -> None:
     with pytest.raises(NotRedis):

@@ -36,6 +36,7 @@ def test_it_proves_that_it_knows_the_password_and_makes_the_server_prove_it_too(
         b"r=other,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096",
         f"r={NONCE},s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096".encode(),
         f"r={NONCE}x,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=2147483647".encode(),
+        f"r={NONCE}x,s=W22ZaJ0SNY7soEsUEjb6gQ==,i={'9' * 5000}".encode(),
         f"r={NONCE}x,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=0".encode(),
         f"r={NONCE}x,s=not base64!,i=4096".encode(),
         b"e=other-error",
