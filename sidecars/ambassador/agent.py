@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import resource
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -112,14 +112,16 @@ class Ambassador:
             self._poller.close()
 
     async def _work(self) -> None:
-        """Load certificates, then keep them and the pools true."""
-        for tls in self._tls:
-            await self._load(tls)
+        """Load certificates, and keep them and the pools true. A pool waits for its own certificates only."""
         async with asyncio.TaskGroup() as group:
-            for number, tls in enumerate(self._tls):
-                group.create_task(supervise(f"certificates {number}", partial(self._watch, tls), self._ctx))
+            loads = [group.create_task(self._load(tls), name="load certificates") for tls in self._tls]
             for number, pool in enumerate(pools(self.desks)):
-                group.create_task(supervise(f"pool {number}", pool.run, self._ctx))
+                needs = [load for tls, load in zip(self._tls, loads, strict=True) if tls.settings == pool.plan.tls]
+                group.create_task(supervise(f"pool {number}", partial(_after, needs, pool.run), self._ctx))
+            for number, (tls, load) in enumerate(zip(self._tls, loads, strict=True)):
+                watch = partial(_after, [load], partial(self._watch, tls))
+                group.create_task(supervise(f"certificates {number}", watch, self._ctx))
+            await asyncio.gather(*loads)
             self._ctx.health.mark_started()
             names = [desk.plan.name for desk in self.desks]
             self._ctx.log.info("takes connections", action="start.done", listeners=names)
@@ -179,11 +181,18 @@ class Ambassador:
             except UnusableFile as error:
                 text = f"{error}; connections are parked until it can be used"
                 self._ctx.log.error(text, action="certificates.unusable", every_seconds=30.0)
-                self._ctx.health.set("certificates", State.FAILING, str(error))
+                self._missing(tls, str(error))
                 await self._ctx.stop.pause(1.0)
             else:
-                self._ctx.health.set("certificates", State.OK)
+                self._missing(tls, "")
                 return
+
+    def _missing(self, tls: NodeTls, problem: str) -> None:
+        """Say why the pools with these certificates have no nodes yet."""
+        for pool in pools(self.desks):
+            if pool.plan.tls == tls.settings:
+                pool.hindrance = problem
+        self._observe()
 
     async def _watch(self, tls: NodeTls) -> None:
         def looked(reload: Reload) -> None:
@@ -231,7 +240,7 @@ class Ambassador:
     def _observe(self) -> None:
         health = self._ctx.health
         faults = {desk.plan.name: desk.pool.why_none(desk.plan.role) for desk in self.desks if not self._usable(desk)}
-        unknown = any(node.state.health is NodeHealth.UNKNOWN for desk in self.desks for node in desk.pool.nodes)
+        unknown = any(desk.pool.is_new for desk in self.desks)
         if faults and not unknown:
             text = "; ".join(f"{name}: {fault}" for name, fault in faults.items())
             if health.set("upstreams", State.DEGRADED, text):
@@ -241,7 +250,10 @@ class Ambassador:
         kept = [problem for problem in self._kept.values() if problem]
         ends = [tls.certificates.expires_at for tls in self._tls]
         soon = [at for at in ends if at is not None and at < now() + _EXPIRES_SOON_SECONDS]
-        if kept:
+        missing = [pool.hindrance for pool in pools(self.desks) if pool.hindrance]
+        if missing:
+            health.set("certificates", State.FAILING, missing[0])
+        elif kept:
             health.set("certificates", State.DEGRADED, kept[0])
         elif soon:
             health.set("certificates", State.DEGRADED, "a client certificate ends within a day")
@@ -320,6 +332,13 @@ class Ambassador:
         for session in sessions:
             session.drain(Cause.DRAINED, why, self._settings.drain_seconds)
         return len(sessions)
+
+
+async def _after(loads: Sequence[asyncio.Task[None]], work: Callable[[], Awaitable[None]]) -> None:
+    """Work once the certificates are loaded."""
+    if loads:
+        await asyncio.wait(loads)
+    await work()
 
 
 def raise_open_files() -> int:

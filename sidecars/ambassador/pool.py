@@ -108,6 +108,8 @@ class NodePool:
         self._changed = asyncio.Event()
         self.told: Callable[[], None] = _nobody
         """Called at each change."""
+        self.hindrance = ""
+        """Why it has no nodes yet: its certificates cannot be used."""
         self._unresolved: dict[str, str] = {}
         self._gone: list[UpstreamNode] = []
         """Nodes that have left the DNS, and have sessions still."""
@@ -119,6 +121,13 @@ class NodePool:
     def changed(self) -> asyncio.Event:
         """Return what is set at the next change; each change has another one."""
         return self._changed
+
+    @property
+    def is_new(self) -> bool:
+        """Return whether nothing can be said yet: names are being looked up, or a node has not been checked."""
+        if not self.nodes:
+            return not (self._unresolved or self.hindrance)
+        return any(node.state.health is NodeHealth.UNKNOWN for node in self.nodes)
 
     def candidates(self, role: TargetRole) -> list[Candidate]:
         """Return all nodes as the choice sees them."""
@@ -168,7 +177,7 @@ class NodePool:
             what = state.health if state.health is not NodeHealth.UP else f"a {state.role}"
             words.append(f"{node.shown} is {what}{f' ({state.detail})' if state.detail else ''}")
         wanted = "upstream" if role is TargetRole.ANY else role.value
-        return f"no {wanted} is usable: {'; '.join(words) or 'there is none'}"
+        return f"no {wanted} is usable: {'; '.join(words) or self.hindrance or 'there is none'}"
 
     def find(self, name: str) -> list[UpstreamNode]:
         """Return the nodes of an upstream, or the one that is shown so."""
@@ -204,16 +213,17 @@ class NodePool:
 
     async def _look_up(self) -> list[UpstreamNode]:
         """Return the nodes that the names lead to now; those that are known already are the same objects."""
-        self._unresolved = {}
+        unresolved: dict[str, str] = {}
         async with asyncio.TaskGroup() as group:  # one that hangs must not hold up the others
-            asked = [group.create_task(self._known_nodes_of(upstream)) for upstream in self.plan.upstreams]
+            asked = [group.create_task(self._known_nodes_of(upstream, unresolved)) for upstream in self.plan.upstreams]
+        self._unresolved = unresolved
         return [node for task in asked for node in task.result()]
 
-    async def _known_nodes_of(self, upstream: Upstream) -> list[UpstreamNode]:
+    async def _known_nodes_of(self, upstream: Upstream, unresolved: dict[str, str]) -> list[UpstreamNode]:
         try:
             return await self._nodes_of(upstream)
         except NotResolved as error:
-            self._unresolved[upstream.address] = str(error)
+            unresolved[upstream.address] = str(error)
             text = f"cannot look up {upstream.address}: {error}"
             self._ctx.log.warning(text, action="resolve.failed", upstream=upstream.address, every_seconds=30.0)
             return []
@@ -256,7 +266,7 @@ class NodePool:
                     session.drain(Cause.DRAINED, "the server's address has changed", self.plan.dns_drain_seconds)
         self.nodes = found
         self._gone = [node for node in (*self._gone, *gone) if node.sessions and node not in found]
-        if gone or new:
+        if gone or new or self._unresolved:
             self.tell()
 
     async def _keep_checking(self, node: UpstreamNode) -> None:

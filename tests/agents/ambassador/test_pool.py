@@ -233,3 +233,13 @@ async def test_an_unknown_name_is_asked_for_each_second_and_the_others_are_used(
         world.found["10.0.0.3"] = GOOD
         await passes(5)
         assert usable(pool, TargetRole.ANY) == ["db-1:5432", "db-2:5432"]
+
+
+async def test_that_no_name_is_known_is_told_to_whoever_watches(world: World) -> None:
+    world.names.clear()
+    told: list[str] = []
+    async with running(world, upstream=TWO) as pool:
+        pool.told = lambda: told.append(pool.why_none(TargetRole.ANY))
+        await passes(1.5)
+        assert all("db-1:5432 is unknown" in text and "db-2:5432 is unknown" in text for text in told)
+        assert told

@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -185,3 +186,16 @@ def test_without_open_files_left_the_next_connections_wait_and_the_others_go_on(
             connection.close()
         assert spoken(running.port()) == b"word"
     assert not running.logged("listener.exhausted")
+
+
+def test_certificates_that_are_not_there_yet_hold_up_their_own_listener_only_and_are_named(
+    ambassador: Make, echo: Listener, tmp_path: Path
+) -> None:
+    echo.listen(echoing)
+    secured = {"listen": ["127.0.0.1:0"], "protocol": "redis", "name": "secured", "tls": {"ca_file": f"{tmp_path}/ca"}}
+    plain = {"listen": ["127.0.0.1:0"], "name": "plain"}
+    running = ambassador(upstream=echo.place, park={"seconds": 1}, listeners=[secured, plain]).start(wait=False)
+    running.until(lambda: running.logged("certificates.unusable"), "the missing file to be named")
+    assert spoken(running.port(1)) == b"word"
+    assert f"tls.ca_file {tmp_path}/ca" in spoken_whole(running.port(0)).decode()
+    assert running.ask("/readyz")[0] == 503
