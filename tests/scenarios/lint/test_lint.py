@@ -129,8 +129,11 @@ FORMS = {
         ),
     ),
     "a merge key": (
-        "x: &x {securityContext: {runAsNonRoot: true}}\nkind: Pod\nspec: {containers: [{<<: *x, name: a}]}\n",
-        "x: &x {securityContext: {allowPrivilegeEscalation: false, runAsNonRoot: true}}\nkind: Pod\nspec: {containers: [{<<: *x, name: a}]}\n",
+        "x: &x {securityContext: {runAsUser: 5}}\nkind: Pod\nspec: {containers: [{<<: *x, name: a}]}\n",
+        (
+            "x: &x {securityContext: {allowPrivilegeEscalation: false, runAsUser: 5}}\n"
+            "kind: Pod\nspec: {containers: [{<<: *x, name: a}]}\n"
+        ),
     ),
     "an alias, whose text stands elsewhere": (
         (

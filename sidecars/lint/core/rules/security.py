@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 
-from sidecars.lint.core.pod import Container, Pod, Role, items, mapping, text
+from sidecars.lint.core.pod import Container, Pod, Role, items, mapping, number, text
 from sidecars.lint.core.rule import Hit, Options, Rule, SetKey, Severity
 
 _STANDARDS = "https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted"
@@ -30,7 +30,7 @@ def _root(pod: Pod, one: Container) -> str:
     non_root = one.security.get("runAsNonRoot", pod.security.get("runAsNonRoot"))
     if user == 0:
         return "runs as root (runAsUser: 0)"
-    return "" if non_root is True else "may run as root: runAsNonRoot is not set"
+    return "" if non_root is True or number(user, 0) > 0 else "may run as root: runAsNonRoot is not set"
 
 
 def _escalation(_: Pod, one: Container) -> str:

@@ -15,10 +15,11 @@ _UPDATED = ("configMap", "secret", "projected", "downwardAPI")
 _SECRET_NAME = re.compile(r"(?:^|[-_])(secrets?|credentials?|vault)(?:$|[-_])", re.IGNORECASE)
 _SECRET_FOLDER = re.compile(r"/(vault/secrets|secrets?|credentials?)(?:/|$)")
 _SECRET_VARIABLE = re.compile(
-    r"(?:^|_)(PASSWORD|PASSWD|SECRET|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|AUTH_?TOKEN|ACCESS_?TOKEN|TOKEN)$", re.IGNORECASE
+    r"(?:^|_|PG|[a-z](?-i:(?=[A-Z])))(PASSWORD|PWD|PASSWD|SECRET|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|AUTH_?TOKEN|ACCESS_?TOKEN|TOKEN)$",
+    re.IGNORECASE,
 )
-
-
+_PASSWORD_IN_URL = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s:@]*:(?!\$\()[^/\s@]+@")
+_SWITCH = re.compile(r"true|false|yes|no|on|off", re.IGNORECASE)
 _NOWHERE: tuple[Path, Mapping[str, Any]] = ((), {})
 
 
@@ -79,7 +80,8 @@ def _literal(pod: Pod, _: Options) -> Iterator[Hit]:
     for one in pod.containers:
         for index, name, entry in one.environment:
             value = text(entry.get("value"))
-            if value and _SECRET_VARIABLE.search(name) and not value.startswith(("$(", "/")):
+            named = _SECRET_VARIABLE.search(name) and not value.startswith(("$(", "/")) and not _SWITCH.fullmatch(value)
+            if value and name != "PWD" and (named or _PASSWORD_IN_URL.match(value)):
                 yield Hit((*one.path, "env", index), f"the value of {name} stands in the manifest of {one.name}")
 
 
