@@ -230,9 +230,13 @@ _SHELLS = re.compile(r"(?:.*/)?(?:ba|da|a|z|k)?sh")
 
 def script_of(words: Sequence[str]) -> str:
     """Return the script in `sh -c SCRIPT`, or nothing when the words start a program directly."""
+    if words and re.fullmatch(r"(?:.*/)?busybox", words[0]):
+        words = words[1:]
     if not words or not _SHELLS.fullmatch(words[0]):
         return ""
     for index, word in enumerate(words[1:], 1):
+        if re.fullmatch(r"-\w*o", words[index - 1]):
+            continue  # the name of an option, as in `-o pipefail`
         if not word.startswith("-"):
             return ""  # a script file, which is not here
         if "c" in word and not word.startswith("--"):

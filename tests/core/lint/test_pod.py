@@ -73,7 +73,7 @@ def test_quantities(written: object, value: float | None) -> None:
 
 @pytest.mark.parametrize(
     ("words", "script"),
-    [(["sh", "-c", "a; b"], "a; b"), (["/bin/bash", "-euo", "pipefail", "-c", "x"], ""), (["bash", "-ec", "x"], "x"),
+    [(["sh", "-c", "a; b"], "a; b"), (["/bin/bash", "-euo", "pipefail", "-c", "x"], "x"), (["bash", "-ec", "x"], "x"),
      (["sh", "run.sh"], ""), (["server"], ""), ([], ""), (["sh"], "")],
 )  # fmt: skip
 def test_scripts(words: list[str], script: str) -> None:

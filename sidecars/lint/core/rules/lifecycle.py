@@ -11,7 +11,7 @@ _KEP = "https://github.com/kubernetes/enhancements/tree/master/keps/sig-node/753
 _HOOKS = "https://kubernetes.io/docs/concepts/containers/container-lifecycle-hooks/"
 _STOP = "https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-termination"
 _APP = "containers:\n  - {name: app, image: shop:1.2}"
-_LOOP = re.compile(r"(?:^|[\s;&|(])(?:until|while)\s", re.DOTALL)
+_LOOP = re.compile(r"(?:^|[\s;&|(])(?:until|while)\s+(?!(?:IFS=\S*\s+)?read\b)", re.DOTALL)
 _ASKS = re.compile(
     r"\b(nc|ncat|netcat|curl|wget|nslookup|dig|getent|pg_isready|mysqladmin|redis-cli|psql|ping|kubectl|test)\b|\["
 )
