@@ -92,19 +92,18 @@ def files_of(words: Iterable[str]) -> Iterator[str]:
         if word == "-" or not os.path.isdir(word):
             yield word
             continue
+        closed: list[OSError] = []
         found = [
             os.path.join(folder, name)
-            for folder, folders, names in os.walk(word, onerror=_cannot_list)
+            for folder, folders, names in os.walk(word, onerror=closed.append)
             for name in sorted(names)
             if name.endswith(_SUFFIXES) and folders.sort() is None
         ]
+        yield from found
+        for error in closed:
+            raise UnreadableError(f"cannot read the folder {error.filename}: {error.strerror}") from error
         if not found:
             raise UnreadableError(f"cannot find a manifest in {word}: no file ends with {', '.join(_SUFFIXES)}")
-        yield from found
-
-
-def _cannot_list(error: OSError) -> None:
-    raise UnreadableError(f"cannot read the folder {error.filename}: {error.strerror}") from error
 
 
 def text_of(file: str) -> str:
