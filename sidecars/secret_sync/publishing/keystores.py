@@ -1,5 +1,5 @@
 """Stores in the format of PKCS 12: private key, certificate and chain in one file, as Java, .NET and browsers take it.
-The only module here that knows cryptography, and it is imported when such a file is configured and not before: 11 MiB.
+It imports cryptography, and is imported when such a file is configured and not before: 11 MiB.
 """
 
 from collections.abc import Mapping
@@ -30,6 +30,7 @@ def store(name: str, value: Mapping[str, Any], passphrase: str, former: bytes | 
 
 def _parts(value: Mapping[str, Any]) -> tuple[Any, x509.Certificate, list[x509.Certificate]]:
     texts = {part: as_text(value.get(part) or "").encode() for part in ("private_key", "certificate", "ca_chain")}
+    texts["ca_chain"] = texts["ca_chain"] or as_text(value.get("chain") or "").encode()  # as Key Vault's is called
     if not (texts["private_key"] and texts["certificate"]):
         raise Unwritable("pkcs12 needs the keys private_key and certificate")
     try:

@@ -130,6 +130,7 @@ def test_a_key_with_a_passphrase_asks_nobody(volume: Path) -> None:
 @pytest.mark.parametrize("passphrase", ["s3cret äß", ""], ids=["encrypted", "open"])
 def test_a_store_is_read_by_openssl_and_stays_as_it_is_while_its_content_does(volume: Path, passphrase: str) -> None:
     first, second, word = issue(), issue(), {"password": passphrase}
+    second = {"chain" if key == "ca_chain" else key: part for key, part in second.items()}  # as Key Vault's is called
     store = {"path": "tls.p12", "format": "pkcs12"} | ({"passphrase_from": "word#password"} if passphrase else {})
     secrets = {"name": "tls", "files": [store]}, {"name": "word", "files": [{"path": "word.json"}]}
     folder = targets(volume, *secrets)
@@ -145,6 +146,8 @@ def test_a_store_is_read_by_openssl_and_stays_as_it_is_while_its_content_does(vo
     assert (volume / "tls.p12").read_bytes() == made
     assert restarted.publish({"tls": second, "word": word}).folders
     assert (volume / "tls.p12").read_bytes() != made
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout
+    assert second["chain"][0] in shown
     unfit = restarted.publish({"tls": second | {"private_key": first["private_key"]}, "word": word})
     assert unfit.faults == {"tls": "tls.p12: its private key does not fit its certificate"}
 
