@@ -96,7 +96,7 @@ def judged(status: int, body: Any, headers: Mapping[str, str]) -> Success | Fail
     request = headers.get("x-ms-request-id", "")
     traced = f"request {request}" if request and status not in (401, 404) else ""
     text = "; ".join(filter(None, (words.rstrip(".") or f"HTTP {status}", _REMEDIES.get(code, ""), traced)))
-    return Failure(reason, text, wait, status)
+    return Failure(reason, text, wait, status, of_all=reason is FailureReason.THROTTLED)
 
 
 def soft_deleted(reply: Success) -> Failure:

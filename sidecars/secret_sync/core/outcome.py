@@ -60,6 +60,8 @@ class Failure:
     text: str = ""
     retry_after: float | None = None
     status: int = 0
+    of_all: bool = False
+    """Whether `retry_after` is meant for the reads of all secrets: the provider counts them together."""
 
 
 @dataclass(frozen=True)

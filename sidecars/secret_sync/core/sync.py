@@ -150,6 +150,8 @@ class Sync:
     _drop_pause: float = 0.0
     _dropped_for: set[str] | None = None
     """The secrets that were denied when a token was dropped, until a read shows that the login helped."""
+    _quiet_until: float = 0.0
+    """Until then the provider has asked to be left alone by all secrets."""
     _in_flight: Kind | None = None
     _count: int = 0
     _limiter: Limiter = field(default_factory=Limiter)
@@ -260,6 +262,8 @@ class Sync:
             return None, NEVER
         if self._suspect and self._fault is None:  # asked at this moment
             return None, NEVER
+        if self._quiet_until > now:
+            return None, self._quiet_until
         name, generation = secret.spec.name, token.generation
         retry_at = secret.fault.retry_at if secret.fault is not None else 0.0
         read = ProviderRequest(Kind.READ, name, generation)
@@ -395,6 +399,8 @@ class Sync:
         if not request.secret:
             self._token_failed(request, failure, now)
             return
+        if failure.of_all and failure.retry_after is not None:
+            self._quiet_until = max(self._quiet_until, now + failure.retry_after)
         secret = self.secrets[request.secret]
         secret.failing = request.kind if request.kind is not Kind.LOOKUP else secret.failing
         if reason is FailureReason.DENIED and (self.token is None or request.token != self.token.generation):

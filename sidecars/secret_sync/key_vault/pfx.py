@@ -1,19 +1,14 @@
-"""PFX (PKCS 12) to PEM, for vaults that do not do it themselves. The only module here that knows `cryptography`, which
-is not installed with secret-sync: an interface of 2025-07-01 or later needs none of this.
+"""PFX (PKCS 12) to PEM, for vaults that do not do it themselves: interfaces before 2025-07-01. It imports cryptography
+when such an answer has come and not before: 11 MiB.
 """
-
-import importlib.util
 
 
 class NoPfx(ValueError):
-    """A PFX that cannot be read. The message says what to do."""
+    """A PFX that cannot be read. The message holds nothing of it."""
 
 
 def pem_of(pfx: bytes) -> str:
     """Return its private key and certificates as PEM. Raises NoPfx."""
-    if importlib.util.find_spec("cryptography") is None:
-        text = "it is PFX, and the vault turns none into PEM: set api_version to 2025-07-01 or later, install the "
-        raise NoPfx(text + "package cryptography beside secret-sync, or have the certificate issued as PEM")
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.serialization import pkcs12
 

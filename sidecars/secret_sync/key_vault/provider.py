@@ -61,13 +61,13 @@ class KeyVaultProvider:
 
     revokes = False
 
-    def __init__(self, settings: SecretSyncSettings) -> None:
+    def __init__(self, settings: SecretSyncSettings, client: HttpClient | None = None) -> None:
         self._server = settings.key_vault_server or KeyVaultServer()
         self._address = self._server.address.rstrip("/")
         found = identity_of(self._server, settled_environment())
         self._problems = found if isinstance(found, list) else []
         self._identity = found if isinstance(found, AzureIdentity) else AzureIdentity(IdentityKind.WORKLOAD)
-        self._client = HttpClient(self._server.ca_file, self._server.timeout_seconds)
+        self._client = client or HttpClient(self._server.ca_file, self._server.timeout_seconds)
         self._sources: dict[str, Source] = {secret.name: secret.source for secret in settings.all_secrets}
         self._with_pfx = {
             secret.name for secret in settings.all_secrets if any(file.key == PFX_KEY for file in secret.files)

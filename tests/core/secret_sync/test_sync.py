@@ -204,6 +204,20 @@ def test_no_fault_makes_more_than_a_request_a_second_and_all_is_well_soon_after(
     assert all(secret.fault is None for secret in world.sync.secrets.values())
 
 
+@pytest.mark.parametrize("of_all", [True, False])
+def test_a_server_that_counts_all_reads_together_is_left_alone_by_all_for_as_long_as_it_asks(*, of_all: bool) -> None:
+    """Else the others go on: the limit may be that of one path."""
+    world = World(names=tuple(f"s{number}" for number in range(20)))
+    throttled = Failure(FailureReason.THROTTLED, "slow down", 30.0, 429, of_all=of_all)
+    world.fault = lambda world, request: throttled if request.kind is Kind.READ and world.now < 100 else MISS
+    world.run(100)
+    reads = [at for at, request in world.log if request.kind is Kind.READ]
+    assert (len([at for at in reads if 1 < at < 30]) == 0) is of_all, reads
+    assert len(reads) <= (30 if of_all else 100)
+    world.run(135)
+    assert world.sync.unready(world.now) == {}
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_a_sealed_server_is_only_asked_for_its_health_and_recovery_is_quick(seed: int) -> None:
     world = World(lease=100, lease_max=10_000, seed=seed)
