@@ -7,17 +7,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import trustme
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, ResourceNotFoundError
-from azure.identity import WorkloadIdentityCredential
+from azure.identity import ManagedIdentityCredential, WorkloadIdentityCredential
 from azure.keyvault.certificates import CertificateClient
 from azure.keyvault.secrets import SecretClient
 
 from sidecars.devstack.key_vault.issuing import PEM, PFX
-from sidecars.devstack.key_vault.server import Options
+from sidecars.devstack.key_vault.server import RESOURCE, Options
 from sidecars.devstack.key_vault.serving import ServedKeyVault, serving
 from sidecars.devstack.key_vault.tokens import CLIENT, TENANT
+from sidecars.secret_sync.core.outcome import Failure, FailureReason
+from sidecars.secret_sync.core.sync import Kind, ProviderRequest, Reading
+from sidecars.secret_sync.key_vault.provider import KeyVaultProvider
+from sidecars.secret_sync.provider import Result
+from sidecars.secret_sync.settings import SecretSyncSettings
 
 
 class Place:
@@ -28,8 +34,21 @@ class Place:
         self.ca, self.token = folder / "ca.pem", folder / "token"
         self.token.write_text(vault.projected_token(), encoding="ascii")
 
+    async def read(self, engine: str, path: str, **server: str) -> Result:
+        """What secret-sync's provider makes of an object, with the same files."""
+        files = {"ca_file": str(self.ca), "token_file": str(self.token)}
+        whole = {"address": self.vault.url, "authority_host": self.vault.url, "resource": RESOURCE} | files
+        secret = {"name": "one", "engine": engine, "path": path, "files": [{"path": "one", "key": "pfx"}]}
+        given = {"key_vault": whole | {"tenant_id": TENANT, "client_id": CLIENT} | server, "secrets": [secret]}
+        provider = KeyVaultProvider(msgspec.convert(given, SecretSyncSettings))
+        made = await provider.perform(ProviderRequest(Kind.LOGIN))
+        provider.adopt(1)
+        return made if isinstance(made, Failure) else await provider.perform(ProviderRequest(Kind.READ, "one", 1))
+
     @contextmanager
-    def client(self, of: Any = SecretClient, client_id: str = CLIENT) -> Iterator[Any]:
+    def client(
+        self, of: Any = SecretClient, client_id: str = CLIENT, *, verify_challenge_resource: bool = False
+    ) -> Iterator[Any]:
         """An official client that logs in by the projected token."""
         credential = WorkloadIdentityCredential(
             tenant_id=TENANT,
@@ -39,8 +58,8 @@ class Place:
             disable_instance_discovery=True,
             connection_verify=str(self.ca),
         )
-        options = {"verify_challenge_resource": False, "connection_verify": str(self.ca), "retry_total": 0}
-        with credential, of(self.vault.url, credential, **options) as client:
+        options = {"verify_challenge_resource": verify_challenge_resource, "connection_verify": str(self.ca)}
+        with credential, of(self.vault.url, credential, retry_total=0, **options) as client:
             yield client
 
 
@@ -123,3 +142,49 @@ def test_who_may_not_have_a_token_or_a_secret_gets_none(place: Place) -> None:
             client.get_secret("secret")
     finally:
         place.token.write_text(good, encoding="ascii")
+
+
+async def test_secret_sync_reads_what_the_official_clients_read(place: Place) -> None:
+    value = "zweites=\u00e4\n\U0001f511"
+    place.vault.put("parity", value)
+    place.vault.issue("parity-pem", PEM)
+    place.vault.issue("parity-pfx", PFX)
+    with place.client() as secrets, place.client(CertificateClient) as certificates:
+        ours = await place.read("secret", "parity")
+        assert isinstance(ours, Reading)
+        assert ours.value == {"value": secrets.get_secret("parity").value} == {"value": value}
+        for name in ("parity-pem", "parity-pfx"):
+            parts = await place.read("certificate", name)
+            assert isinstance(parts, Reading)
+            cer = bytes(certificates.get_certificate(name).cer)
+            assert ssl.PEM_cert_to_DER_cert(parts.value["certificate"]) == cer
+            assert parts.value.get("pfx", secrets.get_secret(name).value) == secrets.get_secret(name).value
+
+
+async def test_both_refuse_a_challenge_that_the_vaults_own_domain_does_not_belong_to(place: Place) -> None:
+    place.vault.put("challenged", "x")
+    before = len(place.vault.requests())
+    found = await place.read("secret", "challenged", resource="")
+    assert isinstance(found, Failure)
+    assert found.reason is FailureReason.UNUSABLE
+    with place.client(verify_challenge_resource=True) as client, pytest.raises(ValueError, match="domain"):
+        client.get_secret("challenged")
+    asked = place.vault.requests()[before:]
+    # the official client remembers the challenge of a host, and may refuse without one more request
+    assert {(one.path.split("/")[1], one.status) for one in asked} == {("secrets", 401)}
+
+
+async def test_a_managed_identity_is_the_same_for_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the clear: the node's endpoint is link-local, and the vault only for this test."""
+    with serving() as vault:
+        monkeypatch.setenv("AZURE_POD_IDENTITY_AUTHORITY_HOST", vault.url)
+        with ManagedIdentityCredential(client_id=CLIENT) as credential:
+            token = credential.get_token(f"{RESOURCE}/.default")
+        assert vault.ask(lambda server: server.tokens.issued[token.token].client) == CLIENT
+        [asked] = [one for one in vault.requests() if one.status == 200]
+        given = {"address": vault.url, "identity": "managed", "client_id": CLIENT, "resource": RESOURCE}
+        provider = KeyVaultProvider(msgspec.convert({"key_vault": given}, SecretSyncSettings))
+        assert not isinstance(await provider.perform(ProviderRequest(Kind.LOGIN)), Failure)
+        ours = vault.requests()[-1]
+        assert (ours.method, ours.path, ours.query) == (asked.method, asked.path, asked.query)
+        assert (ours.headers["Metadata"], asked.headers["Metadata"]) == ("true", "true")

@@ -77,3 +77,68 @@ def test_what_is_usual_is_accepted() -> None:
 )
 def test_settings_that_do_not_go_together_are_named(more: dict[str, Any], field: str) -> None:
     assert problems({}, **more) == [field]
+
+
+def objects(key_vault: Any, *secrets: dict[str, Any], **more: Any) -> SecretSyncSettings:
+    given = {"key_vault": key_vault, "targets": [{"path": "/secrets"}]}
+    named = [{"name": f"s{number}", "path": "db"} | files(f"f{number}") | one for number, one in enumerate(secrets)]
+    return msgspec.convert(given | {"secrets": named} | more, SecretSyncSettings)
+
+
+ADDRESS = "https://shop.vault.azure.net"
+
+
+@pytest.mark.parametrize(
+    ("key_vault", "secret", "more", "field"),
+    [
+        ({}, {}, {}, "key_vault.address"),
+        ({"address": "http://shop.vault.azure.net"}, {}, {}, "key_vault.address"),
+        ({"address": f"{ADDRESS}/secrets/db"}, {}, {}, "key_vault.address"),
+        ({"address": "https://a@shop.vault.azure.net"}, {}, {}, "key_vault.address"),
+        ({"address": ADDRESS, "authority_host": "http://login.x"}, {}, {}, "key_vault.authority_host"),
+        ({"address": ADDRESS, "resource": "vault.azure.net"}, {}, {}, "key_vault.resource"),
+        (None, {}, {"key_vault_address": "shop"}, "key_vault_address"),
+        ({"address": ADDRESS}, {"engine": "kv2"}, {}, "secrets[0].engine"),
+        ({"address": ADDRESS}, {"path": "a/b"}, {}, "secrets[0].path"),
+        ({"address": ADDRESS}, {"path": "a_b"}, {}, "secrets[0].path"),
+        ({"address": ADDRESS}, {"object_version": "latest!"}, {}, "secrets[0].object_version"),
+        ({"address": ADDRESS}, {"version": 3}, {}, "secrets[0].version"),
+        ({"address": ADDRESS}, {"mount": "kv"}, {}, "secrets[0].mount"),
+        ({"address": ADDRESS}, {}, {"vault": {"address": "https://vault:8200"}}, "vault"),
+        ({"address": ADDRESS}, {}, {"auth": {"role": "app"}}, "auth"),
+        ({"address": ADDRESS}, {}, {"key_vault_address": ADDRESS}, "key_vault_address"),
+    ],
+    ids=str,
+)
+def test_what_key_vault_cannot_mean_is_refused(
+    key_vault: Any, secret: dict[str, Any], more: dict[str, Any], field: str
+) -> None:
+    assert [problem.field for problem in objects(key_vault, secret, **more).problems()] == [field]
+
+
+def test_what_is_of_key_vault_is_refused_with_vault() -> None:
+    assert problems({"object_version": "a1"}) == ["secrets[0].object_version"]
+    assert problems({"engine": "certificate"}) == ["secrets[0].engine"]
+
+
+@pytest.mark.parametrize(
+    ("text", "engine", "path", "version", "file", "form"),
+    [
+        ("db-password", "secret", "db-password", "", "db-password", "raw"),
+        ("secrets/db-password/a1", "secret", "db-password", "a1", "db-password", "raw"),
+        ("db-password#value", "secret", "db-password", "", "value", "raw"),
+        ("certificates/web", "certificate", "web", "", "web.pem", "pem-bundle"),
+        ("certificates/web#private_key", "certificate", "web", "", "private_key", "raw"),
+    ],
+)
+def test_the_simple_form_names_objects(text: str, engine: str, path: str, version: str, file: str, form: str) -> None:
+    settings = objects({"address": ADDRESS}, secret=(text,))
+    assert list(settings.problems()) == []
+    [one] = settings.all_secrets
+    assert (one.name, one.engine, one.path, one.object_version) == (path, engine, path, version)
+    assert [(written.path, written.format) for written in one.files] == [(file, form)]
+
+
+def test_the_simple_form_knows_no_other_kind_of_object() -> None:
+    settings = objects({"address": ADDRESS}, secret=("keys/signing",))
+    assert "secret[0].path" in [problem.field for problem in settings.problems()]
