@@ -113,6 +113,8 @@ class SqlCheck:
                 inner = hashlib.md5((who.password + who.user).encode(), usedforsecurity=False).hexdigest()
                 digest = hashlib.md5(inner.encode() + body[4:8], usedforsecurity=False).hexdigest()
                 await leg.send(message(b"p", f"md5{digest}".encode() + b"\0"))
+            elif what == 0 and scram is not None:
+                scram.end()
             elif what:
                 raise NotReady("it wants a login that the check cannot do (scram-sha-256, md5, and password over TLS)")
         except ScramFailed as error:

@@ -25,6 +25,7 @@ class ScramClient:
         self._nonce = nonce
         self._first = f"n=,r={nonce}"
         self._server_signature = b""
+        self._is_verified = False
 
     def first(self) -> bytes:
         """Return the client-first-message."""
@@ -53,6 +54,14 @@ class ScramClient:
         given = _decoded(_fields(_ascii(server_final)).get("v", ""))
         if not self._server_signature or not hmac.compare_digest(given, self._server_signature):
             raise ScramFailed("the server does not know the password")
+        self._is_verified = True
+
+    def end(self) -> None:
+        """Raise ScramFailed when the server lets us in and has not shown that it knows the password: whoever answers at
+        its address could pass for the primary.
+        """
+        if not self._is_verified:
+            raise ScramFailed("the server has not shown that it knows the password")
 
 
 def prepared(password: str) -> str:

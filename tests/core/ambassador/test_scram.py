@@ -25,7 +25,10 @@ def test_it_proves_that_it_knows_the_password_and_makes_the_server_prove_it_too(
     key = bytes(a ^ b for a, b in zip(b64decode(proof), signature, strict=True))
     assert hashlib.sha256(key).digest() == stored, "as a server with the stored key checks it"
     verifier = hmac.digest(hmac.digest(salted, b"Server Key", "sha256"), whole, "sha256")
+    with pytest.raises(ScramFailed):
+        client.end()
     client.verify(b"v=" + b64encode(verifier))
+    client.end()
     with pytest.raises(ScramFailed):
         client.verify(b"v=" + b64encode(bytes(32)))
 

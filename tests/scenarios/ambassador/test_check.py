@@ -1,8 +1,11 @@
 """`sidecar check ambassador`: what would be served, and whether each upstream answers, as the sidecar would ask."""
 
+import socket
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
+from sidecars.ambassador.core.postgres import message
 from tests.scenarios.ambassador.conftest import Authority
 from tests.support.listeners import listening, saying
 from tests.support.postgres_server import PostgresServer
@@ -61,3 +64,32 @@ def test_patroni_is_asked_for_the_role_and_the_server_itself_whether_it_works(am
         assert (done.returncode, f"{postgres.place}: works, a primary" in done.stdout) == (0, True)
         done = ambassador(upstreams=upstreams, **settings).check()
         assert "127.0.0.1:1: fails (patroni): Connection refused" in done.stdout, "Patroni may say 200 of a dead server"
+
+
+def stranger(connection: socket.socket) -> None:
+    """Begin SCRAM as PostgreSQL does, and let anybody in without its end; claim to be a primary."""
+    if not connection.recv(1000):
+        return
+    connection.sendall(message(b"R", struct.pack("!I", 10) + b"SCRAM-SHA-256\0\0"))
+    connection.recv(1000)
+    connection.sendall(message(b"R", struct.pack("!I", 0)) + message(b"Z", b"I"))
+    while connection.recv(1000):
+        row = message(b"D", struct.pack("!HI", 1, 3) + b"off")
+        connection.sendall(row + message(b"C", b"SHOW\0") + message(b"Z", b"I"))
+
+
+def test_a_server_that_does_not_know_the_password_never_passes_for_the_primary(
+    ambassador: Make, tmp_path: Path
+) -> None:
+    (tmp_path / "password").write_text("secret", encoding="utf-8")
+    with listening(stranger) as server:
+        login = {"user": "check", "password_file": str(tmp_path / "password"), "database": "postgres"}
+        running = ambassador(
+            protocol="postgres",
+            upstream=f"localhost:{server.port}",
+            role="primary",
+            check={"kind": "sql", "interval_seconds": 0.2, **login},
+        ).start()
+        running.until(
+            lambda: "has not shown that it knows the password" in running.ask("/status")[1], "the reason in /status"
+        )
