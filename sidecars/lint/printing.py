@@ -1,6 +1,7 @@
 """Print what was found: for people, as JSON, as SARIF (for code scanning), and as GitHub annotations."""
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -173,13 +174,21 @@ def _result(one: Located, places: Mapping[str, int]) -> dict[str, Any]:
         "locations": [
             {
                 "physicalLocation": {
-                    "artifactLocation": {"uri": "stdin" if one.document.file == "-" else one.document.file},
+                    "artifactLocation": {"uri": _relative(one.document.file)},
                     "region": {"startLine": line, "startColumn": column},
                 },
                 "logicalLocations": [{"fullyQualifiedName": one.object, "kind": "resource"}],
             }
         ],
     }
+
+
+def _relative(file: str) -> str:
+    """Return a file as code scanning finds it in the repository: relative to the folder in which lint runs."""
+    if file == "-":
+        return "stdin"
+    near = os.path.relpath(file)
+    return file if near.startswith("..") else near
 
 
 def github(report: Report) -> str:

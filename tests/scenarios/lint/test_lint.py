@@ -207,6 +207,12 @@ def test_a_comment_with_a_reason_suppresses_and_is_counted(tmp_path: Path) -> No
     assert {one["rule"] for one in found(file)["findings"]} >= {"job-never-ends", "suppression-unusable"}
 
 
+def test_sarif_names_files_as_they_lie_in_the_repository() -> None:
+    run = json.loads(lint("--format", "sarif", TUTORIALS[0].resolve()).stdout)["runs"][0]
+    file = run["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+    assert file == f"tests/scenarios/lint/tutorials/{TUTORIALS[0].name}"
+
+
 def test_sarif_and_github_name_the_same_places(tmp_path: Path) -> None:
     file = tmp_path / "job.yaml"
     file.write_text(BAD, encoding="utf-8")
