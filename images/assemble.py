@@ -119,9 +119,10 @@ def packages(name: str, root: str) -> None:
     install(target)
     for path in (path for pattern in UNUSED for path in glob.glob(f"{target}/{pattern}", recursive=True)):
         shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
-    everyone = declared_in(target)
+    everyone, tools = declared_in(target)
     chosen = {one: declared for one, declared in everyone.items() if name in {one, "sidecar"}}
     others = [other.folder for one, other in everyone.items() if one not in chosen]
+    others += [] if name == "sidecar" else [tool.replace("-", "_") for tool in tools]
     prune(target, others if name == "devstack" else [*others, "devstack"])
     for program in ("sidecar", *chosen):
         write(f"{root}/usr/bin/{program}", start_script("main" if program == "sidecar" else "named"), 0o755)
@@ -156,12 +157,12 @@ def install(target: str) -> None:
     shutil.rmtree(f"{target}/bin", ignore_errors=True)  # scripts for the interpreter of the build
 
 
-def declared_in(target: str) -> dict[str, "Declaration"]:
-    """Return the declarations of all sidecars in the wheel."""
+def declared_in(target: str) -> tuple[dict[str, "Declaration"], list[str]]:
+    """Return the declarations of all sidecars in the wheel, and the names of the tools."""
     sys.path.insert(0, target)
-    from sidecars.declaration import declarations  # installed only now
+    from sidecars.declaration import declarations, tools  # installed only now
 
-    return declarations()
+    return declarations(), list(tools())
 
 
 def prune(target: str, folders: list[str]) -> None:

@@ -129,8 +129,9 @@ class Declaration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class Tool(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A command of `sidecar` that no pod runs, such as `sidecar lint`: it looks at what it is given, and ends. It has
-    no image and no lock of its own: it comes with the package. `summary`: one line, for the overview and the documents.
+    """A command of `sidecar` that no pod runs, such as `sidecar lint`: it looks at what it is given, and ends. It comes
+    with the package and with the image of all sidecars, and has no image and no lock of its own. `summary`: one line,
+    for the overview and the documents.
     """
 
     summary: str

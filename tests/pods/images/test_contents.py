@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from sidecars.declaration import tools
 from tests.pods.images.rows import DECLARED, ROWS, Row
 from tests.support.engine import IMAGES_LABEL, docker, image, run_docker
 from tests.support.processes import ROOT, run
@@ -159,7 +160,7 @@ def test_scanners_find_what_it_is_made_of_and_it_holds_the_extras_of_its_own_sid
     assert {"sidecars", "aiohttp", "msgspec"} <= packages(row.name).keys() <= {"sidecars", *allowed}
     assert {"/var/lib/dpkg/status.d/libc6", "/etc/os-release"} <= files(row.name).keys()
     folders = {path.split("/")[-2] for path in files(row.name) if re.fullmatch(r".*/sidecars/[a-z_]+/agent\.py", path)}
-    assert folders == {name.replace("-", "_") for name in names}
+    assert folders == {name.replace("-", "_") for name in [*names, *(tools() if row.name == "sidecar" else ())]}
     assert not [path for path in files(row.name) if "/sidecars/devstack" in path]
     declared = {path.split("/")[-2] for path in files(row.name) if path.endswith("/sidecar.toml")}
     assert declared == {one.folder for one in DECLARED.values()}, "it would not know its fellows in a pod"
