@@ -1,7 +1,7 @@
 """The settings of secret-sync, each declared once: type, unit, default and why."""
 
 import re
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -330,7 +330,7 @@ class SecretSyncSettings(Settings, frozen=True, kw_only=True):
     def all_secrets(self) -> tuple[SecretSettings, ...]:
         """Return the secrets, each with a name."""
         is_key_vault = self.key_vault_server is not None
-        simple = tuple((simple_object if is_key_vault else simple_secret)(text) for text in self.secret)
+        simple = merged([(simple_object if is_key_vault else simple_secret)(text) for text in self.secret])
         engine = Engine.SECRET if is_key_vault else Engine.KV
         return tuple(
             msgspec.structs.replace(secret, name=secret.name or f"secret-{number}", engine=secret.engine or engine)
@@ -559,6 +559,21 @@ def _store_problems(where: str, file: SecretFile, secrets: Container[str]) -> It
     if file.passphrase_from and not (key and secret in secrets):
         remedy = "write it as SECRET#KEY, with the name of one of `secrets`"
         yield Problem(f"{where}.passphrase_from", "it names no key of a secret", remedy)
+
+
+def merged(simple: Sequence[SecretSettings]) -> list[SecretSettings]:
+    """Return each secret of the command line once, with the files of all its keys: `kv/data/app#user` and
+    `kv/data/app#password` are one. A secret and a certificate of the same name are told apart by their kind.
+    """
+    found: dict[str, SecretSettings] = {}
+    for one in simple:
+        same = next((name for name, other in found.items() if other.source == one.source), None)
+        if same is not None:
+            found[same] = msgspec.structs.replace(found[same], files=(*found[same].files, *one.files))
+        else:
+            name = f"{one.name}-{one.engine}" if one.name in found and one.engine else one.name
+            found[name] = msgspec.structs.replace(one, name=name)
+    return list(found.values())
 
 
 def simple_secret(text: str) -> SecretSettings:

@@ -8,6 +8,7 @@ the challenge as the official SDK checks it: a token is only asked for what the 
 import base64
 import binascii
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -200,9 +201,10 @@ def _error(body: Any) -> tuple[str, str]:
 
 def _number(given: object) -> float | None:
     try:
-        return float(given) if isinstance(given, int | float | str) else None
-    except ValueError:
+        found = float(given) if isinstance(given, int | float | str) else math.nan
+    except (OverflowError, ValueError):
         return None
+    return found if math.isfinite(found) else None
 
 
 def claims_of(assertion: str) -> tuple[str, str, str]:

@@ -7,6 +7,7 @@ certificate's key and chain are in the secret of the same name, so the right to 
 
 import base64
 import binascii
+import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -127,7 +128,11 @@ def _error(body: Any) -> tuple[str, str]:
 
 
 def _moment(given: object) -> float | None:
-    return float(given) if isinstance(given, int | float) and not isinstance(given, bool) else None
+    try:
+        found = float(given) if isinstance(given, int | float) and not isinstance(given, bool) else math.nan
+    except OverflowError:
+        return None
+    return found if math.isfinite(found) else None
 
 
 def _span(seconds: float) -> str:

@@ -142,3 +142,26 @@ def test_the_simple_form_names_objects(text: str, engine: str, path: str, versio
 def test_the_simple_form_knows_no_other_kind_of_object() -> None:
     settings = objects({"address": ADDRESS}, secret=("keys/signing",))
     assert "secret[0].path" in [problem.field for problem in settings.problems()]
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        (("kv/data/app#user", "kv/data/app#password", "db/creds/app"), {"kv-data-app": 2, "db-creds-app": 1}),
+        (("kv/data/app", "kv/data/app#user"), {"kv-data-app": 2}),
+    ],
+)
+def test_several_keys_of_one_path_are_one_secret(given: tuple[str, ...], found: dict[str, int]) -> None:
+    settings = SecretSyncSettings(
+        vault_address="https://vault:8200", kubernetes_role="app", target="/secrets", secret=given
+    )
+    assert list(settings.problems()) == []
+    assert {one.name: len(one.files) for one in settings.all_secrets} == found
+
+
+def test_a_secret_and_a_certificate_of_one_name_are_two() -> None:
+    settings = objects(
+        {"address": ADDRESS}, secret=("web", "certificates/web#certificate", "certificates/web#private_key")
+    )
+    assert list(settings.problems()) == []
+    assert [(one.name, len(one.files)) for one in settings.all_secrets] == [("web", 1), ("web-certificate", 2)]

@@ -75,6 +75,8 @@ def test_a_probe_holds_no_credential() -> None:
         ({"access_token": "t", "expires_on": str(int(NOW) + 60)}, 60.0),
         ({"access_token": "t", "expires_in": 0}, None),
         ({"access_token": "t", "expires_in": "soon"}, None),
+        ({"access_token": "t", "expires_in": "nan"}, None),
+        ({"access_token": "t", "expires_in": float("inf")}, None),
         ({"access_token": "", "expires_in": 5}, None),
         ({"access_token": 5, "expires_in": 5}, None),
         ({}, None),
