@@ -42,7 +42,7 @@ from sidecars.secret_sync.core.key_vault import (
     secret_path,
     soft_deleted,
 )
-from sidecars.secret_sync.core.outcome import OUTAGE, Failure, FailureReason, Success
+from sidecars.secret_sync.core.outcome import OUTAGE, TRANSIENT, Failure, FailureReason, Success
 from sidecars.secret_sync.core.sync import Kind, ProviderRequest, Reading
 from sidecars.secret_sync.provider import Result, seen
 from sidecars.secret_sync.settings import KeyVaultServer, SecretSyncSettings
@@ -79,6 +79,8 @@ class KeyVaultProvider:
         self._fresh = self._assertion = ""
         self._refused: dict[int, str] = {}
         """The tokens that the vault did not take, by generation, and what it said."""
+        self._absent: dict[str, Failure] = {}
+        """Whether what is missing was deleted: asked once, so that each try after it is one request."""
         self._claims = ""
         self._login_is_away = False
 
@@ -181,10 +183,18 @@ class KeyVaultProvider:
         path = secret_path(source)
         outcome = await self._get(request.token, path, as_pem=source.engine is Engine.CERTIFICATE)
         if isinstance(outcome, Success):
+            self._absent.pop(request.secret, None)
             return await self._reading(request, source, outcome)
-        if outcome.reason is FailureReason.MISSING:
+        if outcome.reason is not FailureReason.MISSING:
+            self._absent.pop(request.secret, None)
+        elif request.secret in self._absent:
+            outcome = self._absent[request.secret]
+        else:
             deleted = await self._get(request.token, deleted_path(source))
+            if isinstance(deleted, Failure) and deleted.reason in TRANSIENT:
+                return deleted
             outcome = soft_deleted(deleted) if isinstance(deleted, Success) else outcome
+            self._absent[request.secret] = outcome
         return replace(outcome, text=f"{outcome.text} (GET {path})")
 
     async def _reading(self, request: ProviderRequest, source: Source, reply: Success) -> Result:

@@ -141,3 +141,17 @@ async def test_a_fault_is_ridden_through(tmp_path: Path, fault: HttpAnswer | Fai
         while pod.read() != ["second-value"] * len(NAMES):
             await passes(0.1)
             assert now() - ended <= LASTS_ON[lasts] + WAITS.get(id(fault), 0.0), pod.azure.asked[-30:]
+
+
+async def test_secrets_that_are_missing_cost_one_request_for_each_try(tmp_path: Path) -> None:
+    pod = Pod(tmp_path)
+    async with pod:
+        began = asyncio.get_running_loop().time()
+        pod.azure.faults = {"secrets": HttpAnswer(404, {"error": {"code": "SecretNotFound"}})}
+        await passes(600.0)
+        for since in range(60, 590):
+            assert pod.azure.between(began + since, began + since + 10) <= 11, f"{since} s after it began"
+        assert pod.read() == ["first-value"] * len(NAMES)
+        pod.azure.faults, pod.azure.value = {}, "second-value"
+        await passes(70.0)
+        assert pod.read() == ["second-value"] * len(NAMES)
