@@ -53,6 +53,8 @@ from .pfx import NoPfx, pem_of
 
 _TOKENS = 4
 """So many are known at most: the current one, the old one, and those that requests may still be in flight with."""
+_TRIES = 10
+"""So often in a row something is missing before it is asked again whether it was deleted: it may be purged by then."""
 _KIND = {Engine.SECRET: "secret", Engine.CERTIFICATE: "certificate"}
 
 
@@ -79,8 +81,8 @@ class KeyVaultProvider:
         self._fresh = self._assertion = ""
         self._refused: dict[int, str] = {}
         """The tokens that the vault did not take, by generation, and what it said."""
-        self._absent: dict[str, Failure] = {}
-        """Whether what is missing was deleted: asked once, so that each try after it is one request."""
+        self._absent: dict[str, list[Failure]] = {}
+        """Whether what is missing was deleted, once for each try since that was asked: most tries are one request."""
         self._claims = ""
         self._login_is_away = False
 
@@ -187,14 +189,15 @@ class KeyVaultProvider:
             return await self._reading(request, source, outcome)
         if outcome.reason is not FailureReason.MISSING:
             self._absent.pop(request.secret, None)
-        elif request.secret in self._absent:
-            outcome = self._absent[request.secret]
+        elif 0 < len(tries := self._absent.get(request.secret, [])) < _TRIES:
+            outcome = tries[0]
+            tries.append(outcome)
         else:
             deleted = await self._get(request.token, deleted_path(source))
             if isinstance(deleted, Failure) and deleted.reason in TRANSIENT:
                 return deleted
             outcome = soft_deleted(deleted) if isinstance(deleted, Success) else outcome
-            self._absent[request.secret] = outcome
+            self._absent[request.secret] = [outcome]
         return replace(outcome, text=f"{outcome.text} (GET {path})")
 
     async def _reading(self, request: ProviderRequest, source: Source, reply: Success) -> Result:
